@@ -1,0 +1,248 @@
+// Package credential is the memory of one account's passwords, and the rules by which it changes.
+//
+// A [Record] holds every password that the remote system may hold: the one in force (Current), the one that is being
+// set (Next), others that were sent and never settled (Candidates), and the ones that worked before. The functions
+// of this package are pure: they take a record and an event and return the record that follows. They do no I/O and
+// read no clock, so that every state can be met with every event in a test.
+//
+// # How a password is changed
+//
+//	Make      a new password becomes Next, not sent yet
+//	          — store the record —
+//	Send      Next is about to be sent: this must be stored before the request leaves
+//	          — store the record, then send —
+//	Applied, Staged, NotApplied, Refused, OldRefused or Unresolved
+//	          what the answer proves about this one request
+//	          — store the record —
+//
+// A crash between any two of these steps leaves a record that says the truth: a password that may be valid is in
+// it, and [Next.Exposed] says that it may be.
+//
+// # What is never done
+//
+// A password that was sent and whose fate is open is never dropped. It stays Next, or becomes a candidate when another
+// one takes its place. A refusal or a busy answer settles the one request it answers, not the earlier ones. What
+// settles a candidate is listed at [Candidate].
+package credential
+
+import (
+	"slices"
+	"time"
+)
+
+// MaxCandidates bounds how many open passwords a record holds beside Next before a person has to settle them.
+const MaxCandidates = 8
+
+// Record is everything that is known about the passwords of one account. The zero value knows none. Transitions
+// return a changed copy and leave the receiver as it was.
+type Record struct {
+	// Current is in force to the best of the engine's knowledge; nil if none is known to be.
+	Current *Current `json:"current,omitempty"`
+	// Next is being set; at most one.
+	Next *Next `json:"next,omitempty"`
+	// Candidates were sent, are not Next any more, and may be valid; oldest first.
+	Candidates []Candidate `json:"candidates,omitempty"`
+	// Previous is the last that is known to have worked before Current.
+	Previous *Past `json:"previous,omitempty"`
+	// History holds older ones, newest first.
+	History []Past `json:"history,omitempty"`
+	// OldTries counts old passwords that the remote system may have taken for wrong ones.
+	OldTries OldTries `json:"old_tries,omitzero"`
+}
+
+// Password is one password.
+type Password struct {
+	// Version counts the passwords of the account that were, or may have been, in force. No two that a record holds
+	// have the same one.
+	Version int    `json:"version"`
+	Value   string `json:"value"`
+	// Created is when it was made or given.
+	Created time.Time `json:"created"`
+	// Reason is why it was made, in words for the history.
+	Reason string `json:"reason"`
+}
+
+// GoString and String keep the value out of what a mistaken format verb prints.
+func (p Password) String() string   { return "password (hidden)" }
+func (p Password) GoString() string { return p.String() }
+
+// Current is the password in force.
+type Current struct {
+	Password
+	// Since is when it came into force, or was adopted.
+	Since time.Time `json:"since"`
+	// Confirmed: the remote system confirmed it, or a login proved it, and nothing that is open can follow.
+	Confirmed bool `json:"confirmed"`
+	// Refused: the remote system has said since then that this is not the account's password.
+	Refused bool `json:"refused,omitempty"`
+}
+
+// Phase is how far Next has come.
+type Phase string
+
+const (
+	// Unsent: no request with it can have been applied.
+	Unsent Phase = "unsent"
+	// Sending: a request with it is under way, or was when the process ended.
+	Sending Phase = "sending"
+	// Unknown: a request with it was sent and nobody knows what became of it.
+	Unknown Phase = "unknown"
+	// Accepted: the remote system has queued it.
+	Accepted Phase = "accepted"
+	// RestartRequired: it comes into force at the next start of the remote system.
+	RestartRequired Phase = "restart_required"
+)
+
+// Next is the password that is being set.
+type Next struct {
+	Password
+	Phase Phase `json:"phase"`
+	// SentUntil is when the last request that may have been applied, or still may be, had to end.
+	SentUntil time.Time `json:"sent_until,omitzero"`
+	// Unresolved: a request before the one under way may have been applied.
+	Unresolved bool `json:"unresolved,omitempty"`
+	// UnresolvedUntil is when the last of those requests had to end.
+	UnresolvedUntil time.Time `json:"unresolved_until,omitzero"`
+	// OldVersion is the version that the request under way presents as the old password; 0: none.
+	OldVersion int `json:"old_version,omitempty"`
+	// StagedSince is when the remote system took it.
+	StagedSince time.Time `json:"staged_since,omitzero"`
+	// Given: a person chose it, so that no other may take its place when the remote system refuses it.
+	Given bool `json:"given,omitempty"`
+}
+
+// Exposed tells whether the remote system may hold this password, now or later.
+func (n *Next) Exposed() bool {
+	return n != nil && n.Phase != Unsent
+}
+
+// Staged tells whether the remote system has taken the password without putting it in force.
+func (n *Next) Staged() bool {
+	return n != nil && (n.Phase == Accepted || n.Phase == RestartRequired)
+}
+
+// Why says how a password became a candidate.
+type Why string
+
+const (
+	// WhyUnresolved: it was sent, and another one took its place before anybody knew the outcome.
+	WhyUnresolved Why = "unresolved"
+	// WhyStaged: the remote system had taken it, and another one took its place before it came into force.
+	WhyStaged Why = "staged"
+	// WhyRefused: it was sent with an unknown outcome and refused later; the first request may have been applied.
+	WhyRefused Why = "refused"
+	// WhyDiscarded: an operator said that it is not in force.
+	WhyDiscarded Why = "discarded"
+)
+
+// Candidate is a password that may be valid and is not Next any more. It is settled, and moves to the history, by
+//   - a proof that another one is in force,
+//   - the word of an operator,
+//   - a change that the remote system made only because its old password was right: nothing older can follow,
+//   - the second confirmed change after it: the first one overtakes it but could be followed by a late request.
+type Candidate struct {
+	Password
+	Why Why `json:"why"`
+	// SentUntil is when the last request with it had to end.
+	SentUntil time.Time `json:"sent_until,omitzero"`
+	// Stage is the phase of a staged one.
+	Stage Phase `json:"stage,omitempty"`
+	// Overtaken: a later change has been confirmed since.
+	Overtaken bool `json:"overtaken,omitempty"`
+	// Refused: the remote system has said since then that this is not the account's password.
+	Refused bool `json:"refused,omitempty"`
+}
+
+// open tells whether the engine has to find out what became of the candidate.
+func (c Candidate) open() bool {
+	return !c.Overtaken && !c.Refused && c.Why != WhyDiscarded
+}
+
+// Past is a password that is not in force any more.
+type Past struct {
+	Password
+	// State says what it was: see the Listed states.
+	State string `json:"state"`
+}
+
+// clone returns a copy that shares nothing with r.
+func (r Record) clone() Record {
+	out := r
+	out.Current = copyOf(r.Current)
+	out.Next = copyOf(r.Next)
+	out.Previous = copyOf(r.Previous)
+	out.Candidates = slices.Clone(r.Candidates)
+	out.History = slices.Clone(r.History)
+	out.OldTries.Left = copyOf(r.OldTries.Left)
+	return out
+}
+
+func copyOf[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}
+
+// newVersion is above every version that the record holds.
+func (r Record) newVersion() int {
+	newest := 0
+	for _, p := range r.List() {
+		newest = max(newest, p.Version)
+	}
+	return newest + 1
+}
+
+// List states of passwords, as history/:name shows them.
+const (
+	ListedCurrent    = "current"
+	ListedRefused    = "refused"
+	ListedPrevious   = "previous"
+	ListedOld        = "old"
+	ListedSuperseded = "superseded"
+)
+
+// Listed is a password as history/:name shows it.
+type Listed struct {
+	Password
+	State string
+}
+
+// List returns every password of the record: those that may be valid first, then the older ones.
+func (r Record) List() []Listed {
+	var out []Listed
+	if r.Current != nil {
+		state := ListedCurrent
+		if r.Current.Refused {
+			state = ListedRefused
+		}
+		out = append(out, Listed{r.Current.Password, state})
+	}
+	if r.Next != nil {
+		out = append(out, Listed{r.Next.Password, string(r.Next.Phase)})
+	}
+	for _, c := range slices.Backward(r.Candidates) {
+		state := "candidate: " + string(c.Why)
+		if c.Refused {
+			state = ListedRefused
+		}
+		out = append(out, Listed{c.Password, state})
+	}
+	if r.Previous != nil {
+		out = append(out, Listed{r.Previous.Password, ListedPrevious})
+	}
+	for _, p := range r.History {
+		out = append(out, Listed{p.Password, p.State})
+	}
+	return out
+}
+
+// Trim drops history beyond size entries. It drops nothing that may be valid.
+func (r Record) Trim(size int) Record {
+	out := r.clone()
+	if len(out.History) > size {
+		out.History = out.History[:size]
+	}
+	return out
+}

@@ -1,0 +1,320 @@
+package credential
+
+import (
+	"errors"
+	"time"
+)
+
+// Errors of transitions. They are mistakes of a request, not of the engine.
+var (
+	// ErrUnsettled: too many passwords are open; a person has to say which one is in force.
+	ErrUnsettled = errors.New("too many passwords of this role were sent with unknown outcome")
+	// ErrNothingToConfirm: no password of that version waits for a word.
+	ErrNothingToConfirm = errors.New("no password of this version is waiting to be confirmed or discarded")
+)
+
+// Make puts a new password in place as Next, not sent yet. A Next that no request can have put in force is replaced;
+// any other becomes a candidate. given marks a password that a person chose. Returns ErrUnsettled where that would make
+// too many.
+func (r Record) Make(value, reason string, given bool, now time.Time) (Record, error) {
+	out := r.clone()
+	if out.Next.Exposed() {
+		if len(out.Candidates) >= MaxCandidates {
+			return r, ErrUnsettled
+		}
+		why := WhyUnresolved
+		if out.Next.Staged() {
+			why = WhyStaged
+		}
+		out.retireNext(why)
+	}
+	out.Next = nil // a password that was never sent leaves no trace, and its version is free again
+	out.Next = &Next{
+		Password: Password{Version: out.newVersion(), Value: value, Created: now, Reason: reason},
+		Phase:    Unsent,
+		Given:    given,
+	}
+	return out, nil
+}
+
+// retireNext turns an exposed Next into a candidate.
+func (r *Record) retireNext(why Why) {
+	n := r.Next
+	c := Candidate{Password: n.Password, Why: why, SentUntil: n.SentUntil}
+	if n.UnresolvedUntil.After(c.SentUntil) {
+		c.SentUntil = n.UnresolvedUntil
+	}
+	if n.Staged() {
+		c.Stage = n.Phase
+	}
+	r.Candidates = append(r.Candidates, c)
+	r.Next = nil
+}
+
+// Send marks Next as being sent until the deadline. old is the version presented as the old password, 0 if none.
+// Store the result before the request leaves. A Next that was being sent when the process ended counts as unresolved.
+func (r Record) Send(deadline time.Time, old int) Record {
+	out := r.clone()
+	n := out.Next
+	if n == nil {
+		return out
+	}
+	if n.Phase == Sending || n.Phase == Unknown {
+		n.Unresolved = true
+		if n.SentUntil.After(n.UnresolvedUntil) {
+			n.UnresolvedUntil = n.SentUntil
+		}
+	}
+	n.Phase = Sending
+	n.SentUntil = deadline
+	n.OldVersion = old
+	return out
+}
+
+// Applied: the remote system confirmed Next. With exclusive, it did so only because the old password was right, and no
+// earlier request can follow.
+func (r Record) Applied(now time.Time, exclusive bool) Record {
+	out := r.clone()
+	if out.Next == nil {
+		return out
+	}
+	value := out.Next.Password
+	out.Next = nil
+	var open []Candidate
+	for _, c := range out.Candidates {
+		if exclusive || c.Overtaken {
+			out.archive(c.Password, ListedSuperseded)
+			continue
+		}
+		c.Overtaken = true
+		open = append(open, c)
+	}
+	out.Candidates = open
+	out.install(value, now, len(open) == 0)
+	out.OldTries = OldTries{}
+	return out
+}
+
+// Staged: the remote system took Next and puts it in force later.
+func (r Record) Staged(phase Phase, now time.Time) Record {
+	out := r.clone()
+	if out.Next != nil {
+		out.Next.Phase = phase
+		out.Next.StagedSince = now
+	}
+	return out
+}
+
+// InForce: a staged Next has come into force; proved says whether anybody saw it.
+func (r Record) InForce(now time.Time, proved bool) Record {
+	out := r.clone()
+	if !out.Next.Staged() {
+		return out
+	}
+	value := out.Next.Password
+	out.Next = nil
+	for i := range out.Candidates {
+		out.Candidates[i].Overtaken = true
+	}
+	if proved {
+		out.settleCandidates()
+	}
+	out.install(value, now, proved)
+	return out
+}
+
+// NotApplied: the answer proves that this request changed nothing. What earlier requests did stays open.
+func (r Record) NotApplied() Record {
+	out := r.clone()
+	n := out.Next
+	if n == nil || n.Phase != Sending {
+		return out
+	}
+	n.OldVersion = 0
+	if n.Unresolved {
+		n.Phase = Unknown
+		n.SentUntil = n.UnresolvedUntil
+		return out
+	}
+	n.Phase = Unsent
+	n.SentUntil = time.Time{}
+	return out
+}
+
+// Unresolved: nobody knows whether the request was applied, or will be.
+func (r Record) Unresolved() Record {
+	out := r.clone()
+	if out.Next != nil && out.Next.Phase == Sending {
+		out.Next.Phase = Unknown
+	}
+	return out
+}
+
+// Refused: the remote system refuses Next, or its account. It is never sent again: dropped if every request with it
+// was answered "not applied", else kept as a candidate.
+func (r Record) Refused() Record {
+	out := r.NotApplied()
+	switch {
+	case out.Next.Exposed():
+		out.retireNext(WhyRefused)
+	default:
+		out.Next = nil
+	}
+	return out
+}
+
+// Confirm: an operator says that the password of this version, which was sent, is in force. That settles the others.
+// A version that is in force already is no error. Returns ErrNothingToConfirm for any other.
+func (r Record) Confirm(version int, now time.Time) (Record, error) {
+	out := r.clone()
+	if out.Current != nil && out.Current.Version == version && !out.Current.Refused && !out.Next.Exposed() {
+		return out, nil
+	}
+	var value Password
+	switch at := out.candidate(version); {
+	case out.Next.Exposed() && out.Next.Version == version:
+		value = out.Next.Password
+		out.Next = nil
+	case at >= 0:
+		value = out.Candidates[at].Password
+		out.Candidates = append(out.Candidates[:at:at], out.Candidates[at+1:]...)
+	default:
+		return r, ErrNothingToConfirm
+	}
+	out.settle()
+	out.install(value, now, false)
+	return out, nil
+}
+
+// Discard: an operator says that the password of this version is not in force. It stays a candidate, since a late
+// request may still put it there. Returns ErrNothingToConfirm where there is none.
+func (r Record) Discard(version int) (Record, error) {
+	out := r.clone()
+	if out.Next.Exposed() && out.Next.Version == version {
+		out.retireNext(WhyDiscarded)
+		return out, nil
+	}
+	if at := out.candidate(version); at >= 0 {
+		out.Candidates[at].Why = WhyDiscarded
+		return out, nil
+	}
+	return r, ErrNothingToConfirm
+}
+
+// Adopt: an operator says that this password is in force. Nothing is sent; what was open is settled by that word.
+// A password that the record holds keeps its version.
+func (r Record) Adopt(value, reason string, now time.Time) Record {
+	out := r.clone()
+	adopted := Password{Value: value, Created: now, Reason: reason}
+	for _, known := range out.List() {
+		if known.Value == value {
+			adopted = known.Password
+			break
+		}
+	}
+	if out.Current != nil && out.Current.Value == value {
+		out.Current.Refused = false
+		out.settle()
+		return out
+	}
+	out.forget(adopted.Version)
+	out.settle()
+	if adopted.Version == 0 {
+		adopted.Version = out.newVersion()
+	}
+	out.install(adopted, now, false)
+	return out
+}
+
+// settle moves Next and the candidates to the history: none of them is in force.
+func (r *Record) settle() {
+	if r.Next.Exposed() {
+		r.archive(r.Next.Password, ListedSuperseded)
+	}
+	r.Next = nil
+	r.settleCandidates()
+}
+
+func (r *Record) settleCandidates() {
+	for _, c := range r.Candidates {
+		r.archive(c.Password, ListedSuperseded)
+	}
+	r.Candidates = nil
+}
+
+// forget removes a version from Next, the candidates, Previous and the history: it is about to be installed again.
+func (r *Record) forget(version int) {
+	if version == 0 {
+		return
+	}
+	if r.Next != nil && r.Next.Version == version {
+		r.Next = nil
+	}
+	if at := r.candidate(version); at >= 0 {
+		r.Candidates = append(r.Candidates[:at:at], r.Candidates[at+1:]...)
+	}
+	if r.Previous != nil && r.Previous.Version == version {
+		r.Previous = nil
+	}
+	for i, p := range r.History {
+		if p.Version == version {
+			r.History = append(r.History[:i:i], r.History[i+1:]...)
+			break
+		}
+	}
+}
+
+// install puts a password in force. The present one becomes Previous if it worked, else part of the history.
+func (r *Record) install(value Password, now time.Time, confirmed bool) {
+	if old := r.Current; old != nil {
+		switch {
+		case old.Refused:
+			r.archive(old.Password, ListedOld)
+		default:
+			if r.Previous != nil {
+				r.archive(r.Previous.Password, ListedOld)
+			}
+			r.Previous = &Past{Password: old.Password, State: ListedPrevious}
+		}
+	}
+	r.Current = &Current{Password: value, Since: now, Confirmed: confirmed}
+}
+
+// archive puts a password at the head of the history.
+func (r *Record) archive(p Password, state string) {
+	r.History = append([]Past{{Password: p, State: state}}, r.History...)
+}
+
+func (r *Record) candidate(version int) int {
+	for i, c := range r.Candidates {
+		if c.Version == version {
+			return i
+		}
+	}
+	return -1
+}
+
+// QuietUntil is when the last request with a password other than Next had to end: a different password must not be
+// sent before that, plus a margin. The zero time: nothing is open.
+func (r Record) QuietUntil() time.Time {
+	var until time.Time
+	for _, c := range r.Candidates {
+		if !c.Overtaken && c.SentUntil.After(until) {
+			until = c.SentUntil
+		}
+	}
+	return until
+}
+
+// Unfinished tells whether the engine has something to find out or to finish that waits for no one else.
+func (r Record) Unfinished() bool {
+	if r.Next != nil {
+		return !r.Next.Staged()
+	}
+	for _, c := range r.Candidates {
+		if c.open() {
+			return true
+		}
+	}
+	return false
+}

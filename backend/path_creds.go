@@ -1,0 +1,122 @@
+package backend
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/framework"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/rotation"
+)
+
+func (b *Backend) credsPath() *framework.Path {
+	return &framework.Path{
+		Pattern:      "creds/" + framework.GenericNameRegex("name"),
+		Fields:       map[string]*framework.FieldSchema{"name": nameField("role")},
+		DisplayAttrs: display("read", "credentials"),
+		Operations: map[logical.Operation]framework.OperationHandler{
+			logical.ReadOperation: reads(b.readCreds, "Read the password in force.", response("The password in force.", b.credsFields())),
+		},
+		HelpSynopsis:    "Read the password of a role.",
+		HelpDescription: strings.TrimSpace(credsHelp),
+	}
+}
+
+func (b *Backend) credsFields() map[string]*framework.FieldSchema {
+	masked := &framework.DisplayAttributes{Sensitive: true}
+	states := make([]any, 0, len(credential.States()))
+	for _, s := range credential.States() {
+		states = append(states, string(s))
+	}
+	fields := map[string]*framework.FieldSchema{
+		"username":            {Type: framework.TypeString, Required: true, Description: "What to log in as."},
+		"password":            {Type: framework.TypeString, DisplayAttrs: masked, Required: true, Description: "The password in force, to the best of the engine's knowledge."},
+		"version":             {Type: framework.TypeInt, Required: true, Description: "Counts the passwords of the role."},
+		"state":               {Type: framework.TypeString, AllowedValues: states, Required: true, Description: "What is known about password."},
+		"next_password":       {Type: framework.TypeString, DisplayAttrs: masked, Description: "A password that may take its place; only in the states accepted, restart_required and uncertain."},
+		"last_password":       {Type: framework.TypeString, DisplayAttrs: masked, Description: "The one before, with return_last_password."},
+		"connection":          {Type: framework.TypeString, Required: true, Description: "The role's connection."},
+		"provider":            {Type: framework.TypeString, Required: true, Description: "The kind of remote system."},
+		"last_vault_rotation": {Type: framework.TypeString, Required: true, Description: "When the password came into force or was adopted, RFC 3339 in UTC."},
+		"rotation_period":     {Type: framework.TypeInt, Required: true, Description: "Seconds between two due times; for a role that is changed by hand, how often to look."},
+		"ttl":                 {Type: framework.TypeInt, Required: true, Description: "Seconds until it pays to read again; at least 1."},
+	}
+	for _, kind := range b.types {
+		for _, field := range kind.TargetFields() {
+			if fields[field.Name] == nil && !field.Mutable {
+				fields[field.Name] = &framework.FieldSchema{Type: field.Schema.Type, Description: field.Schema.Description}
+			}
+		}
+	}
+	return fields
+}
+
+func (b *Backend) readCreds(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	name, _ := d.Get("name").(string)
+	report, err := b.engine.Read(ctx, req.Storage, name)
+	if err == nil && report.View.Password == nil {
+		if !b.WriteSafeReplicationState() {
+			return nil, logical.ErrReadOnly // Vault forwards the read to a node that may set the first password
+		}
+		report, err = b.engine.First(ctx, req.Storage, name)
+	}
+	if err != nil {
+		return fail(name, err)
+	}
+	if report.View.Password == nil {
+		return fail(name, rotation.Mistake("the role %q has no password yet: read status/%s", name, name))
+	}
+	return &logical.Response{Data: credsData(report, b.engine.Type(report.Role.Provider), b.engine.Now())}, nil
+}
+
+// credsData is the answer to a reader. Between two rotations that go well nothing in it changes but ttl: consumers
+// restart programs when anything else does.
+func credsData(report *rotation.Report, kind provider.Type, now time.Time) map[string]any {
+	role, view := report.Role, report.View
+	data := map[string]any{
+		"connection": role.Connection,
+		"provider":   role.Provider,
+	}
+	if kind != nil {
+		for _, field := range kind.TargetFields() {
+			if value, ok := role.Target.Settings[field.Name]; ok && !field.Mutable {
+				data[field.Name] = value
+			}
+		}
+	}
+	data["username"] = role.Target.Username
+	data["password"] = view.Password.Value
+	data["version"] = view.Password.Version
+	data["state"] = string(view.State)
+	data["last_vault_rotation"] = role.LastRotation(view).UTC().Format(time.RFC3339)
+	data["rotation_period"] = role.Options.Period(now)
+	data["ttl"] = int64(report.TTL.Seconds())
+	if view.Next != nil {
+		data["next_password"] = view.Next.Value
+	}
+	if view.Last != nil && role.Options.ReturnLast {
+		data["last_password"] = view.Last.Value
+	}
+	return data
+}
+
+const credsHelp = `
+Reads the password of a role. The answer has no lease: read it again after ttl seconds, as Vault Agent and the Vault
+Secrets Operator do.
+
+state says what is known about password:
+
+  none              there is no password yet
+  active            the remote system confirmed it, or a login proved it
+  assumed           it is believed to be in force, but nobody confirmed it
+  accepted          as above, and the remote system has queued next_password
+  restart_required  as above, and next_password comes into force at the next start
+  uncertain         next_password was sent and the outcome is unknown; the engine is working on it
+  drifted           the remote system refuses what Vault holds: somebody else changed it
+
+A read changes nothing, but for a role that has no password yet: the first read sets one and waits for it.
+`

@@ -1,0 +1,160 @@
+package rotation
+
+import (
+	"fmt"
+	"time"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// report is how the role stands, without judging it.
+func (e *Engine) report(role *Role) *Report {
+	now := e.clock()
+	view := role.Record.View(now)
+	return &Report{Role: role, View: view, TTL: ttl(role, view, now)}
+}
+
+// answer turns the last failure of a role into the answer to a request: an error where nothing was changed, a report with
+// a warning where nobody knows.
+func (e *Engine) answer(role *Role) (*Report, error) {
+	report := e.report(role)
+	last := role.Retry.Last
+	if last == nil {
+		return report, nil
+	}
+	if report.View.State == credential.StateUncertain {
+		report.Warning = fmt.Sprintf("a new password was sent and its outcome is unknown: %s; it is kept as next_password, and %s", last, e.goesOn(role))
+		return report, nil
+	}
+	text := fmt.Sprintf("role %q: nothing was changed: %s", role.Name, last)
+	switch last.Class {
+	case provider.Rejected, provider.Mismatch:
+		return nil, Mistake("%s; %s", text, e.advice(role, report.View))
+	case provider.Busy:
+		return nil, busy("%s; %s", text, e.goesOn(role))
+	case provider.Denied, provider.Unreachable:
+		return nil, unreachable("%s; %s", text, e.goesOn(role))
+	default:
+		return report, nil
+	}
+}
+
+// goesOn says what the engine does next by itself.
+func (e *Engine) goesOn(role *Role) string {
+	switch {
+	case !role.Record.Unfinished():
+		return "nothing is tried again before the next request"
+	case role.Options.Disabled:
+		return "the engine does not go on by itself, since disable_automated_rotation is set: ask again"
+	default:
+		return "the engine goes on by itself at " + stamp(role.Retry.NextAttempt)
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// Status explains a role to an operator.
+type Status struct {
+	Report *Report
+	Reason string
+	Advice string
+	// Next is when the engine goes on by itself; zero: it does not have to.
+	Next time.Time
+	// Due is when the password is due to be changed; zero: only by hand.
+	Due time.Time
+}
+
+// explain puts a role's state into words.
+func (e *Engine) explain(role *Role, pause *Pause) Status {
+	report := e.report(role)
+	s := Status{Report: report, Due: role.Due, Advice: e.advice(role, report.View), Reason: e.reason(role, report.View)}
+	if role.Record.Unfinished() && !role.Options.Disabled {
+		s.Next = role.Retry.NextAttempt
+		if s.Next.IsZero() {
+			s.Next = e.clock()
+		}
+	}
+	if pause != nil {
+		s.Reason += fmt.Sprintf(" The connection %q is paused since %s: %s.", role.Connection, stamp(pause.Since), trimDot(pause.Reason))
+		s.Advice = fmt.Sprintf("Write a working credential to config/%s; the engine tries the present one again at %s.", role.Connection, stamp(pause.NextProbe))
+	}
+	return s
+}
+
+func trimDot(text string) string {
+	for len(text) > 0 && text[len(text)-1] == '.' {
+		text = text[:len(text)-1]
+	}
+	return text
+}
+
+func (e *Engine) reason(role *Role, view credential.View) string {
+	rec := role.Record
+	switch view.State {
+	case credential.StateNone:
+		return "No password has been set yet."
+	case credential.StateActive:
+		return "The remote system confirmed the password."
+	case credential.StateAssumed:
+		if len(rec.Candidates) > 0 {
+			return "The remote system confirmed the password, but an earlier request with another one was never resolved and could still follow."
+		}
+		return "The password was adopted as it is, or settled without the remote system's confirmation."
+	case credential.StateAccepted:
+		return "The remote system has queued the next password."
+	case credential.StateRestartRequired:
+		return "The next password is set and comes into force when the remote system restarts."
+	case credential.StateUncertain:
+		return "A password was sent and nobody knows yet whether it is in force."
+	default:
+		return "The remote system refuses the passwords that Vault holds: somebody else changed it."
+	}
+}
+
+// advice says what an operator can do.
+func (e *Engine) advice(role *Role, view credential.View) string {
+	name, last := role.Name, role.Retry.Last
+	switch view.State {
+	case credential.StateDrifted:
+		return fmt.Sprintf("Write the account's present password to confirm-role/%s (password=…), or, where the remote system can change a password without the old one, set rotation_method=reset on the role and rotate it.", name)
+	case credential.StateAccepted:
+		return "Nothing: the engine settles it by itself."
+	case credential.StateRestartRequired:
+		return fmt.Sprintf("Restart the remote system, then write confirm-role/%s with the version of next_password.", name)
+	case credential.StateUncertain:
+		return fmt.Sprintf("Wait for the engine, or find out which password works (history/%s has them all) and write confirm-role/%s.", name, name)
+	case credential.StateNone:
+		if last == nil {
+			return fmt.Sprintf("Read creds/%s or write rotate-role/%s to set one.", name, name)
+		}
+	}
+	if last == nil {
+		return "Nothing."
+	}
+	switch last.Class {
+	case provider.Rejected:
+		if last.Scope == provider.ScopePassword {
+			return "set a password_policy whose passwords the remote system takes, then rotate again"
+		}
+		return "check that the account still exists on the remote system and that the role names it rightly"
+	case provider.Mismatch:
+		return fmt.Sprintf("write the account's present password to confirm-role/%s", name)
+	case provider.Denied:
+		return fmt.Sprintf("check the rights and the credential of config/%s", role.Connection)
+	case provider.Unreachable:
+		return fmt.Sprintf("check the network between Vault and the url of config/%s", role.Connection)
+	default:
+		return "wait: " + e.goesOn(role)
+	}
+}
+
+func (e *Engine) pausedError(connection string, pause *Pause) error {
+	return busy("the connection %q is paused since %s, because the remote system refuses its credential: %s; nothing was changed. Write a working credential to config/%s; the present one is tried again at %s",
+		connection, stamp(pause.Since), trimDot(pause.Reason), connection, stamp(pause.NextProbe))
+}
+
+func driftedError(role *Role) error {
+	return Mistake("the remote system refuses every password that Vault holds for the role %q as the old one, so nothing was sent: write the present password to confirm-role/%s (password=…), or set rotation_method=reset on the role where the remote system can change a password without the old one",
+		role.Name, role.Name)
+}

@@ -1,0 +1,309 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// maxRejected is how many generated passwords the remote system may refuse in one go before the engine backs off.
+const maxRejected = 3
+
+// change is one piece of work on a role, made under the role's lock.
+//
+// Its steps, and what a crash after each of them leaves in storage:
+//
+//	make and mark   the new password is stored as being sent: it may be in force or not, the engine sends it again
+//	push            the same
+//	settle          the outcome is stored: nothing is left to do, or a retry is due at a stored time
+type change struct {
+	e       *Engine
+	s       store
+	l       *live
+	role    *Role
+	trigger string
+	// old is the old password presented with the request under way.
+	old credential.Old
+	// rejected counts the generated passwords that the remote system refused.
+	rejected int
+}
+
+// drive works on the role's Next until it rests or has to wait. What the remote system said is in role.Retry
+// afterwards; an error means that no request was made, or that its outcome could not be stored.
+func (c *change) drive(ctx context.Context) error {
+	for {
+		if c.needsAnother() {
+			if err := c.make(ctx, "", "to settle an unknown outcome"); err != nil {
+				return err
+			}
+		}
+		at, err := c.notBefore()
+		if err != nil {
+			return err
+		}
+		if at.After(c.e.clock()) {
+			return c.wait(ctx, at)
+		}
+		began := c.e.clock()
+		result, err := c.send(ctx)
+		if err != nil {
+			return err
+		}
+		again, err := c.settle(ctx, result, began)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// needsAnother tells whether a new password has to be made before anything can be sent: none is there but something is
+// open, or the one that is there may already be the old password that the remote system wants to see.
+func (c *change) needsAnother() bool {
+	rec := c.role.Record
+	if rec.Next == nil {
+		return true
+	}
+	return c.l.kind.OldPassword(c.role.Target).Required && rec.Next.Exposed() &&
+		(rec.Current == nil || rec.Current.Refused)
+}
+
+// make puts a new password in place, a given one or a generated one, checked against the rules. It is stored with the
+// next step.
+func (c *change) make(ctx context.Context, given, reason string) error {
+	value := given
+	if value == "" {
+		var err error
+		if value, err = c.e.generate(ctx, c.l, c.role); err != nil {
+			return err
+		}
+	} else if err := c.l.kind.Rules(c.role.Target).Check(value); err != nil {
+		return Mistake("%s", err)
+	}
+	rec, err := c.role.Record.Make(value, reason, given != "", c.e.clock())
+	if err != nil {
+		return Mistake("the role %q has %d passwords that were sent with unknown outcome: say which one is in force first (read history/%s, then write confirm-role/%s)",
+			c.role.Name, len(c.role.Record.Candidates), c.role.Name, c.role.Name)
+	}
+	c.role.Record = rec
+	return nil
+}
+
+// notBefore is when the next request may be made. An error means: not without a person.
+func (c *change) notBefore() (time.Time, error) {
+	if pause := c.l.paused(); pause != nil {
+		return time.Time{}, c.e.pausedError(c.l.Name, pause)
+	}
+	at := c.l.heldUntil()
+	if quiet := c.role.Record.QuietUntil(); !quiet.IsZero() {
+		at = later(at, quiet.Add(scaled(quietMargin)))
+	}
+	c.old = credential.Old{}
+	if c.l.kind.OldPassword(c.role.Target).Required {
+		c.old = c.role.Record.Old(c.e.clock())
+		if c.old.Password == nil {
+			return time.Time{}, driftedError(c.role)
+		}
+		at = later(at, c.old.NotBefore)
+	}
+	return at, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// wait stores when the role goes on and sets the timer.
+func (c *change) wait(ctx context.Context, at time.Time) error {
+	c.role.Retry.NextAttempt = at
+	if err := c.s.putRole(ctx, c.role); err != nil {
+		return storageError("storing the role "+c.role.Name, err)
+	}
+	c.e.schedule(ctx, c.s, c.role)
+	return nil
+}
+
+// send stores Next as being sent, then makes the request.
+func (c *change) send(ctx context.Context) (provider.Result, error) {
+	release, err := c.l.acquire(ctx)
+	if err != nil {
+		return provider.Result{}, errStopped
+	}
+	defer release()
+	if pause := c.l.paused(); pause != nil { // while waiting for the slot
+		return provider.Result{}, c.e.pausedError(c.l.Name, pause)
+	}
+	now := c.e.clock()
+	deadline := now.Add(c.l.Timeout())
+	request := provider.Change{Target: c.role.Target, NewPassword: c.role.Record.Next.Value}
+	if c.old.Password != nil {
+		request.OldPassword = c.old.Password.Value
+		c.role.Record = c.role.Record.SendWithOld(now, deadline, c.old, c.lockWindow())
+	} else {
+		c.role.Record = c.role.Record.Send(deadline, 0)
+	}
+	if err := c.s.putRole(ctx, c.role); err != nil {
+		return provider.Result{}, storageError("storing the new password of the role "+c.role.Name, err)
+	}
+	push, cancel := context.WithTimeout(ctx, deadline.Sub(c.e.clock()))
+	defer cancel()
+	return c.l.client.Change(push, request), nil
+}
+
+func (c *change) lockWindow() time.Duration {
+	return scaled(c.l.kind.OldPassword(c.role.Target).LockWindow)
+}
+
+// settle takes the outcome into the record and stores it. again: another request is to be made at once; the outcome is
+// then stored together with it.
+func (c *change) settle(ctx context.Context, result provider.Result, began time.Time) (again bool, err error) {
+	now := c.e.clock()
+	rec, given := c.role.Record, c.role.Record.Next.Given
+	if result.Outcome.Unchanged() && result.Outcome != provider.Mismatch && c.old.Password != nil {
+		rec = rec.OldTryFree(c.old.Certain)
+	}
+	switch result.Outcome {
+	case provider.Applied:
+		c.role.Record = rec.Applied(now, result.Exclusive)
+		c.succeed(now)
+	case provider.Staged:
+		c.role.Record = rec.Staged(phaseOf(result.Stage), now)
+		c.role.Retry = Retry{}
+	case provider.Rejected:
+		c.role.Record = rec.Refused()
+		c.fail(result)
+		again, err = c.afterRejected(ctx, result, given)
+	case provider.Mismatch:
+		c.role.Record = rec.OldRefused(c.old.Certain, result.TriesLeft, now.Add(max(c.lockWindow(), result.RetryAfter)))
+		c.fail(result)
+		again = c.afterMismatch(now)
+	case provider.Busy:
+		c.role.Record = rec.NotApplied()
+		c.fail(result)
+		if result.Scope == provider.ScopeConnection {
+			c.l.holdUntil(c.role.Retry.NextAttempt)
+		}
+	case provider.Denied:
+		c.role.Record = rec.NotApplied()
+		c.fail(result)
+		c.e.denied(ctx, c.s, c.l, began)
+	case provider.Unreachable:
+		c.role.Record = rec.NotApplied()
+		c.fail(result)
+	default:
+		c.role.Record = rec.Unresolved()
+		c.fail(result)
+	}
+	c.log(result, now.Sub(began))
+	if err != nil || again {
+		return again, err
+	}
+	return false, c.conclude(ctx)
+}
+
+func phaseOf(stage provider.Stage) credential.Phase {
+	if stage == provider.StageAccepted {
+		return credential.Accepted
+	}
+	return credential.RestartRequired
+}
+
+// succeed clears what failures left and sets when the password is due again.
+func (c *change) succeed(now time.Time) {
+	c.role.Retry = Retry{}
+	c.role.Record = c.role.Record.Trim(c.role.Options.HistorySize)
+	c.role.Due = c.role.Options.dueAfter(now)
+}
+
+// fail remembers a failure and when to go on: after the remote system's hint, else with backoff.
+func (c *change) fail(result provider.Result) {
+	now := c.e.clock()
+	retry := &c.role.Retry
+	retry.Attempts++
+	wait := backoff(retry.Attempts)
+	if result.RetryAfter > 0 {
+		wait = jitter(min(result.RetryAfter, lastBackoff))
+	}
+	retry.NextAttempt = now.Add(wait)
+	retry.Last = &Failure{
+		Class: result.Outcome, Scope: result.Scope, Code: result.Code, RequestID: result.RequestID,
+		Reason: result.Reason, Time: now,
+	}
+}
+
+// afterRejected makes another password where that may help: not for a password that a person chose, and not where the
+// remote system refused the account.
+func (c *change) afterRejected(ctx context.Context, result provider.Result, given bool) (bool, error) {
+	if result.Scope != provider.ScopePassword {
+		return false, nil
+	}
+	if given {
+		c.role.Retry.NextAttempt = c.e.clock() // the person may choose another one at once
+		return false, nil
+	}
+	if c.rejected++; c.rejected >= maxRejected {
+		return false, nil
+	}
+	if err := c.make(ctx, "", "the remote system refused the one before"); err != nil {
+		return false, c.conclude(ctx)
+	}
+	return true, nil
+}
+
+// afterMismatch tells whether another old password can be tried at once.
+func (c *change) afterMismatch(now time.Time) bool {
+	rec := c.role.Record
+	if rec.OldExhausted(now) {
+		// Nothing can be sent any more: the new password, which was never in force, would only wait.
+		c.role.Record = rec.Refused()
+		return false
+	}
+	return true
+}
+
+// conclude stores the outcome and sets the timer. Where the outcome cannot be stored, storage still says that the
+// password is being sent, and the engine sends it again.
+func (c *change) conclude(ctx context.Context) error {
+	if ctx.Err() != nil { // the engine is stopping: the outcome is worth a last effort
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), storeWait)
+		defer cancel()
+	}
+	if err := c.s.putRole(ctx, c.role); err != nil {
+		c.e.logger.Error("the outcome of a change could not be stored; it is found out again", "role", c.role.Name,
+			"connection", c.l.Name, "error", err)
+		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(backoff(1)))
+		return &unstoredError{role: c.role.Name}
+	}
+	c.e.schedule(ctx, c.s, c.role)
+	return nil
+}
+
+// unstoredError: a request was made and its outcome is not in storage.
+type unstoredError struct{ role string }
+
+func (e *unstoredError) Error() string {
+	return fmt.Sprintf("the outcome of the change of the role %q could not be stored in Vault; the engine finds it out again by itself", e.role)
+}
+
+// log writes one line for each request made.
+func (c *change) log(result provider.Result, took time.Duration) {
+	args := []any{
+		"role", c.role.Name, "connection", c.l.Name, "provider", c.l.Provider, "trigger", c.trigger,
+		"outcome", string(result.Outcome), "took", took.Round(time.Millisecond).String(),
+	}
+	if result.RequestID != "" {
+		args = append(args, "remote_request_id", result.RequestID)
+	}
+	if result.Outcome == provider.Applied || result.Outcome == provider.Staged {
+		c.e.logger.Info("password changed", args...)
+		return
+	}
+	c.e.logger.Warn("password not changed", append(args, "code", result.Code, "reason", result.Reason,
+		"attempt", c.role.Retry.Attempts, "next", c.role.Retry.NextAttempt.UTC().Format(time.RFC3339))...)
+}

@@ -1,0 +1,417 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
+)
+
+// Bounds and defaults of a connection's fields.
+const (
+	DefaultRequestTimeout = 30
+	minRequestTimeout     = 1
+	maxRequestTimeout     = 60
+	DefaultMaxInFlight    = 4
+	maxMaxInFlight        = 100
+)
+
+// Patch holds the fields of a connection that a request gives; nil means unchanged.
+type Patch struct {
+	Provider               *string
+	Address                *string
+	CACert                 *string
+	ServerName             *string
+	Insecure               *bool
+	AllowedRoles           *[]string
+	AllowedTargets         *[]string
+	AllowedVerifyAddresses *[]string
+	PasswordPolicy         *string
+	VerifyConnection       *bool
+	RequestTimeout         *int
+	MaxInFlight            *int
+	// Settings are the provider's own fields that were given.
+	Settings provider.Settings
+}
+
+// ReadConnection returns a connection as stored and as its provider sees it, or ErrNoConnection.
+func (e *Engine) ReadConnection(ctx context.Context, storage logical.Storage, name string) (*Connection, provider.Connection, error) {
+	c, err := store{storage}.connection(ctx, name)
+	if err != nil {
+		return nil, provider.Connection{}, storageError("reading the connection "+name, err)
+	}
+	if c == nil {
+		return nil, provider.Connection{}, ErrNoConnection
+	}
+	kind := e.types[c.Provider]
+	if kind == nil {
+		return nil, provider.Connection{}, fmt.Errorf("the connection %q has the provider %q, which this version does not have", name, c.Provider)
+	}
+	complete, err := c.Complete(kind)
+	return c, complete, err
+}
+
+// Connections lists the names of all connections.
+func (e *Engine) Connections(ctx context.Context, storage logical.Storage) ([]string, error) {
+	names, err := storage.List(ctx, connectionPrefix)
+	return names, storageError("listing connections", err)
+}
+
+// WriteConnection creates or changes a connection. A new address, TLS setting or credential is tried out with a
+// read-only call first, unless verify_connection is off. Nothing is stored where an error is returned.
+func (e *Engine) WriteConnection(ctx context.Context, storage logical.Storage, name string, patch Patch) error {
+	unlock, err := e.writing.lock(ctx, name)
+	if err != nil {
+		return busy("the connection %q is being written by another request; nothing was changed, try again", name)
+	}
+	defer unlock()
+	s := store{storage}
+	stored, err := s.connection(ctx, name)
+	if err != nil {
+		return storageError("reading the connection "+name, err)
+	}
+	next, kind, err := e.merge(name, stored, patch)
+	if err != nil {
+		return err
+	}
+	complete, err := next.Complete(kind)
+	if err != nil {
+		return Mistake("%s", err)
+	}
+	if err := next.validate(); err != nil {
+		return err
+	}
+	fresh, err := e.compare(stored, next, kind, complete, patch)
+	if err != nil {
+		return err
+	}
+	if err := e.tryPolicy(ctx, next.PasswordPolicy, kind.Rules(provider.Target{})); err != nil {
+		return err
+	}
+	l, err := e.open(*next)
+	if err != nil {
+		return Mistake("%s", err)
+	}
+	if err := e.checkUse(ctx, s, stored, l); err != nil { // before a call is made with it
+		return err
+	}
+	if fresh && next.VerifyConnection {
+		if err := e.verify(ctx, l); err != nil {
+			return err
+		}
+	}
+	return e.replace(ctx, s, stored, l, fresh)
+}
+
+// replace stores a connection, drops the cached one and wakes the roles that waited for it.
+func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *live, fresh bool) error {
+	e.index.Lock()
+	defer e.index.Unlock()
+	if err := e.checkUse(ctx, s, stored, l); err != nil {
+		return err
+	}
+	if err := s.putConnection(ctx, &l.Connection); err != nil {
+		return storageError("storing the connection "+l.Name, err)
+	}
+	e.connections.drop(l.Name)
+	if !fresh {
+		return nil
+	}
+	if err := s.storage.Delete(ctx, pausePrefix+l.Name); err != nil {
+		// It is for an older revision: nobody heeds it.
+		e.logger.Warn("an old pause of the connection could not be removed", "connection", l.Name, "error", err)
+	}
+	e.timer.forget(item{connection: l.Name})
+	e.background(e.sweep)
+	return nil
+}
+
+// merge applies a patch to a stored connection, or to the defaults.
+func (e *Engine) merge(name string, stored *Connection, patch Patch) (*Connection, provider.Type, error) {
+	next := Connection{
+		Name: name, AllowedTargets: []string{"*"}, VerifyConnection: true,
+		RequestTimeout: DefaultRequestTimeout, MaxInFlight: DefaultMaxInFlight,
+		Settings: provider.Settings{},
+	}
+	if stored != nil {
+		next = *stored
+		next.Settings = stored.Settings.Clone()
+	}
+	switch {
+	case patch.Provider == nil && stored == nil:
+		return nil, nil, Mistake("provider is missing: one of %s", e.typeNames())
+	case patch.Provider != nil && stored != nil && *patch.Provider != stored.Provider:
+		return nil, nil, Mistake("provider cannot be changed (it is %q): make another connection", stored.Provider)
+	case patch.Provider != nil:
+		next.Provider = *patch.Provider
+	}
+	kind := e.types[next.Provider]
+	if kind == nil {
+		return nil, nil, Mistake("provider %q is not known: one of %s", next.Provider, e.typeNames())
+	}
+	if err := mergeSettings(&next, kind, patch.Settings); err != nil {
+		return nil, nil, err
+	}
+	set(&next.Address, patch.Address)
+	set(&next.TLS.CACert, patch.CACert)
+	set(&next.TLS.ServerName, patch.ServerName)
+	set(&next.TLS.Insecure, patch.Insecure)
+	set(&next.AllowedRoles, patch.AllowedRoles)
+	set(&next.AllowedTargets, patch.AllowedTargets)
+	set(&next.AllowedVerifyAddresses, patch.AllowedVerifyAddresses)
+	set(&next.PasswordPolicy, patch.PasswordPolicy)
+	set(&next.VerifyConnection, patch.VerifyConnection)
+	set(&next.RequestTimeout, patch.RequestTimeout)
+	set(&next.MaxInFlight, patch.MaxInFlight)
+	return &next, kind, nil
+}
+
+func set[T any](field, given *T) {
+	if given != nil {
+		*field = *given
+	}
+}
+
+func (e *Engine) typeNames() string {
+	names := make([]string, 0, len(e.types))
+	for name := range e.types {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return strings.Join(names, ", ")
+}
+
+// mergeSettings applies the provider's own fields. A secret that is given replaces the whole credential: the fields of
+// another form, and the secrets of the same form that are not given again, belong to the old one.
+func mergeSettings(next *Connection, kind provider.Type, given provider.Settings) error {
+	fields := map[string]provider.Field{}
+	for _, field := range kind.ConnectionFields() {
+		fields[field.Name] = field
+	}
+	for name := range given {
+		if _, ok := fields[name]; !ok {
+			return Mistake("the field %q is not one of provider %q", name, kind.Name())
+		}
+	}
+	for _, form := range kind.CredentialForms() {
+		if !slices.ContainsFunc(form, func(name string) bool { return fields[name].Secret && given.Has(name) }) {
+			continue
+		}
+		for _, other := range kind.CredentialForms() {
+			for _, name := range other {
+				if !slices.Contains(form, name) || fields[name].Secret {
+					delete(next.Settings, name)
+				}
+			}
+		}
+	}
+	for name, value := range given {
+		next.Settings[name] = value
+	}
+	return nil
+}
+
+// validate checks the fields that every connection has.
+func (c *Connection) validate() error {
+	switch {
+	case c.RequestTimeout < minRequestTimeout || c.RequestTimeout > maxRequestTimeout:
+		return Mistake("request_timeout must be between %d and %d seconds", minRequestTimeout, maxRequestTimeout)
+	case c.MaxInFlight < 1 || c.MaxInFlight > maxMaxInFlight:
+		return Mistake("max_in_flight must be between 1 and %d", maxMaxInFlight)
+	}
+	for _, address := range c.AllowedVerifyAddresses {
+		if !ValidAllowedAddress(address) {
+			return Mistake("allowed_verify_addresses: %q is neither host:port nor a CIDR", address)
+		}
+	}
+	return nil
+}
+
+// compare tells whether the address, the TLS settings or the credential changed, counts the revision if so, and refuses
+// a new address without the credential: who may update a connection could have the stored one sent elsewhere.
+func (e *Engine) compare(stored, next *Connection, kind provider.Type, complete provider.Connection, patch Patch) (fresh bool, err error) {
+	if stored == nil {
+		next.Revision = 1
+		return true, nil
+	}
+	before, err := stored.Complete(kind)
+	if err != nil {
+		return false, err
+	}
+	moved := before.URL != complete.URL || before.TLS != complete.TLS || before.Settings.String("iam_url") != complete.Settings.String("iam_url")
+	if moved {
+		if missing := missingSecrets(kind, complete, patch.Settings); len(missing) > 0 {
+			return false, Mistake("the address and the TLS settings can be changed only together with the credential: give %s too", strings.Join(missing, " and "))
+		}
+	}
+	fresh = moved || !sameLogin(kind, before, complete)
+	if fresh {
+		next.Revision++
+	}
+	return fresh, nil
+}
+
+// sameLogin tells whether two versions of a connection send the same.
+func sameLogin(kind provider.Type, before, after provider.Connection) bool {
+	for _, field := range kind.ConnectionFields() {
+		if !reflect.DeepEqual(before.Settings[field.Name], after.Settings[field.Name]) &&
+			!equal(before.Settings[field.Name], after.Settings[field.Name]) {
+			return false
+		}
+	}
+	return true
+}
+
+// missingSecrets lists the secrets in use that a request does not give.
+func missingSecrets(kind provider.Type, c provider.Connection, given provider.Settings) []string {
+	var missing []string
+	for _, field := range kind.ConnectionFields() {
+		if field.Secret && c.Settings.Has(field.Name) && !given.Has(field.Name) {
+			missing = append(missing, field.Name)
+		}
+	}
+	return missing
+}
+
+// verify tries a connection out. A refused credential is tried once.
+func (e *Engine) verify(ctx context.Context, l *live) error {
+	result := e.check(ctx, l)
+	failure := (&Failure{Code: result.Code, Reason: result.Reason}).String()
+	switch result.Outcome {
+	case provider.Applied:
+		return nil
+	case provider.Denied, provider.Rejected:
+		return Mistake("the connection was not stored, since its check failed: %s; correct it, or store it unchecked with verify_connection=false", failure)
+	case provider.Busy:
+		return busy("the connection was not stored, since its check failed: %s; try again later", failure)
+	default:
+		return unreachable("the connection was not stored, since its check failed: %s; correct url and TLS settings, or store it unchecked with verify_connection=false", failure)
+	}
+}
+
+// checkUse makes sure that the roles of a connection stay what they are, and that no role changes the password that it
+// logs in with.
+func (e *Engine) checkUse(ctx context.Context, s store, stored *Connection, l *live) error {
+	if login := l.kind.LoginIdentity(l.complete); login != "" {
+		var held owner
+		found, err := s.get(ctx, targetKey(login), &held)
+		if err != nil {
+			return storageError("reading the index of targets", err)
+		}
+		if found {
+			if role, err := s.role(ctx, held.Role); err != nil {
+				return storageError("reading the role "+held.Role, err)
+			} else if role != nil && slices.Contains(role.Target.Identities, login) {
+				return Mistake("the role %q changes the password of the account that this connection would log in with, and would lock it out", held.Role)
+			}
+		}
+	}
+	if stored == nil {
+		return nil
+	}
+	before, err := stored.Complete(l.kind)
+	if err != nil {
+		return err
+	}
+	if reflect.DeepEqual(before, l.complete) {
+		return nil
+	}
+	moved := transport.CanonicalHost(before.URL) != transport.CanonicalHost(l.complete.URL)
+	return e.eachRole(ctx, s, l.Name, func(role *Role) error {
+		target, err := l.kind.Target(l.complete, role.Target.Settings)
+		if moved || err != nil || !slices.Equal(target.Identities, role.Target.Identities) {
+			return Mistake("the connection %q is used by the role %q, whose account would be another one: the host and the project of a connection in use cannot be changed", l.Name, role.Name)
+		}
+		return nil
+	})
+}
+
+// eachRole calls f with each role of a connection until it returns an error.
+func (e *Engine) eachRole(ctx context.Context, s store, connection string, f func(*Role) error) error {
+	names, err := s.storage.List(ctx, rolePrefix)
+	if err != nil {
+		return storageError("listing roles", err)
+	}
+	for _, name := range names {
+		role, err := s.role(ctx, name)
+		if err != nil {
+			return storageError("reading the role "+name, err)
+		}
+		if role == nil || role.Connection != connection {
+			continue
+		}
+		if err := f(role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// namedInErrors is how many roles an error lists.
+const namedInErrors = 10
+
+// DeleteConnection removes a connection that no role uses. One that does not exist is no error.
+func (e *Engine) DeleteConnection(ctx context.Context, storage logical.Storage, name string) error {
+	s := store{storage}
+	e.index.Lock()
+	defer e.index.Unlock()
+	var users []string
+	err := e.eachRole(ctx, s, name, func(role *Role) error {
+		users = append(users, role.Name)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 {
+		shown := strings.Join(users[:min(len(users), namedInErrors)], ", ")
+		if more := len(users) - namedInErrors; more > 0 {
+			shown += fmt.Sprintf(" and %d more", more)
+		}
+		return Mistake("the connection %q is used by %d roles (%s): delete them first", name, len(users), shown)
+	}
+	for _, key := range []string{connectionPrefix + name, pausePrefix + name} {
+		if err := storage.Delete(ctx, key); err != nil {
+			return storageError("deleting the connection "+name, err)
+		}
+	}
+	e.connections.drop(name)
+	e.timer.forget(item{connection: name})
+	return nil
+}
+
+// Settings of the whole mount.
+type Settings struct {
+	Schema int `json:"schema"`
+	// CatchUpLimit in seconds.
+	CatchUpLimit int `json:"catch_up_limit"`
+}
+
+// DefaultCatchUpLimit is a day.
+const DefaultCatchUpLimit = 86400
+
+// ReadSettings returns the stored settings, or the defaults.
+func (e *Engine) ReadSettings(ctx context.Context, storage logical.Storage) (Settings, error) {
+	out := Settings{CatchUpLimit: DefaultCatchUpLimit}
+	_, err := store{storage}.get(ctx, settingsKey, &out)
+	if err == nil && out.Schema > schemaVersion {
+		err = newer(settingsKey, out.Schema)
+	}
+	return out, storageError("reading the settings", err)
+}
+
+// WriteSettings stores the settings.
+func (e *Engine) WriteSettings(ctx context.Context, storage logical.Storage, in Settings) error {
+	if in.CatchUpLimit < 60 {
+		return Mistake("catch_up_limit must be at least 60 seconds")
+	}
+	in.Schema = schemaVersion
+	return storageError("storing the settings", store{storage}.put(ctx, settingsKey, in))
+}

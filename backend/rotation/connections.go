@@ -1,0 +1,233 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-secure-stdlib/strutil"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// live is a connection in use: its client, and what is known about its health. It is made on first use and dropped
+// when the connection is written, here or on another node.
+type live struct {
+	Connection
+	kind     provider.Type
+	complete provider.Connection
+	client   provider.Client
+	// slots bounds the concurrent changes.
+	slots chan struct{}
+
+	mu sync.Mutex // guards the fields below; never held over a call
+	// hold: the remote system asked the whole connection to wait.
+	hold time.Time
+	// pause: the credential is refused.
+	pause *Pause
+
+	// checking is held over the one check that follows a refused credential, by background work only.
+	checking chan struct{}
+	// checked is when the last such check that succeeded began; guarded by mu.
+	checked time.Time
+}
+
+// allows checks a role against the connection's globs.
+func (l *live) allows(role string, target provider.Target) error {
+	if !strutil.StrListContainsGlob(l.AllowedRoles, role) {
+		return Mistake("the connection %q does not allow the role %q: add it to allowed_roles of config/%s", l.Name, role, l.Name)
+	}
+	for _, name := range target.Names {
+		if !strutil.StrListContainsGlob(l.AllowedTargets, name) {
+			return Mistake("the connection %q does not allow the target %q: add it to allowed_targets of config/%s", l.Name, name, l.Name)
+		}
+	}
+	return nil
+}
+
+// paused returns the pause that is in force, or nil.
+func (l *live) paused() *Pause {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pause
+}
+
+// heldUntil is when the connection may be used again after the remote system asked it to wait.
+func (l *live) heldUntil() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hold
+}
+
+func (l *live) holdUntil(t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.After(l.hold) {
+		l.hold = t
+	}
+}
+
+// acquire takes a slot for one change.
+func (l *live) acquire(ctx context.Context) (release func(), err error) {
+	select {
+	case l.slots <- struct{}{}:
+		return func() { <-l.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// connections caches live connections by name.
+type connections struct {
+	mu     sync.Mutex
+	byName map[string]*live
+}
+
+func (c *connections) drop(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byName, name)
+}
+
+// connection returns the live connection of that name, or ErrNoConnection. With a warm cache it does no I/O.
+func (e *Engine) connection(ctx context.Context, s store, name string) (*live, error) {
+	e.connections.mu.Lock()
+	l := e.connections.byName[name]
+	e.connections.mu.Unlock()
+	if l != nil {
+		return l, nil
+	}
+	stored, err := s.connection(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		return nil, ErrNoConnection
+	}
+	pause, err := s.pause(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if pause != nil && pause.Revision != stored.Revision {
+		pause = nil // the credential has changed since
+	}
+	l, err = e.open(*stored)
+	if err != nil {
+		return nil, err
+	}
+	l.pause = pause
+	e.connections.mu.Lock()
+	defer e.connections.mu.Unlock()
+	if other := e.connections.byName[name]; other != nil {
+		return other, nil
+	}
+	if e.connections.byName == nil {
+		e.connections.byName = map[string]*live{}
+	}
+	e.connections.byName[name] = l
+	return l, nil
+}
+
+// open makes a live connection that is not in the cache.
+func (e *Engine) open(c Connection) (*live, error) {
+	kind := e.types[c.Provider]
+	if kind == nil {
+		return nil, fmt.Errorf("the connection %q has the provider %q, which this version does not have", c.Name, c.Provider)
+	}
+	complete, err := c.Complete(kind)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kind.Open(complete)
+	if err != nil {
+		return nil, err
+	}
+	return &live{
+		Connection: c, kind: kind, complete: complete, client: client,
+		slots:    make(chan struct{}, max(1, c.MaxInFlight)),
+		checking: make(chan struct{}, 1),
+	}, nil
+}
+
+// denied is called when the remote system refused the credential to a request that began at that time. It makes one
+// read-only check, whoever else asks; if that fails too, the connection is paused, which is stored. Returns the pause,
+// or nil where the refusal concerns the one role only.
+func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) *Pause {
+	select {
+	case l.checking <- struct{}{}:
+		defer func() { <-l.checking }()
+	case <-ctx.Done():
+		return l.paused()
+	}
+	l.mu.Lock()
+	known, fresh := l.pause, l.checked.After(began)
+	l.mu.Unlock()
+	if known != nil || fresh {
+		return known
+	}
+	at := e.clock()
+	check := e.check(ctx, l)
+	if check.Outcome == provider.Applied {
+		l.mu.Lock()
+		l.checked = at
+		l.mu.Unlock()
+		return nil
+	}
+	pause := &Pause{
+		Revision: l.Revision, Since: at, Code: check.Code, Reason: check.Reason,
+		NextProbe: e.clock().Add(scaled(jitter(firstProbe))),
+	}
+	l.mu.Lock()
+	l.pause = pause
+	l.mu.Unlock()
+	e.logger.Error("connection paused: the remote system refuses its credential", "connection", l.Name,
+		"provider", l.Provider, "code", check.Code, "reason", check.Reason, "next_probe", pause.NextProbe)
+	if err := s.putPause(ctx, l.Name, pause); err != nil {
+		e.logger.Error("the pause of a connection could not be stored", "connection", l.Name, "error", err)
+	}
+	e.timer.set(item{connection: l.Name}, pause.NextProbe)
+	return pause
+}
+
+// probe makes the single call that may open a paused connection again.
+func (e *Engine) probe(ctx context.Context, name string) {
+	s := e.own()
+	l, err := e.connection(ctx, s, name)
+	if err != nil {
+		return
+	}
+	pause := l.paused()
+	if pause == nil {
+		return
+	}
+	check := e.check(ctx, l)
+	if check.Outcome == provider.Applied {
+		if err := s.storage.Delete(ctx, pausePrefix+name); err != nil {
+			e.logger.Error("the end of a pause could not be stored", "connection", name, "error", err)
+		}
+		l.mu.Lock()
+		l.pause = nil
+		l.mu.Unlock()
+		e.logger.Info("connection resumed", "connection", name, "provider", l.Provider, "paused_since", pause.Since)
+		return
+	}
+	next := *pause
+	next.Probes++
+	next.Code, next.Reason = check.Code, check.Reason
+	next.NextProbe = e.clock().Add(grow(firstProbe, next.Probes+1))
+	l.mu.Lock()
+	l.pause = &next
+	l.mu.Unlock()
+	if err := s.putPause(ctx, name, &next); err != nil {
+		e.logger.Error("the pause of a connection could not be stored", "connection", name, "error", err)
+	}
+	e.timer.set(item{connection: name}, next.NextProbe)
+}
+
+// check makes the provider's read-only check within the connection's time limit.
+func (e *Engine) check(ctx context.Context, l *live) provider.Result {
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout())
+	defer cancel()
+	return l.client.Check(ctx)
+}

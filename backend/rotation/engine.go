@@ -1,0 +1,282 @@
+// Package rotation changes passwords: it stores a new one, pushes it to the remote system, and settles what came of it.
+//
+// It alone decides about time and tries. A provider says what one answer proves, package credential says what that
+// means for the passwords of an account, and this package decides when the next request is made, whether it is, and
+// with which password. The steps of one change are in change.go and read from top to bottom; what a crash between
+// two of them leaves is said there.
+//
+// An [Engine] works in its own context: a request that asked for a change may go away, the change goes on. Work that
+// a restart interrupts is found in storage by Start and resumed.
+package rotation
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// Policies makes passwords from Vault's password policies. logical.SystemView implements it.
+type Policies interface {
+	GeneratePasswordFromPolicy(ctx context.Context, policy string) (string, error)
+}
+
+// Config is what an Engine needs.
+type Config struct {
+	Types    []provider.Type
+	Policies Policies
+	Logger   hclog.Logger
+	// Writable tells whether this node may write to storage and change remote systems; asked before each piece of work.
+	Writable func() bool
+	// Clock and Random are time.Now and crypto/rand.Reader where nil.
+	Clock  func() time.Time
+	Random io.Reader
+}
+
+// Engine owns the passwords of one mount. Its methods may be called concurrently.
+type Engine struct {
+	types    map[string]provider.Type
+	policies Policies
+	logger   hclog.Logger
+	writable func() bool
+	clock    func() time.Time
+	random   io.Reader
+
+	connections connections
+	locks       locks
+	timer       *timer
+
+	// writing is one lock for each connection that is being written.
+	writing locks
+	// index guards what ties roles to targets and connections: checks together with the writes that follow from them.
+	// It is held over storage calls only.
+	index sync.Mutex
+
+	ctx     context.Context // ends with Stop
+	cancel  context.CancelFunc
+	working sync.WaitGroup
+
+	mu        sync.Mutex // guards the fields below
+	stopped   bool
+	lastSweep time.Time
+	store     store // for work that no request asked for; set by Start
+}
+
+// New returns an engine that does nothing by itself before Start. It does no I/O.
+func New(c Config) *Engine {
+	e := &Engine{
+		types: map[string]provider.Type{}, policies: c.Policies, logger: c.Logger, writable: c.Writable,
+		clock: c.Clock, random: c.Random,
+	}
+	for _, kind := range c.Types {
+		e.types[kind.Name()] = kind
+	}
+	if e.clock == nil {
+		e.clock = time.Now
+	}
+	if e.random == nil {
+		e.random = rand.Reader
+	}
+	if e.writable == nil {
+		e.writable = func() bool { return true }
+	}
+	if e.logger == nil {
+		e.logger = hclog.NewNullLogger()
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.timer = newTimer(e.clock, e.due)
+	return e
+}
+
+// errStopped is returned to requests that come while the plugin ends.
+var errStopped = &Error{Kind: KindBusy, Message: "the plugin is stopping; nothing was changed, try again"}
+
+// Start makes the engine work by itself: it resumes what a restart interrupted and retries what failed. It returns at
+// once; roles are read in the background.
+func (e *Engine) Start(storage logical.Storage) {
+	e.mu.Lock()
+	e.store = store{storage}
+	e.lastSweep = e.clock()
+	e.mu.Unlock()
+	e.background(func(ctx context.Context) { e.timer.run(ctx) })
+	e.background(e.sweep)
+}
+
+// Wake is called by Vault's periodic function. It lists the roles every ten minutes and returns at once.
+func (e *Engine) Wake() {
+	e.mu.Lock()
+	due := !e.stopped && e.store.storage != nil && e.clock().Sub(e.lastSweep) >= sweepEvery
+	if due {
+		e.lastSweep = e.clock()
+	}
+	e.mu.Unlock()
+	if due {
+		e.background(e.sweep)
+	}
+	e.timer.poke()
+}
+
+// Stop ends all work. It waits for what is under way for less than two seconds; what does not end by then is resumed
+// from storage by the next Start.
+func (e *Engine) Stop() {
+	e.mu.Lock()
+	e.stopped = true
+	e.mu.Unlock()
+	e.cancel()
+	done := make(chan struct{})
+	go func() { e.working.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(stopWait):
+		e.logger.Warn("work was still under way when the plugin stopped; it is resumed at the next start")
+	}
+}
+
+// own is the storage for work that no request asked for.
+func (e *Engine) own() store {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.store
+}
+
+// background runs work in the engine's context. It tells whether it did: not after Stop.
+func (e *Engine) background(work func(context.Context)) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped {
+		return false
+	}
+	e.working.Add(1)
+	go func() {
+		defer e.working.Done()
+		work(e.ctx)
+	}()
+	return true
+}
+
+// Invalidate is called on a node whose storage was changed by another one.
+func (e *Engine) Invalidate(key string) {
+	for _, prefix := range []string{connectionPrefix, pausePrefix} {
+		if name, ok := cut(key, prefix); ok {
+			e.connections.drop(name)
+		}
+	}
+}
+
+func cut(key, prefix string) (string, bool) {
+	if len(key) > len(prefix) && key[:len(prefix)] == prefix {
+		return key[len(prefix):], true
+	}
+	return "", false
+}
+
+// Type returns the provider of that name, or nil.
+func (e *Engine) Type(name string) provider.Type { return e.types[name] }
+
+// Now is the engine's clock.
+func (e *Engine) Now() time.Time { return e.clock() }
+
+// due is called by the timer, in a worker, when an item's time has come.
+func (e *Engine) due(ctx context.Context, i item) {
+	if !e.writable() {
+		return // another node does it
+	}
+	if i.connection != "" {
+		e.probe(ctx, i.connection)
+		return
+	}
+	_, err := e.goOn(ctx, ctx, e.own(), i.role, triggerResume, false)
+	var mistake *Error
+	if errors.As(err, &mistake) && mistake.Kind == KindMistake && ctx.Err() == nil {
+		e.logger.Warn("the role needs a person", "role", i.role, "reason", err)
+	}
+}
+
+// sweep lists the roles and sets the timer for those that it does not know and that have work to do.
+func (e *Engine) sweep(ctx context.Context) {
+	if !e.writable() {
+		return
+	}
+	s := e.own()
+	for _, prefix := range []string{pausePrefix, rolePrefix} {
+		names, err := s.storage.List(ctx, prefix)
+		if err != nil {
+			e.logger.Error("the roles could not be listed; they are listed again in a while", "error", err)
+			return
+		}
+		e.sweepNames(ctx, prefix, names)
+	}
+}
+
+// sweepReaders is how many entries are read at a time.
+const sweepReaders = 8
+
+func (e *Engine) sweepNames(ctx context.Context, prefix string, names []string) {
+	work := make(chan string)
+	var readers sync.WaitGroup
+	for range min(sweepReaders, len(names)) {
+		readers.Go(func() {
+			for name := range work {
+				e.sweepOne(ctx, prefix, name)
+			}
+		})
+	}
+feed:
+	for _, name := range names {
+		select {
+		case work <- name:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(work)
+	readers.Wait()
+}
+
+func (e *Engine) sweepOne(ctx context.Context, prefix, name string) {
+	if prefix == pausePrefix {
+		if pause, err := e.own().pause(ctx, name); err == nil && pause != nil {
+			e.timer.set(item{connection: name}, pause.NextProbe)
+		}
+		return
+	}
+	if e.timer.knows(item{role: name}) {
+		return
+	}
+	role, err := e.own().role(ctx, name)
+	if err != nil {
+		e.logger.Error("a role could not be read", "role", name, "error", err)
+		return
+	}
+	if role != nil {
+		e.schedule(ctx, e.own(), role)
+	}
+}
+
+// schedule sets the timer for what the role waits for, if the engine is to act on it by itself.
+func (e *Engine) schedule(ctx context.Context, s store, role *Role) {
+	at, waits := e.nextAction(ctx, s, role)
+	if !waits {
+		e.timer.forget(item{role: role.Name})
+		return
+	}
+	e.timer.set(item{role: role.Name}, at)
+}
+
+// nextAction is when the engine has to act on the role by itself; false: never.
+func (e *Engine) nextAction(ctx context.Context, s store, role *Role) (time.Time, bool) {
+	if role.Record.Next.Staged() {
+		return e.inForceAt(ctx, s, role)
+	}
+	if role.Options.Disabled || !role.Record.Unfinished() {
+		return time.Time{}, false
+	}
+	return role.Retry.NextAttempt, true
+}

@@ -1,0 +1,70 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// Kind says what a caller can do about an Error.
+type Kind int
+
+const (
+	// KindMistake: the request was wrong. Asking again unchanged does not help. HTTP 400.
+	KindMistake Kind = iota
+	// KindUnreachable: the remote system cannot be reached, or refuses the connection's credential. Nothing was
+	// changed. HTTP 502.
+	KindUnreachable
+	// KindBusy: the remote system or the role is busy, or the connection is paused. Nothing was changed. HTTP 503.
+	KindBusy
+)
+
+// Error is an error for the person who made the request: what happened and what to do, without a secret.
+type Error struct {
+	Kind    Kind
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Mistake returns an error of KindMistake.
+func Mistake(format string, args ...any) error {
+	return &Error{Kind: KindMistake, Message: fmt.Sprintf(format, args...)}
+}
+
+func unreachable(format string, args ...any) error {
+	return &Error{Kind: KindUnreachable, Message: fmt.Sprintf(format, args...)}
+}
+
+func busy(format string, args ...any) error {
+	return &Error{Kind: KindBusy, Message: fmt.Sprintf(format, args...)}
+}
+
+// ErrNoRole is returned where a role does not exist.
+var ErrNoRole = errors.New("no such role")
+
+// ErrNoConnection is returned where a connection does not exist.
+var ErrNoConnection = errors.New("no such connection")
+
+// readOnly tells whether a storage error means that this node must not write. Errors of storage reach an external
+// plugin as text, so that errors.Is alone does not find it.
+func readOnly(err error) bool {
+	return err != nil && (errors.Is(err, logical.ErrReadOnly) || strings.Contains(err.Error(), logical.ErrReadOnly.Error()))
+}
+
+// storageError makes a storage error fit to be returned: a bare ErrReadOnly where Vault has to forward the request.
+func storageError(doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case readOnly(err):
+		return logical.ErrReadOnly
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return busy("%s was interrupted; nothing was changed, try again", doing)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}

@@ -1,0 +1,283 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+)
+
+// Triggers of a change, for the log.
+const (
+	triggerRequest = "request"
+	triggerCreate  = "create"
+	triggerRead    = "read"
+	triggerResume  = "resume"
+)
+
+// Report is how a role stands after a request.
+type Report struct {
+	Role *Role
+	View credential.View
+	TTL  time.Duration
+	// Warning says what is going on where the state is not at rest; empty otherwise.
+	Warning string
+}
+
+// order is what a request wants of a role.
+type order struct {
+	trigger string
+	// given is a password that a person chose; empty: generate one.
+	given string
+	// ifVersion: only if that is still the version in force; 0: whichever is.
+	ifVersion int
+	reason    string
+	// ifNone: only if the role has no password yet.
+	ifNone bool
+}
+
+// Rotate changes the password of a role to a generated one. With ifVersion above 0 it does so only if that version is
+// still in force, and reports how the role stands otherwise. It waits for the change for at most 45 seconds and
+// then reports the state so far; the change goes on. Errors are *Error, ErrNoRole, logical.ErrReadOnly or of storage.
+func (e *Engine) Rotate(ctx context.Context, storage logical.Storage, name string, ifVersion int) (*Report, error) {
+	return e.request(ctx, storage, name, order{trigger: triggerRequest, ifVersion: ifVersion, reason: "rotated by request"})
+}
+
+// SetPassword is Rotate to a given password.
+func (e *Engine) SetPassword(ctx context.Context, storage logical.Storage, name, value string) (*Report, error) {
+	return e.request(ctx, storage, name, order{trigger: triggerRequest, given: value, reason: "set by hand"})
+}
+
+// First sets the first password of a role that has none. Of readers that come together, one does it.
+func (e *Engine) First(ctx context.Context, storage logical.Storage, name string) (*Report, error) {
+	return e.request(ctx, storage, name, order{trigger: triggerRead, ifNone: true, reason: "first read"})
+}
+
+// request carries out an order in the engine's own context, and waits for it.
+func (e *Engine) request(ctx context.Context, storage logical.Storage, name string, o order) (*Report, error) {
+	return e.await(ctx, store{storage}, name, func(work, waiting context.Context) (*Report, error) {
+		report, err := e.carryOut(work, waiting, store{storage}, name, o)
+		return e.waitOn(work, waiting, store{storage}, name, report, err)
+	})
+}
+
+// await runs work in the engine's context and waits for it, until the request's context ends or the time that a
+// request may wait. waiting is the context of that wait.
+func (e *Engine) await(ctx context.Context, s store, name string, work func(work, waiting context.Context) (*Report, error)) (*Report, error) {
+	type answer struct {
+		report *Report
+		err    error
+	}
+	waiting, cancel := context.WithTimeout(ctx, requestWait)
+	answers := make(chan answer, 1)
+	started := e.background(func(engine context.Context) {
+		defer cancel()
+		report, err := work(engine, waiting)
+		answers <- answer{report, err}
+	})
+	if !started {
+		cancel()
+		return nil, errStopped
+	}
+	select {
+	case a := <-answers:
+		return a.report, a.err
+	case <-waiting.Done():
+	}
+	select { // it may have ended in the same moment
+	case a := <-answers:
+		return a.report, a.err
+	default:
+	}
+	role, err := s.role(context.WithoutCancel(ctx), name)
+	if err != nil || role == nil {
+		return nil, busy("the change of the role %q is still under way; read status/%s", name, name)
+	}
+	report := e.report(role)
+	report.Warning = "the change is still under way and goes on by itself; read status/" + name
+	return report, nil
+}
+
+// load reads the role and its connection, under the role's lock, and checks that the connection still allows it.
+func (e *Engine) load(ctx context.Context, s store, name string) (*Role, *live, error) {
+	role, err := s.role(ctx, name)
+	if err != nil {
+		return nil, nil, storageError("reading the role "+name, err)
+	}
+	if role == nil {
+		return nil, nil, ErrNoRole
+	}
+	l, err := e.connection(ctx, s, role.Connection)
+	switch {
+	case errors.Is(err, ErrNoConnection):
+		return nil, nil, Mistake("the connection %q of the role %q does not exist any more", role.Connection, name)
+	case err != nil:
+		return nil, nil, storageError("reading the connection "+role.Connection, err)
+	}
+	if err := l.allows(name, role.Target); err != nil {
+		return nil, nil, err
+	}
+	return role, l, nil
+}
+
+// carryOut takes the role's lock, makes the new password and drives it.
+func (e *Engine) carryOut(ctx, waiting context.Context, s store, name string, o order) (*Report, error) {
+	unlock, err := e.locks.lock(waiting, name)
+	if err != nil {
+		return nil, busy("another change of the role %q is under way; this request changed nothing: try again, or read status/%s", name, name)
+	}
+	defer unlock()
+	role, l, err := e.load(ctx, s, name)
+	if err != nil {
+		return nil, err
+	}
+	if report, err, done := e.alreadyAnswered(role, o); done {
+		return report, err
+	}
+	c := &change{e: e, s: s, l: l, role: role, trigger: o.trigger}
+	if pause := l.paused(); pause != nil {
+		return nil, e.pausedError(l.Name, pause)
+	}
+	if err := c.make(ctx, o.given, o.reason); err != nil {
+		return nil, err
+	}
+	return e.outcome(c, c.drive(ctx))
+}
+
+// alreadyAnswered tells whether a request has its answer without a remote call: Vault's client repeats a request that
+// failed, and a repetition must do no harm.
+func (e *Engine) alreadyAnswered(role *Role, o order) (*Report, error, bool) { //nolint:revive // the answer, and whether there is one
+	rec, now := role.Record, e.clock()
+	view := rec.View(now)
+	switch {
+	case o.ifNone && (rec.Current != nil || rec.Next.Exposed()):
+		return e.report(role), nil, true
+	case o.ifVersion > 0 && rec.Current != nil && o.ifVersion < rec.Current.Version:
+		report := e.report(role)
+		report.Warning = "the password has been changed since that version: nothing was done"
+		return report, nil, true
+	case o.ifVersion > 0 && (rec.Current == nil || o.ifVersion > rec.Current.Version):
+		return nil, Mistake("the role %q has no password of version %d in force: read creds/%s for the present version", role.Name, o.ifVersion, role.Name), true
+	case o.given != "" && rec.Current != nil && o.given == rec.Current.Value && view.State == credential.StateActive && rec.Next == nil:
+		return e.report(role), nil, true
+	}
+	if role.Retry.Last == nil || !now.Before(role.Retry.NextAttempt) {
+		return nil, nil, false
+	}
+	if o.given != "" && (rec.Next == nil || rec.Next.Value != o.given) {
+		return nil, nil, false // not a repetition
+	}
+	report, err := e.answer(role)
+	return report, err, true
+}
+
+// outcome is the answer to a request after its change was driven.
+func (e *Engine) outcome(c *change, err error) (*Report, error) {
+	var unstored *unstoredError
+	switch {
+	case errors.As(err, &unstored):
+		role := *c.role
+		role.Record = role.Record.Unresolved()
+		report := e.report(&role)
+		report.View.State = credential.StateUncertain
+		report.Warning = unstored.Error()
+		return report, nil
+	case err != nil:
+		return nil, err
+	default:
+		return e.answer(c.role)
+	}
+}
+
+// waitOn waits, without the lock, where the change has to keep a distance from an unresolved one that ends soon enough
+// for the request, and then goes on.
+func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, report *Report, err error) (*Report, error) {
+	for err == nil && report != nil && report.Role.Record.Next != nil && report.Role.Record.Next.Phase == credential.Unsent {
+		at := report.Role.Retry.NextAttempt
+		deadline, ok := waiting.Deadline()
+		wait := at.Sub(e.clock())
+		if !ok || wait >= time.Until(deadline) {
+			return report, nil
+		}
+		clock := time.NewTimer(max(wait, 0) + time.Millisecond)
+		select {
+		case <-clock.C:
+		case <-waiting.Done():
+			clock.Stop()
+			return report, nil
+		case <-ctx.Done():
+			clock.Stop()
+			return report, nil
+		}
+		report, err = e.goOn(ctx, waiting, s, name, triggerRequest, true)
+	}
+	return report, err
+}
+
+// goOn drives what a role has open, if its time has come. asked: a request waits for it.
+func (e *Engine) goOn(ctx, waiting context.Context, s store, name, trigger string, asked bool) (*Report, error) {
+	unlock, err := e.locks.lock(waiting, name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	role, l, err := e.load(ctx, s, name)
+	if errors.Is(err, ErrNoRole) {
+		return nil, err
+	}
+	if err != nil { // it may be allowed again, or storage may come back
+		e.timer.set(item{role: name}, e.clock().Add(grow(time.Minute, 1)))
+		return nil, err
+	}
+	c := &change{e: e, s: s, l: l, role: role, trigger: trigger}
+	switch now := e.clock(); {
+	case role.Record.Next.Staged():
+		return e.comeInForce(ctx, c, now)
+	case !role.Record.Unfinished() || role.Options.Disabled && !asked:
+		return e.answer(role)
+	case now.Before(role.Retry.NextAttempt):
+		e.schedule(ctx, s, role)
+		return e.answer(role)
+	}
+	err = c.drive(ctx)
+	var kind *Error
+	if errors.As(err, &kind) && ctx.Err() == nil { // paused, drifted, no fitting password: nothing was sent
+		e.timer.set(item{role: name}, c.whenBlocked())
+	}
+	return e.outcome(c, err)
+}
+
+// whenBlocked is when a role that cannot go on is looked at again.
+func (c *change) whenBlocked() time.Time {
+	if pause := c.l.paused(); pause != nil {
+		return pause.NextProbe.Add(jitter(time.Second))
+	}
+	return c.e.clock().Add(grow(time.Minute, c.role.Retry.Attempts+1))
+}
+
+// comeInForce puts a password in force that the remote system took for later, once its time has passed.
+func (e *Engine) comeInForce(ctx context.Context, c *change, now time.Time) (*Report, error) {
+	at, ok := e.inForceAt(ctx, c.s, c.role)
+	if !ok || now.Before(at) {
+		e.schedule(ctx, c.s, c.role)
+		return e.answer(c.role)
+	}
+	c.role.Record = c.role.Record.InForce(now, false)
+	c.succeed(now)
+	return e.outcome(c, c.conclude(ctx))
+}
+
+// inForceAt is when a queued password counts as in force; false: not by time alone.
+func (e *Engine) inForceAt(ctx context.Context, s store, role *Role) (time.Time, bool) {
+	if role.Record.Next == nil || role.Record.Next.Phase != credential.Accepted {
+		return time.Time{}, false
+	}
+	l, err := e.connection(ctx, s, role.Connection)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return role.Record.Next.StagedSince.Add(l.complete.Settings.Seconds("settle_after")), true
+}

@@ -1,0 +1,114 @@
+package rotation
+
+import (
+	"math"
+	"time"
+
+	cron "github.com/hashicorp/vault/sdk/rotation"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+)
+
+// Bounds of the fields that concern time.
+const (
+	minPeriod      = 10 * time.Second
+	minWindow      = 3600 * time.Second
+	minReadTTL     = 10
+	defaultReadTTL = 300
+	// overdueTTL is the least that a reader waits while the engine works on the role.
+	overdueTTL = 5 * time.Second
+)
+
+// validateSchedule checks the fields that say when a password is due.
+func (o Options) validateSchedule() error {
+	if o.RotationPeriod != 0 && o.RotationSchedule != "" {
+		return Mistake("set either rotation_period or rotation_schedule, not both")
+	}
+	if o.RotationPeriod != 0 && o.RotationPeriod < int(minPeriod/time.Second) {
+		return Mistake("rotation_period must be at least %d seconds", int(minPeriod/time.Second))
+	}
+	if o.RotationWindow != 0 && o.RotationSchedule == "" {
+		return Mistake("rotation_window goes with rotation_schedule only")
+	}
+	if o.RotationWindow != 0 && o.RotationWindow < int(minWindow/time.Second) {
+		return Mistake("rotation_window must be at least %d seconds", int(minWindow/time.Second))
+	}
+	if o.RotationSchedule == "" {
+		return nil
+	}
+	parsed, err := cron.DefaultScheduler.Parse(o.RotationSchedule)
+	if err != nil {
+		return Mistake("rotation_schedule is not a cron expression of five fields (minute, hour, day of month, month, day of week; UTC)")
+	}
+	if parsed.Next(time.Now()).IsZero() {
+		return Mistake("rotation_schedule never comes: no such date exists in the next years")
+	}
+	return nil
+}
+
+// dueAfter is when a password that came into force then is due to be changed; zero: only by hand.
+func (o Options) dueAfter(t time.Time) time.Time {
+	switch {
+	case o.RotationPeriod > 0:
+		return t.Add(time.Duration(o.RotationPeriod) * time.Second)
+	case o.RotationSchedule != "":
+		parsed, err := cron.DefaultScheduler.Parse(o.RotationSchedule)
+		if err != nil {
+			return time.Time{}
+		}
+		return parsed.Next(t.UTC())
+	default:
+		return time.Time{}
+	}
+}
+
+// Period is what readers are told as rotation_period: the seconds between two due times, or how often to look
+// where a password is changed by hand only. At least 1: Vault Agent and the Vault Secrets Operator take a response
+// without it for one that never changes.
+func (o Options) Period(now time.Time) int {
+	switch {
+	case o.RotationPeriod > 0:
+		return o.RotationPeriod
+	case o.RotationSchedule != "":
+		next := o.dueAfter(now)
+		if seconds := int(o.dueAfter(next).Sub(next).Seconds()); !next.IsZero() && seconds > 0 {
+			return seconds
+		}
+	}
+	return o.lookAgain()
+}
+
+// lookAgain is how often readers look for changes that no schedule announces, in seconds.
+func (o Options) lookAgain() int {
+	if o.MaxReadTTL > 0 {
+		return o.MaxReadTTL
+	}
+	return defaultReadTTL
+}
+
+// ttl is how long until it pays to read the role again: at least a second. With a bound, the time that remains is cut
+// into equal parts, so that one of the reads falls on the due time.
+func ttl(role *Role, view credential.View, now time.Time) time.Duration {
+	remaining := remains(role, view, now)
+	parts := 1.0
+	if bound := float64(role.Options.MaxReadTTL); bound > 0 {
+		parts = max(1, math.Ceil(remaining.Seconds()/bound))
+	}
+	seconds := math.Ceil(remaining.Seconds() / parts)
+	return time.Duration(max(1, seconds)) * time.Second
+}
+
+func remains(role *Role, view credential.View, now time.Time) time.Duration {
+	byHand := time.Duration(role.Options.lookAgain()) * time.Second
+	attempt := max(overdueTTL, role.Retry.NextAttempt.Sub(now))
+	switch {
+	case view.State == credential.StateUncertain:
+		return attempt
+	case role.Options.Disabled || role.Due.IsZero() || view.State == credential.StateRestartRequired:
+		return byHand
+	case !now.Before(role.Due):
+		return attempt
+	default:
+		return role.Due.Sub(now)
+	}
+}

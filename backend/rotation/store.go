@@ -1,0 +1,119 @@
+package rotation
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/hashicorp/vault/sdk/logical"
+)
+
+// Storage prefixes. The first two hold secrets and are seal-wrapped (SealWrapped); a prefix must end in "/" for that.
+const (
+	connectionPrefix = "config/"
+	rolePrefix       = "role/"
+	pausePrefix      = "pause/"
+	targetPrefix     = "target/"
+	settingsKey      = "settings"
+)
+
+// SealWrapped are the storage prefixes that hold secrets.
+func SealWrapped() []string { return []string{connectionPrefix, rolePrefix} }
+
+// store reads and writes the engine's entries. It keeps nothing in memory.
+type store struct{ storage logical.Storage }
+
+// get reads an entry into out and tells whether it is there.
+func (s store) get(ctx context.Context, key string, out any) (bool, error) {
+	entry, err := s.storage.Get(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("reading %s from storage: %w", key, err)
+	}
+	if entry == nil {
+		return false, nil
+	}
+	if err := entry.DecodeJSON(out); err != nil {
+		// The decoder's own error may quote the entry.
+		return false, fmt.Errorf("the entry %s in storage is damaged", key)
+	}
+	return true, nil
+}
+
+func (s store) put(ctx context.Context, key string, value any) error {
+	entry, err := logical.StorageEntryJSON(key, value)
+	if err != nil {
+		return fmt.Errorf("encoding %s for storage failed", key)
+	}
+	return s.storage.Put(ctx, entry)
+}
+
+func (s store) connection(ctx context.Context, name string) (*Connection, error) {
+	var c Connection
+	found, err := s.get(ctx, connectionPrefix+name, &c)
+	if err != nil || !found {
+		return nil, err
+	}
+	if c.Schema > schemaVersion {
+		return nil, newer(connectionPrefix+name, c.Schema)
+	}
+	c.Name = name
+	return &c, nil
+}
+
+func (s store) putConnection(ctx context.Context, c *Connection) error {
+	c.Schema = schemaVersion
+	return s.put(ctx, connectionPrefix+c.Name, c)
+}
+
+// role returns nil without an error where there is none.
+func (s store) role(ctx context.Context, name string) (*Role, error) {
+	var r Role
+	found, err := s.get(ctx, rolePrefix+name, &r)
+	if err != nil || !found {
+		return nil, err
+	}
+	if r.Schema > schemaVersion {
+		return nil, newer(rolePrefix+name, r.Schema)
+	}
+	r.Name = name
+	return &r, nil
+}
+
+func (s store) putRole(ctx context.Context, r *Role) error {
+	r.Schema = schemaVersion
+	return s.put(ctx, rolePrefix+r.Name, r)
+}
+
+func (s store) pause(ctx context.Context, connection string) (*Pause, error) {
+	var p Pause
+	found, err := s.get(ctx, pausePrefix+connection, &p)
+	if err != nil || !found {
+		return nil, err
+	}
+	if p.Schema > schemaVersion {
+		return nil, newer(pausePrefix+connection, p.Schema)
+	}
+	return &p, nil
+}
+
+func (s store) putPause(ctx context.Context, connection string, p *Pause) error {
+	p.Schema = schemaVersion
+	return s.put(ctx, pausePrefix+connection, p)
+}
+
+// owner is the index entry of a target: which role it belongs to.
+type owner struct {
+	Role     string `json:"role"`
+	Identity string `json:"identity"`
+}
+
+// targetKey hides the identity's characters, which may be anything, from storage keys.
+func targetKey(identity string) string {
+	sum := sha256.Sum256([]byte(identity))
+	return targetPrefix + hex.EncodeToString(sum[:])
+}
+
+func newer(key string, schema int) error {
+	return fmt.Errorf("the entry %s was written by a newer version of this plugin (schema %d, this one knows %d): it is left as it is; register the newer version again", key, schema, schemaVersion)
+}

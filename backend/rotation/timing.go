@@ -1,0 +1,63 @@
+package rotation
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"time"
+)
+
+// timescale divides the engine's own waiting times. Release builds leave it at 1; a build for tests sets it with the
+// linker, so that a test of retries takes seconds and not minutes.
+var timescale = "1"
+
+// The engine's own times. Those that an operator can set are fields of connections and roles.
+const (
+	// requestWait is how long a request waits for the change it asked for before it answers with the state so far.
+	// Vault ends requests after 90 s.
+	requestWait = 45 * time.Second
+	// quietMargin is how long after the deadline of an unresolved request a different password may be sent: the
+	// remote system may still be working on it.
+	quietMargin = 30 * time.Second
+	// firstBackoff and lastBackoff bound the wait after a failure, which doubles in between.
+	firstBackoff = 5 * time.Second
+	lastBackoff  = time.Hour
+	// firstProbe is when a paused connection is tried again for the first time. Huawei Cloud locks a key for five
+	// minutes after five failures in a row.
+	firstProbe = 6 * time.Minute
+	// stopWait bounds how long Stop waits for work under way: Vault stops all mounts of a plugin one after the other.
+	stopWait = 1500 * time.Millisecond
+	// storeWait bounds the storing of an outcome when the engine is stopping.
+	storeWait = time.Second
+	// sweepEvery is how often the names of all roles are listed, to find those that the timer does not know.
+	sweepEvery = 10 * time.Minute
+)
+
+// scaled is d in this build's time.
+func scaled(d time.Duration) time.Duration {
+	by, err := strconv.ParseFloat(timescale, 64)
+	if err != nil || by <= 0 {
+		return d
+	}
+	return time.Duration(float64(d) / by)
+}
+
+// backoff is the wait after the n-th failure in a row (n ≥ 1): from firstBackoff doubling to lastBackoff, with up to a
+// quarter more by chance, so that roles that failed together do not come back together.
+func backoff(n int) time.Duration {
+	return grow(firstBackoff, n)
+}
+
+func grow(first time.Duration, n int) time.Duration {
+	wait := lastBackoff
+	if n < 1 {
+		n = 1
+	}
+	if shift := n - 1; shift < 20 && first<<shift < lastBackoff {
+		wait = first << shift
+	}
+	return scaled(jitter(wait))
+}
+
+func jitter(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Int64N(int64(d)/4+1)) //nolint:gosec // spreads load, guards nothing
+}
