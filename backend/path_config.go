@@ -22,7 +22,7 @@ func (b *Backend) configPaths() []*framework.Path {
 				logical.ListOperation: reads(b.listConfig, "List connections.", listed("connections")),
 			},
 			HelpSynopsis:    "List the connections to remote systems.",
-			HelpDescription: "Lists the names of all connections. Read config/:name to see one.",
+			HelpDescription: "Lists the names of all connections. Read config/:name to see one; its secrets are never shown.",
 		},
 		{
 			Pattern:        "config/" + framework.GenericNameRegex("name"),

@@ -21,7 +21,7 @@ func (b *Backend) rolePaths() []*framework.Path {
 				logical.ListOperation: reads(b.listRoles, "List roles.", listed("roles")),
 			},
 			HelpSynopsis:    "List the roles.",
-			HelpDescription: "Lists the names of all roles. Read roles/:name to see one.",
+			HelpDescription: "Lists the names of all roles. Read roles/:name to see how one is set up, status/:name to see how it stands, and creds/:name for its password.",
 		},
 		{
 			Pattern:        "roles/" + framework.GenericNameRegex("name"),

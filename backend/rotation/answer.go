@@ -27,16 +27,27 @@ func (e *Engine) answer(role *Role) (*Report, error) {
 		report.Warning = fmt.Sprintf("a new password was sent and its outcome is unknown: %s; it is kept as next_password, and %s", last, e.goesOn(role))
 		return report, nil
 	}
-	text := fmt.Sprintf("role %q: nothing was changed: %s", role.Name, last)
+	if err := e.failed(role, report.View, fmt.Sprintf("role %q: nothing was changed", role.Name)); err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// failed is the error for the last failure of a role whose password is what it was; nil if there is none.
+func (e *Engine) failed(role *Role, view credential.View, lead string) error {
+	last := role.Retry.Last
+	if last == nil {
+		return nil
+	}
 	switch last.Class {
 	case provider.Rejected, provider.Mismatch:
-		return nil, Mistake("%s; %s", text, e.advice(role, report.View))
+		return Mistake("%s: %s; %s", lead, last, e.advice(role, view))
 	case provider.Busy:
-		return nil, busy("%s; %s", text, e.goesOn(role))
+		return busy("%s: %s; %s", lead, last, e.goesOn(role))
 	case provider.Denied, provider.Unreachable:
-		return nil, unreachable("%s; %s", text, e.goesOn(role))
+		return unreachable("%s: %s; %s", lead, last, e.goesOn(role))
 	default:
-		return report, nil
+		return nil
 	}
 }
 
@@ -135,7 +146,7 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 	switch last.Class {
 	case provider.Rejected:
 		if last.Scope == provider.ScopePassword {
-			return "set a password_policy whose passwords the remote system takes, then rotate again"
+			return "give another password, or set a password_policy whose passwords the remote system takes"
 		}
 		return "check that the account still exists on the remote system and that the role names it rightly"
 	case provider.Mismatch:

@@ -70,6 +70,10 @@ func (e *Engine) create(ctx context.Context, s store, in NewRole) (*Report, erro
 	if undo := e.remove(ctx, s, c.role); undo != nil {
 		return nil, storageError("removing the role again after it failed", undo)
 	}
+	c.role.Record = credential.Record{} // it waits for nothing any more
+	if failed := e.failed(c.role, c.role.Record.View(e.clock()), "the role was not created"); failed != nil {
+		return nil, failed
+	}
 	return nil, withoutRole(err)
 }
 

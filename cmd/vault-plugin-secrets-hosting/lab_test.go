@@ -1,0 +1,314 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+)
+
+// canaries are all secrets that the tests have seen; none may stand in Vault's log.
+type canaries struct {
+	mu   sync.Mutex
+	seen map[string]string
+}
+
+var secrets canaries
+
+func (c *canaries) add(kind, value string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil {
+		c.seen = map[string]string{}
+	}
+	if len(value) >= 8 {
+		c.seen[value] = kind
+	}
+}
+
+// findIn names what it found, never the secret.
+func (c *canaries) findIn(file string) string {
+	data, err := os.ReadFile(file) //nolint:gosec // the test's own file
+	if err != nil {
+		return err.Error()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for value, kind := range c.seen {
+		if bytes.Contains(data, []byte(value)) {
+			return kind
+		}
+	}
+	return ""
+}
+
+var mounts atomic.Int32
+
+// mount is one mount of the plugin with remote systems of its own, and the connections "panel" (Plesk, login and
+// password) and "cloud" (DCS, access key).
+type mount struct {
+	t    *testing.T
+	path string
+	sim  *simulator.Simulator
+	out  simulator.Output
+}
+
+func newMount(t *testing.T) *mount {
+	t.Helper()
+	m := bareMount(t)
+	m.must("config/panel", m.panel())
+	m.must("config/cloud", m.cloud())
+	return m
+}
+
+// bareMount has no connections yet.
+func bareMount(t *testing.T) *mount {
+	t.Helper()
+	sim, err := simulator.Start(context.Background(), simulator.Config{})
+	require.NoError(t, err)
+	t.Cleanup(sim.Close)
+	require.NoError(t, sim.Switch("plesk", "alias_api", "allowed"), "so that a test can log in as an additional administrator")
+	m := &mount{t: t, path: fmt.Sprintf("h%d", mounts.Add(1)), sim: sim, out: sim.Output()}
+	require.NoError(t, vault.Mount(context.Background(), m.path))
+	secrets.add("Plesk's administrator", m.out.Plesk.AdminPassword)
+	for _, key := range m.out.HuaweiCloud.AccessKeys {
+		secrets.add("a secret key", key.SecretKey)
+		secrets.add("a security token", key.SecurityToken)
+	}
+	for _, user := range m.out.HuaweiCloud.Users {
+		secrets.add("an IAM user's password", user.Password)
+	}
+	for _, account := range m.out.DCS.Instances[0].Accounts {
+		secrets.add("an account's first password", account.Password)
+	}
+	return m
+}
+
+type data = map[string]any
+
+// panel is a connection to Plesk.
+func (m *mount) panel() data {
+	return data{
+		"provider": "plesk", "url": m.out.Plesk.URL, "username": "admin", "password": m.out.Plesk.AdminPassword,
+		"ca_cert": m.out.CAPEM, "allowed_roles": "*", "request_timeout": 2,
+	}
+}
+
+// cloud is a connection to DCS with an access key.
+func (m *mount) cloud() data {
+	key := m.out.HuaweiCloud.AccessKeys[0]
+	return data{
+		"provider": "dcs", "url": m.out.DCS.URL, "project_id": m.out.DCS.Instances[0].ProjectID,
+		"access_key": key.AccessKey, "secret_key": key.SecretKey,
+		"ca_cert": m.out.CAPEM, "allowed_roles": "*", "request_timeout": 2,
+	}
+}
+
+// alias is a role on Plesk.
+func alias(login string) data { return data{"connection": "panel", "login": login} }
+
+// account is a role on DCS, with the account's present password.
+func (m *mount) account(name string) data {
+	instance := m.out.DCS.Instances[0]
+	for _, a := range instance.Accounts {
+		if a.Name == name {
+			return data{
+				"connection": "cloud", "instance_id": instance.ID, "account_id": a.ID, "username": name, "password": a.Password,
+			}
+		}
+	}
+	m.t.Fatalf("the simulator has no account %q", name)
+	return nil
+}
+
+// target is the simulator's name of a role's account.
+func target(role data) (system, name string) {
+	if login, ok := role["login"].(string); ok {
+		return "plesk", login
+	}
+	return "dcs", fmt.Sprintf("%s/%s", role["instance_id"], role["account_id"])
+}
+
+// fault makes something go wrong with a role's account.
+func (m *mount) fault(role data, f lab.Fault) {
+	m.t.Helper()
+	f.System, f.Target = target(role)
+	if f.Kind == lab.Unreachable {
+		f.Target = "*"
+	}
+	require.NoError(m.t, m.sim.SetFault(f))
+}
+
+func (m *mount) heal() {
+	m.t.Helper()
+	require.NoError(m.t, m.sim.ClearFaults("", ""))
+}
+
+// write returns Vault's answer or error; must fails the test on an error.
+func (m *mount) write(path string, d data) (*api.Secret, error) {
+	return m.client().Logical().Write(m.path+"/"+path, d)
+}
+
+func (m *mount) must(path string, d data) *api.Secret {
+	m.t.Helper()
+	secret, err := m.write(path, d)
+	require.NoError(m.t, err, "write %s", path)
+	return secret
+}
+
+// client does not repeat requests, so that a test sees each answer.
+func (m *mount) client() *api.Client {
+	client, err := vault.Client.CloneWithHeaders()
+	require.NoError(m.t, err)
+	client.SetToken(vault.Client.Token())
+	client.SetMaxRetries(0)
+	return client
+}
+
+func (m *mount) read(path string) data {
+	m.t.Helper()
+	secret, err := m.client().Logical().Read(m.path + "/" + path)
+	require.NoError(m.t, err, "read %s", path)
+	require.NotNil(m.t, secret, "read %s", path)
+	return secret.Data
+}
+
+// creds reads a role's password.
+func (m *mount) creds(role string) data {
+	m.t.Helper()
+	d := m.read("creds/" + role)
+	for _, name := range []string{"password", "next_password", "last_password"} {
+		if value, ok := d[name].(string); ok {
+			secrets.add(name, value)
+		}
+	}
+	return d
+}
+
+// login logs in to the real door of a role's account.
+func (m *mount) login(role data, password any) error {
+	value, ok := password.(string)
+	if !ok {
+		return fmt.Errorf("there is no password, but %v", password)
+	}
+	if login, ok := role["login"].(string); ok {
+		return m.sim.LoginPlesk(login, value)
+	}
+	name, _ := role["username"].(string)
+	return m.sim.LoginRedis(name, value)
+}
+
+// works asserts that what Vault hands out logs in, and returns it.
+func (m *mount) works(name string, role data) data {
+	m.t.Helper()
+	d := m.creds(name)
+	require.NoError(m.t, m.login(role, d["password"]), "logging in with the password of %s in the state %v", name, d["state"])
+	return d
+}
+
+// eventually waits until the role is in the state, and returns its credentials.
+func (m *mount) eventually(name, state string) data {
+	m.t.Helper()
+	var d data
+	require.Eventually(m.t, func() bool {
+		d = m.creds(name)
+		return d["state"] == state
+	}, 60*time.Second, 20*time.Millisecond, "the role %s should come to the state %s; status: %v", name, state, lazy{func() string {
+		return fmt.Sprint(m.read("status/" + name))
+	}})
+	return d
+}
+
+// lazy is only made to text when a test fails.
+type lazy struct{ text func() string }
+
+func (l lazy) String() string { return l.text() }
+
+// status is the code of Vault's answer, 200 for none.
+func status(err error) int {
+	var response *api.ResponseError
+	if errors.As(err, &response) {
+		return response.StatusCode
+	}
+	if err != nil {
+		return -1
+	}
+	return 200
+}
+
+// message is what Vault's answer says.
+func message(err error) string {
+	var response *api.ResponseError
+	if errors.As(err, &response) {
+		return strings.Join(response.Errors, "; ")
+	}
+	return fmt.Sprint(err)
+}
+
+// changes is how many changes the remote system made for a role's account.
+func (m *mount) changes(role data) int {
+	system, name := target(role)
+	n := 0
+	for _, entry := range m.sim.Journal(system, name) {
+		if entry.Applied {
+			n++
+		}
+	}
+	return n
+}
+
+// calls is how many requests for a change reached the remote system.
+func (m *mount) calls(role data) int {
+	system, name := target(role)
+	n := 0
+	for _, entry := range m.sim.Journal(system, name) {
+		if entry.Operation == "set-admin-alias" || entry.Operation == "modify" || entry.Operation == "reset" {
+			n++
+		}
+	}
+	return n
+}
+
+func versionOf(t *testing.T, d data) int64 {
+	t.Helper()
+	number, ok := d["version"].(json.Number)
+	require.True(t, ok, "version should be a number: %v", d["version"])
+	n, err := number.Int64()
+	require.NoError(t, err)
+	return n
+}
+
+// How long conditions are waited for, and how often they are looked at.
+const (
+	waitLong = 60 * time.Second
+	tick     = 20 * time.Millisecond
+)
+
+func text(d data) string { return fmt.Sprint(d) }
+
+// nothingLocked asserts that no key and no account was ever locked by too many wrong tries.
+func (m *mount) nothingLocked() {
+	m.t.Helper()
+	for _, key := range m.sim.AccessKeys() {
+		require.Zero(m.t, key.Locks, "a key was locked")
+	}
+	for _, a := range m.out.DCS.Instances[0].Accounts {
+		require.Zero(m.t, m.sim.DCS(m.out.DCS.Instances[0].ID+"/"+a.ID).Locks, "the account %s was locked", a.Name)
+	}
+	for _, login := range []string{"admin", "ops1", "ops2"} {
+		require.Zero(m.t, m.sim.Plesk(login).Locks, "the login %s was locked", login)
+	}
+}

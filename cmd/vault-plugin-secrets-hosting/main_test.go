@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
+)
+
+// vault is the Vault of all tests of this package; each of them has a mount and a simulator of its own.
+var vault *vaulttest.Vault
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "hosting")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	binary, err := vaultBinary(ctx)
+	if err != nil {
+		return 1, err
+	}
+	plugin, err := pluginBinary(ctx, dir)
+	if err != nil {
+		return 1, err
+	}
+	vault, err = vaulttest.Start(ctx, binary, plugin, filepath.Join(dir, "vault"))
+	if err != nil {
+		return 1, err
+	}
+	defer vault.Stop()
+	code = m.Run()
+	if found := secrets.findIn(vault.LogFile()); found != "" {
+		fmt.Fprintln(os.Stderr, "a secret stands in Vault's log:", found)
+		code = 1
+	}
+	return code, nil
+}
+
+// vaultBinary is the one in VAULT_BIN, or the one that the script finds or builds.
+func vaultBinary(ctx context.Context) (string, error) {
+	if binary := os.Getenv("VAULT_BIN"); binary != "" {
+		return binary, nil
+	}
+	cmd := exec.CommandContext(ctx, "../../scripts/vault.sh")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("finding or building Vault: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// testVersion is the version that the tests' build of the plugin has.
+const testVersion = "v0.0.1-test"
+
+// pluginBinary builds the plugin with waiting times that are a twentieth of the real ones.
+func pluginBinary(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, vaulttest.Plugin)
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", //nolint:gosec // our own arguments
+		"-X main.version="+testVersion+" -X vault-plugin-secrets-hosting/backend/rotation.timescale=20", "-o", binary, ".")
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("building the plugin: %w\n%s", err, output.String())
+	}
+	return binary, nil
+}

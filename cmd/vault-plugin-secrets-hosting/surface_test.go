@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/stretchr/testify/require"
+)
+
+// What consumers of credentials read has to be as they expect, to the type.
+func TestCredsAreAsConsumersReadThem(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	role := m.account("app")
+	m.must("roles/cache", role)
+	first := m.creds("cache")
+	for _, name := range []string{"ttl", "rotation_period", "version"} {
+		number, ok := first[name].(json.Number)
+		require.True(t, ok, "%s is a number", name)
+		n, err := number.Int64()
+		require.NoError(t, err, "%s is an integer", name)
+		require.GreaterOrEqual(t, n, int64(1))
+	}
+	rotated, ok := first["last_vault_rotation"].(string)
+	require.True(t, ok)
+	at, err := time.Parse(time.RFC3339, rotated)
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), at, time.Minute)
+	require.True(t, strings.HasSuffix(rotated, "Z"), "in UTC")
+	for name, value := range first {
+		require.NotNil(t, value, name)
+		require.NotContains(t, []string{"rotation_schedule", "certificate", "secret_id", "metadata"}, name)
+		_, nested := value.(map[string]any)
+		require.False(t, nested, "%s is flat", name)
+	}
+	require.Equal(t, role["instance_id"], first["instance_id"])
+	require.NotContains(t, first, "last_password")
+	second := m.creds("cache")
+	delete(first, "ttl")
+	delete(second, "ttl")
+	require.Equal(t, first, second, "nothing but ttl changes between rotations")
+
+	secret, err := m.client().Logical().Read(m.path + "/creds/cache")
+	require.NoError(t, err)
+	require.Empty(t, secret.LeaseID)
+	require.Empty(t, secret.Warnings)
+}
+
+func TestHistoryNeedsSudo(t *testing.T) {
+	t.Parallel()
+	m := newMount(t)
+	m.must("roles/web1", alias("ops1"))
+	token := func(rules string) *api.Client {
+		require.NoError(t, vault.Client.Sys().PutPolicy(m.path, rules))
+		secret, err := vault.Client.Auth().Token().Create(&api.TokenCreateRequest{Policies: []string{m.path}})
+		require.NoError(t, err)
+		client := m.client()
+		client.SetToken(secret.Auth.ClientToken)
+		return client
+	}
+	_, err := token(`path "` + m.path + `/*" { capabilities = ["read"] }`).Logical().Read(m.path + "/history/web1")
+	require.Equal(t, 403, status(err))
+	secret, err := token(`path "` + m.path + `/*" { capabilities = ["read", "sudo"] }`).Logical().Read(m.path + "/history/web1")
+	require.NoError(t, err)
+	require.NotEmpty(t, secret.Data["passwords"])
+}
+
+// paths are all paths of the engine.
+var paths = []string{"config", "config/x", "roles", "roles/x", "creds/x", "rotate-role/x", "set-password/x", "confirm-role/x", "status/x", "history/x", "settings"}
+
+func TestEveryPathHasHelpAndATypedDescription(t *testing.T) {
+	t.Parallel()
+	m := bareMount(t)
+	for _, path := range append([]string{""}, paths...) {
+		help, err := vault.Client.Help(m.path + "/" + path)
+		require.NoError(t, err, path)
+		require.Greater(t, len(help.Help), 150, "the help of %q", path)
+	}
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, vault.Address()+"/v1/sys/internal/specs/openapi", nil)
+	require.NoError(t, err)
+	request.Header.Set("X-Vault-Token", vault.Client.Token())
+	answer, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer answer.Body.Close() //nolint:errcheck // only read
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	var document struct {
+		Paths map[string]map[string]json.RawMessage `json:"paths"`
+	}
+	require.NoError(t, json.Unmarshal(body, &document))
+	found := 0
+	for path, operations := range document.Paths {
+		if !strings.HasPrefix(path, "/"+m.path+"/") {
+			continue
+		}
+		found++
+		for _, verb := range []string{"get", "post", "delete"} {
+			raw, ok := operations[verb]
+			if !ok {
+				continue
+			}
+			var operation struct {
+				OperationID string                     `json:"operationId"`
+				Responses   map[string]json.RawMessage `json:"responses"`
+			}
+			require.NoError(t, json.Unmarshal(raw, &operation))
+			require.True(t, strings.HasPrefix(operation.OperationID, "hosting-"), "%s %s: %s", verb, path, operation.OperationID)
+			require.NotEmpty(t, operation.Responses, "%s %s", verb, path)
+			if response, ok := operation.Responses["200"]; ok {
+				require.Contains(t, string(response), "schema", "%s %s answers something typed", verb, path)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, found, len(paths), "all paths are described")
+}
+
+func TestOnePluginServesSeveralMounts(t *testing.T) {
+	t.Parallel()
+	one, other := newMount(t), newMount(t)
+	one.must("roles/web1", alias("ops1"))
+	other.must("roles/web1", alias("ops1"))
+	require.NotEqual(t, one.works("web1", alias("ops1"))["password"], other.works("web1", alias("ops1"))["password"])
+	require.NoError(t, vault.Client.Sys().Unmount(one.path))
+	other.must("rotate-role/web1", nil)
+	other.works("web1", alias("ops1"))
+}
