@@ -79,7 +79,7 @@ func New(c Config) *Engine {
 		e.types[kind.Name()] = kind
 	}
 	if e.clock == nil {
-		e.clock = time.Now
+		e.clock = func() time.Time { return time.Now().UTC().Round(0) } // as it reads back from storage
 	}
 	if e.random == nil {
 		e.random = rand.Reader
