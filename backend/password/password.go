@@ -171,6 +171,9 @@ func pick(random io.Reader, characters string) (byte, error) {
 
 // index draws an unbiased number below n.
 func index(random io.Reader, n int) (int, error) {
+	if n <= 0 {
+		return 0, errors.New("the recipe for passwords has an empty class of characters")
+	}
 	i, err := rand.Int(random, big.NewInt(int64(n)))
 	if err != nil {
 		return 0, fmt.Errorf("reading randomness for a password: %w", err)

@@ -1,0 +1,133 @@
+package dcs
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+func TestMain(m *testing.M) {
+	// Vault's sdk starts this one when it is loaded.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+// Secrets that may turn up nowhere.
+const (
+	secretKey   = "cAnArY-secret-key"
+	oldPassword = "cAnArY-Old1<&>\"\\ü"
+	newPassword = "cAnArY-New1<&>"
+)
+
+const oneAccount = `{"accounts":[
+	{"account_id":"other","account_name":"x","account_type":"default","status":"AVAILABLE"},
+	{"account_id":"acc-1","account_name":"app","account_type":"normal","account_role":"write","instance_id":"inst-1","status":"AVAILABLE","error_code":null}
+]}`
+
+// cloud is a DCS that says what a test tells it to, and keeps what it was sent.
+type cloud struct {
+	*httptest.Server
+	mu     sync.Mutex
+	lists  int
+	puts   []captured
+	list   http.HandlerFunc
+	change http.HandlerFunc
+	check  http.HandlerFunc
+}
+
+type captured struct {
+	*http.Request
+	body string
+}
+
+func newCloud(t *testing.T) *cloud {
+	t.Helper()
+	c := &cloud{list: says(200, oneAccount), change: says(500, ""), check: says(500, "")}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Request-Id", "req-1")
+		switch {
+		case r.Method == http.MethodGet && r.RequestURI == "/v2/p1/instances/inst-1/accounts":
+			c.mu.Lock()
+			c.lists++
+			c.mu.Unlock()
+			c.list(w, r)
+		case r.Method == http.MethodGet && r.RequestURI == "/v2/p1/instances?limit=1":
+			c.check(w, r)
+		case r.Method == http.MethodPut:
+			c.mu.Lock()
+			c.puts = append(c.puts, captured{r, string(body)})
+			c.mu.Unlock()
+			c.change(w, r)
+		default:
+			w.WriteHeader(http.StatusNotImplemented)
+		}
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func says(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+func (c *cloud) sent() []captured {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.puts
+}
+
+func (c *cloud) connection() provider.Connection {
+	return provider.Connection{
+		URL: c.URL,
+		TLS: provider.TLS{Insecure: true},
+		Settings: provider.Settings{
+			"access_key": "AK1", "secret_key": secretKey, "project_id": "p1",
+		},
+	}
+}
+
+func (c *cloud) open(t *testing.T) provider.Client {
+	t.Helper()
+	client, err := Type{}.Open(c.connection())
+	require.NoError(t, err)
+	requireSecretFree(t, client)
+	return client
+}
+
+func (c *cloud) request(t *testing.T, method string) provider.Change {
+	t.Helper()
+	target, err := Type{}.Target(c.connection(), provider.Settings{
+		"instance_id": "inst-1", "account_id": "acc-1", "username": "app", "rotation_method": method,
+	})
+	require.NoError(t, err)
+	change := provider.Change{Target: target, NewPassword: newPassword}
+	if method == methodModify {
+		change.OldPassword = oldPassword
+	}
+	return change
+}
+
+func requireSecretFree(t *testing.T, values ...any) {
+	t.Helper()
+	for _, value := range values {
+		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+			require.NotContains(t, fmt.Sprintf(format, value), "cAnArY")
+		}
+	}
+}
+
+func account1(with ...string) string {
+	return strings.NewReplacer(with...).Replace(oneAccount)
+}

@@ -1,0 +1,83 @@
+package huaweicloud
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/provider/transport"
+)
+
+func TestEveryFormOfAnErrorIsRead(t *testing.T) {
+	for body, want := range map[string]Envelope{
+		`{"error_code":"DCS.4961","error_msg":"m","error_ext_msg":null}`: {Code: "DCS.4961", Refusal: true},
+		`{"error_code":"APIGW.0301","error_msg":"m","request_id":"r-1"}`: {Code: "APIGW.0301", RequestID: "r-1", Refusal: true},
+		`{"error":{"code":401,"message":"m","title":"Unauthorized"}}`:    {Refusal: true},
+		`{"error":{"code":"Ecs.0005","message":"m"}}`:                    {Code: "Ecs.0005", Refusal: true},
+		`{"error":{"code":"111404022","message":"m"}}`:                   {Refusal: true},
+		`{"error":{"code":null,"message":"m"}}`:                          {Refusal: true},
+		`{"badRequest":{"code":400,"message":"m"}}`:                      {Refusal: true},
+		`{"itemNotFound":{"code":"404"}}`:                                {Refusal: true},
+		`{"error_code":4961}`:                                            {Refusal: true},
+		`{"error_code":"secret <b>","request_id":"not an id"}`:           {Refusal: true},
+		`{"error_code":"` + strings.Repeat("A", 64) + `.1"}`:             {Refusal: true},
+		`{"error_code":null,"error_msg":null}`:                           {},
+		`{"error_code":"","request_id":7}`:                               {RequestID: "7"},
+		`{"error_code":{"a":1}}`:                                         {},
+		`{"error_code":["DCS.1"]}`:                                       {},
+		`{"error_code":true}`:                                            {},
+		`{"error":null}`:                                                 {},
+		`{"error":"x"}`:                                                  {},
+		`{"error":[]}`:                                                   {},
+		`{"error":{}}`:                                                   {},
+		`{"badRequest":"x"}`:                                             {},
+		`{}`:                                                             {},
+		`[]`:                                                             {},
+		`null`:                                                           {},
+		`"x"`:                                                            {},
+		`1`:                                                              {},
+		``:                                                               {},
+		`{"error_code":"DCS.1"`:                                          {},
+		`{"error_code":"DCS.1"} x`:                                       {},
+		`<html>DCS.1</html>`:                                             {},
+		"\x00\xff":                                                       {},
+		strings.Repeat(`{"error":`, 20000) + strings.Repeat("}", 20000):                  {},
+		`{"error_code":"DCS.1","error":` + strings.Repeat("[", 20000):                    {},
+		`{"result":"success","message":"Modify DCSInstance password success."}`:          {},
+		`{"error_code":"APIG.0301","error_msg":"the AK is in this text: AKEXAMPLE0001"}`: {Code: "APIG.0301", Refusal: true},
+	} {
+		require.Equal(t, want, ParseEnvelope(&transport.Response{Status: 400, Body: []byte(body)}), "%.100s", body)
+	}
+}
+
+func TestRequestIDsComeFromTheHeaderFirst(t *testing.T) {
+	for _, name := range []string{"X-Request-Id", "X-Iam-Trace-Id"} {
+		response := &transport.Response{Header: http.Header{name: {"abc-123"}}, Body: []byte(`{"request_id":"other"}`)}
+		require.Equal(t, "abc-123", ParseEnvelope(response).RequestID)
+	}
+	response := &transport.Response{Header: http.Header{"X-Request-Id": {"a secret"}}}
+	require.Empty(t, ParseEnvelope(response).RequestID)
+}
+
+func TestTheGatewayHasTwoNames(t *testing.T) {
+	for code, want := range map[string]string{"APIGW.0301": "APIGW", "APIG.0301": "APIGW", "DCS.4961": "DCS", "": "", "x": ""} {
+		require.Equal(t, want, Envelope{Code: code}.Prefix())
+	}
+}
+
+func TestObjectsTakeWhatServicesMakeOfAField(t *testing.T) {
+	object, ok := ParseObject([]byte(`{"s":"5","n":5,"f":1.5,"z":null,"b":true,"o":{"x":1},"l":[{"x":1}],"m":[{"x":1},null],"e":[]}`))
+	require.True(t, ok)
+	for name, want := range map[string]string{"s": "5", "n": "5", "f": "1.5", "z": "", "b": "", "o": "", "l": "", "absent": ""} {
+		require.Equal(t, want, object.Text(name), name)
+	}
+	require.Equal(t, "1", object.Object("o").Text("x"))
+	require.Nil(t, object.Object("s"))
+	require.Empty(t, object.Object("absent").Object("deeper").Text("x"))
+	for name, want := range map[string]bool{"l": true, "e": true, "m": false, "z": false, "s": false, "o": false, "absent": false} {
+		_, ok := object.Objects(name)
+		require.Equal(t, want, ok, name)
+	}
+}

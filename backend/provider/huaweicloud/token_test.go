@@ -1,0 +1,278 @@
+package huaweicloud
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+func TestTheTokenIsAskedForAsDocumented(t *testing.T) {
+	c := newCloud(t)
+	var uri, body, contentType string
+	c.login = func(_ int, w http.ResponseWriter, r *http.Request, b string) {
+		uri, body, contentType = r.Method+" "+r.RequestURI, b, r.Header.Get("Content-Type")
+		c.issue(w)
+	}
+	_, err := c.open(t, byUser()).Call(t.Context(), put)
+	require.NoError(t, err)
+	require.Equal(t, "POST /v3/auth/tokens?nocatalog=true", uri)
+	require.Equal(t, "application/json;charset=utf8", contentType)
+	require.Equal(t, `{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"ops<&>","password":"`+canaryPassword+
+		`","domain":{"name":"acme"}}}},"scope":{"project":{"id":"p1"}}}}`, body)
+
+	got := c.call(0)
+	require.Equal(t, canaryToken+"-1", got.Header.Get("X-Auth-Token"))
+	require.Empty(t, got.Header.Get("Authorization"))
+	require.Empty(t, got.Header.Get("X-Sdk-Date"))
+}
+
+func TestATokenIsKeptUntilShortlyBeforeItsEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		lifetime, kept, renewed time.Duration
+	}{
+		"a day":            {24 * time.Hour, 21 * time.Hour, 36*time.Minute + time.Second},
+		"half an hour":     {30 * time.Minute, 24 * time.Minute, time.Minute},
+		"a minute":         {time.Minute, 29 * time.Second, time.Second},
+		"over from before": {-time.Hour, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloud(t)
+			c.lifetime = test.lifetime
+			api := c.open(t, byUser())
+			requireCall(t, api)
+			if test.kept > 0 {
+				c.clock.advance(test.kept)
+				requireCall(t, api)
+				logins, _ := c.counts()
+				require.Equal(t, 1, logins)
+			}
+			c.clock.advance(test.renewed)
+			requireCall(t, api)
+			logins, _ := c.counts()
+			require.Equal(t, 2, logins)
+		})
+	}
+}
+
+func requireCall(t *testing.T, api *API) {
+	t.Helper()
+	response, err := api.Call(t.Context(), put)
+	require.NoError(t, err)
+	require.Equal(t, 200, response.Status)
+}
+
+func TestATokenOfUnknownLifeIsKeptForAWhile(t *testing.T) {
+	c := newCloud(t)
+	for _, body := range []string{"", "{}", `{"token":null}`, `{"token":{"expires_at":7}}`, `{"token":{"expires_at":"soon"}}`, "<html>"} {
+		require.Equal(t, unknownLifetime, lifetime([]byte(body), c.clock.Now()), body)
+	}
+	require.Equal(t, time.Hour, lifetime([]byte(`{"token":{"expires_at":"2026-01-02T04:04:05.000000Z"}}`), c.clock.Now()))
+}
+
+func TestADeadTokenIsRenewedOnceAndTheSameBytesSentAgain(t *testing.T) {
+	c := newCloud(t)
+	c.service = func(n int, w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Auth-Token") == canaryToken+"-1" {
+			says(401, `{"error_code":"APIGW.0307","error_msg":"The token must be updated."}`)(n, w, r)
+			return
+		}
+		_, _ = io.WriteString(w, "{}")
+	}
+	requireCall(t, c.open(t, byUser()))
+	logins, calls := c.counts()
+	require.Equal(t, 2, logins)
+	require.Equal(t, 2, calls)
+	require.Equal(t, c.call(0).body, c.call(1).body)
+	require.Equal(t, c.call(0).RequestURI, c.call(1).RequestURI)
+}
+
+func TestATokenThatIsAlwaysRefusedIsRenewedOnce(t *testing.T) {
+	c := newCloud(t)
+	c.service = says(401, refused)
+	api := c.open(t, byUser())
+	response, err := api.Call(t.Context(), put)
+	require.NoError(t, err)
+	require.Equal(t, provider.Denied, api.Refusal(response).Outcome)
+	logins, calls := c.counts()
+	require.Equal(t, 2, logins)
+	require.Equal(t, 2, calls)
+}
+
+func TestWhatIAMAnswersInsteadOfAToken(t *testing.T) {
+	unauthorized := `{"error":{"code":401,"message":"` + canaryPassword + `","title":"Unauthorized"}}`
+	for name, test := range map[string]struct {
+		status  int
+		body    string
+		outcome provider.Outcome
+		code    string
+	}{
+		"wrong password":          {401, unauthorized, provider.Denied, "HTTP 401"},
+		"wrong password in words": {401, `{"error_code":"IAM.0062"}`, provider.Denied, "IAM.0062"},
+		"locked":                  {401, `{"error_code":"IAM.0061"}`, provider.Busy, "IAM.0061"},
+		"locked, nested":          {401, `{"error":{"code":"IAM.0061","message":"m"}}`, provider.Busy, "IAM.0061"},
+		"forbidden":               {403, `{"error_code":"IAM.0002"}`, provider.Denied, "IAM.0002"},
+		"throttled":               {429, "", provider.Busy, "HTTP 429"},
+		"bad request":             {400, `{"error_code":"IAM.0011"}`, provider.Unreachable, "IAM.0011"},
+		"out of order":            {500, unauthorized, provider.Unreachable, "HTTP 500"},
+		"gone":                    {404, "", provider.Unreachable, "HTTP 404"},
+		"no token":                {201, "{}", provider.Unreachable, ""},
+		"not created":             {200, "{}", provider.Unreachable, "HTTP 200"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloud(t)
+			c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) { says(test.status, test.body)(n, w, r) }
+			api := c.open(t, byUser())
+			_, err := api.Call(t.Context(), put)
+			result := Failure(err)
+			require.Equal(t, test.outcome, result.Outcome)
+			require.Equal(t, provider.ScopeConnection, result.Scope)
+			require.Equal(t, test.code, result.Code)
+			requireSecretFree(t, err, result)
+			logins, calls := c.counts()
+			require.Equal(t, 1, logins, "a refused password may not be tried twice")
+			require.Zero(t, calls, "the call may not be made")
+
+			if test.outcome == provider.Denied {
+				_, err = api.Call(t.Context(), put)
+				require.Equal(t, result, Failure(err))
+				logins, _ = c.counts()
+				require.Equal(t, 1, logins, "not in the next moments either")
+			}
+		})
+	}
+}
+
+func TestAPasswordThatIsRefusedAtTheRenewalIsDenied(t *testing.T) {
+	c := newCloud(t)
+	c.service = says(401, refused)
+	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) {
+		if n > 1 {
+			says(401, `{"error_code":"IAM.0062"}`)(n, w, r)
+			return
+		}
+		c.issue(w)
+	}
+	_, err := c.open(t, byUser()).Call(t.Context(), put)
+	require.Equal(t, provider.Denied, Failure(err).Outcome)
+	logins, calls := c.counts()
+	require.Equal(t, 2, logins)
+	require.Equal(t, 1, calls)
+}
+
+func TestAGoodTokenServesWhileIAMIsAway(t *testing.T) {
+	c := newCloud(t)
+	api := c.open(t, byUser())
+	requireCall(t, api)
+	c.mu.Lock()
+	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) { says(503, "")(n, w, r) }
+	c.mu.Unlock()
+	c.clock.advance(23 * time.Hour)
+	requireCall(t, api)
+	c.clock.advance(time.Hour)
+	_, err := api.Call(t.Context(), put)
+	require.Equal(t, provider.Unreachable, Failure(err).Outcome)
+}
+
+func TestOneCallerGetsTheTokenForAll(t *testing.T) {
+	c := newCloud(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	c.login = func(_ int, w http.ResponseWriter, _ *http.Request, _ string) {
+		asked <- struct{}{}
+		<-release
+		c.issue(w)
+	}
+	api := c.open(t, byUser())
+	const callers = 20
+	var done sync.WaitGroup
+	for range callers {
+		done.Go(func() {
+			response, err := api.Call(t.Context(), put)
+			if err != nil || response.Status != 200 {
+				t.Error("a caller got no answer")
+			}
+		})
+	}
+	<-asked
+
+	// One who gives up does not wait for the rest.
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := api.Call(ended, put)
+	require.Equal(t, provider.Unreachable, Failure(err).Outcome)
+
+	close(release)
+	done.Wait()
+	logins, calls := c.counts()
+	require.Equal(t, 1, logins)
+	require.Equal(t, callers, calls)
+}
+
+func TestALeaderWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
+	c := newCloud(t)
+	asked := make(chan context.Context)
+	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) {
+		if n == 1 {
+			asked <- r.Context()
+			<-r.Context().Done()
+			return
+		}
+		c.issue(w)
+	}
+	api := c.open(t, byUser())
+	leader, giveUp := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		_, err := api.Call(leader, put)
+		if Failure(err).Outcome != provider.Unreachable {
+			t.Error("a token that was not got cannot have changed anything")
+		}
+	})
+	<-asked
+
+	// The others wait for the leader's flight by now, or will find it gone; they get their token in both cases.
+	for range 5 {
+		done.Go(func() {
+			if _, err := api.tokens.get(t.Context(), ""); err != nil {
+				t.Error("a caller failed with the leader")
+			}
+		})
+	}
+	giveUp()
+	done.Wait()
+	logins, _ := c.counts()
+	require.Equal(t, 2, logins)
+}
+
+func TestARefusalIsSharedByAllWhoWait(t *testing.T) {
+	c := newCloud(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) {
+		asked <- struct{}{}
+		<-release
+		says(401, `{"error_code":"IAM.0062"}`)(n, w, r)
+	}
+	api := c.open(t, byUser())
+	var done sync.WaitGroup
+	failed := func() {
+		_, err := api.Call(t.Context(), put)
+		if Failure(err).Outcome != provider.Denied {
+			t.Error("not denied")
+		}
+	}
+	done.Go(failed)
+	<-asked
+	for range 10 {
+		done.Go(failed)
+	}
+	close(release)
+	done.Wait()
+	logins, _ := c.counts()
+	require.Equal(t, 1, logins)
+}

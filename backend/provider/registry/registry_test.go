@@ -1,0 +1,49 @@
+package registry
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+func TestEveryProviderIsFoundByItsName(t *testing.T) {
+	names := make([]string, 0, len(All()))
+	for _, want := range All() {
+		got, ok := ByName(want.Name())
+		require.True(t, ok)
+		require.Equal(t, want, got)
+		names = append(names, want.Name())
+	}
+	require.True(t, slices.IsSorted(names))
+	require.Len(t, slices.Compact(names), len(All()), "names are unique")
+	_, ok := ByName("nobody")
+	require.False(t, ok)
+}
+
+// What the engine builds its fields from must fit together, whoever adds a provider.
+func TestFieldsOfAllProvidersFitTogether(t *testing.T) {
+	for _, p := range All() {
+		own := map[string]provider.Field{}
+		for _, field := range p.ConnectionFields() {
+			require.NotContains(t, own, field.Name, p.Name())
+			own[field.Name] = field
+		}
+		for _, form := range p.CredentialForms() {
+			secrets := 0
+			for _, name := range form {
+				require.Contains(t, own, name, p.Name())
+				if own[name].Secret {
+					secrets++
+				}
+			}
+			require.Positive(t, secrets, p.Name())
+		}
+		for _, field := range p.TargetFields() {
+			require.False(t, field.Secret, p.Name())
+			require.NotEmpty(t, field.Schema.Description)
+		}
+	}
+}
