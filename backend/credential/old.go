@@ -79,7 +79,7 @@ func (r Record) SendWithOld(now, deadline time.Time, old Old, window time.Durati
 }
 
 // OldTryFree takes back the count of a try whose answer proves that the old password was not looked at. NotApplied
-// does not, since a wrong old password is "not applied" too. now is only read to leave an expired window alone.
+// does not, since a wrong old password is "not applied" too. certain is that of the Old that was presented.
 func (r Record) OldTryFree(certain bool) Record {
 	out := r.clone()
 	if !certain && out.OldTries.Count > 0 {
@@ -112,10 +112,8 @@ func (r Record) OldRefused(certain bool, left *int, until time.Time) Record {
 	return out
 }
 
-// OldExhausted tells whether the engine can present no old password any more without a person's help.
+// OldExhausted tells whether the engine can present no old password any more without a person's help. An exposed Next
+// is one that it can present, once it is a candidate.
 func (r Record) OldExhausted(now time.Time) bool {
-	if r.Current == nil || !r.Current.Refused || r.Next.Exposed() {
-		return false
-	}
-	return r.Old(now).Password == nil
+	return r.GiveUp().Old(now).Password == nil
 }

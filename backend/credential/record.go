@@ -44,8 +44,13 @@ type Record struct {
 	Candidates []Candidate `json:"candidates,omitempty"`
 	// Previous is the last that is known to have worked before Current.
 	Previous *Past `json:"previous,omitempty"`
-	// History holds older ones, newest first.
+	// History holds older ones, newest version first.
 	History []Past `json:"history,omitempty"`
+	// Forgotten is the highest version that Trim has dropped: no other password gets it.
+	Forgotten int `json:"forgotten,omitempty"`
+	// Quiet is when the last request had to end that nobody resolved and that Next and the candidates tell nothing of:
+	// its password was confirmed by a repetition, or settled by a person's word, and neither stops the request.
+	Quiet time.Time `json:"quiet,omitzero"`
 	// OldTries counts old passwords that the remote system may have taken for wrong ones.
 	OldTries OldTries `json:"old_tries,omitzero"`
 }
@@ -105,6 +110,8 @@ type Next struct {
 	UnresolvedUntil time.Time `json:"unresolved_until,omitzero"`
 	// OldVersion is the version that the request under way presents as the old password; 0: none.
 	OldVersion int `json:"old_version,omitempty"`
+	// Conditional: each request with it that may have been applied presented an old password.
+	Conditional bool `json:"conditional,omitempty"`
 	// StagedSince is when the remote system took it.
 	StagedSince time.Time `json:"staged_since,omitzero"`
 	// Given: a person chose it, so that no other may take its place when the remote system refuses it.
@@ -138,17 +145,24 @@ const (
 // Candidate is a password that may be valid and is not Next any more. It is settled, and moves to the history, by
 //   - a proof that another one is in force,
 //   - the word of an operator,
-//   - a change that the remote system made only because its old password was right: nothing older can follow,
+//   - a change that the remote system made only because its old password was right, where each request with the
+//     candidate presented one too: nothing older can follow,
 //   - the second confirmed change after it: the first one overtakes it but could be followed by a late request.
 type Candidate struct {
 	Password
 	Why Why `json:"why"`
 	// SentUntil is when the last request with it had to end.
 	SentUntil time.Time `json:"sent_until,omitzero"`
+	// Conditional: each request with it presented an old password, so that none can follow a change that it did not
+	// know of.
+	Conditional bool `json:"conditional,omitempty"`
 	// Stage is the phase of a staged one.
 	Stage Phase `json:"stage,omitempty"`
-	// Overtaken: a later change has been confirmed since.
+	// Overtaken: a later password has come into force since, so that nobody has to find out what became of this one.
 	Overtaken bool `json:"overtaken,omitempty"`
+	// Outlived: the remote system has confirmed such a later change. One that came into force by time alone proves
+	// nothing about the requests before it.
+	Outlived bool `json:"outlived,omitempty"`
 	// Refused: the remote system has said since then that this is not the account's password.
 	Refused bool `json:"refused,omitempty"`
 }
@@ -187,7 +201,7 @@ func copyOf[T any](p *T) *T {
 
 // newVersion is above every version that the record holds.
 func (r Record) newVersion() int {
-	newest := 0
+	newest := r.Forgotten
 	for _, p := range r.List() {
 		newest = max(newest, p.Version)
 	}
@@ -242,6 +256,7 @@ func (r Record) List() []Listed {
 func (r Record) Trim(size int) Record {
 	out := r.clone()
 	if len(out.History) > size {
+		out.Forgotten = max(out.Forgotten, out.History[size].Version) // the highest of them, as the newest come first
 		out.History = out.History[:size]
 	}
 	return out

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -17,18 +18,10 @@ var (
 // any other becomes a candidate. given marks a password that a person chose. Returns ErrUnsettled where that would make
 // too many.
 func (r Record) Make(value, reason string, given bool, now time.Time) (Record, error) {
-	out := r.clone()
-	if out.Next.Exposed() {
-		if len(out.Candidates) >= MaxCandidates {
-			return r, ErrUnsettled
-		}
-		why := WhyUnresolved
-		if out.Next.Staged() {
-			why = WhyStaged
-		}
-		out.retireNext(why)
+	out := r.GiveUp() // a password that was never sent leaves no trace, and its version is free again
+	if len(out.Candidates) > MaxCandidates {
+		return r, ErrUnsettled
 	}
-	out.Next = nil // a password that was never sent leaves no trace, and its version is free again
 	out.Next = &Next{
 		Password: Password{Version: out.newVersion(), Value: value, Created: now, Reason: reason},
 		Phase:    Unsent,
@@ -40,7 +33,7 @@ func (r Record) Make(value, reason string, given bool, now time.Time) (Record, e
 // retireNext turns an exposed Next into a candidate.
 func (r *Record) retireNext(why Why) {
 	n := r.Next
-	c := Candidate{Password: n.Password, Why: why, SentUntil: n.SentUntil}
+	c := Candidate{Password: n.Password, Why: why, SentUntil: n.SentUntil, Conditional: n.Conditional}
 	if n.UnresolvedUntil.After(c.SentUntil) {
 		c.SentUntil = n.UnresolvedUntil
 	}
@@ -52,19 +45,21 @@ func (r *Record) retireNext(why Why) {
 }
 
 // Send marks Next as being sent until the deadline. old is the version presented as the old password, 0 if none.
-// Store the result before the request leaves. A Next that was being sent when the process ended counts as unresolved.
+// Store the result before the request leaves. Whatever was sent before and has no answer "not applied" stays unresolved,
+// a request that the process did not see the end of too.
 func (r Record) Send(deadline time.Time, old int) Record {
 	out := r.clone()
 	n := out.Next
 	if n == nil {
 		return out
 	}
-	if n.Phase == Sending || n.Phase == Unknown {
+	if n.Exposed() {
 		n.Unresolved = true
 		if n.SentUntil.After(n.UnresolvedUntil) {
 			n.UnresolvedUntil = n.SentUntil
 		}
 	}
+	n.Conditional = old != 0 && (n.Conditional || !n.Exposed())
 	n.Phase = Sending
 	n.SentUntil = deadline
 	n.OldVersion = old
@@ -72,26 +67,34 @@ func (r Record) Send(deadline time.Time, old int) Record {
 }
 
 // Applied: the remote system confirmed Next. With exclusive, it did so only because the old password was right, and no
-// earlier request can follow.
+// earlier request that presents one can follow.
 func (r Record) Applied(now time.Time, exclusive bool) Record {
 	out := r.clone()
 	if out.Next == nil {
 		return out
 	}
-	value := out.Next.Password
+	n := out.Next
 	out.Next = nil
+	out.quiet(n.UnresolvedUntil)
+	if exclusive {
+		out.OldTries = OldTries{}
+		if at := out.candidate(n.OldVersion); at >= 0 { // the old password was right: that one was in force
+			worked := out.Candidates[at].Password
+			out.forget(worked.Version)
+			out.install(worked, now, true)
+		}
+	}
 	var open []Candidate
 	for _, c := range out.Candidates {
-		if exclusive || c.Overtaken {
+		if exclusive && c.Conditional || c.Outlived {
 			out.archive(c.Password, ListedSuperseded)
 			continue
 		}
-		c.Overtaken = true
+		c.Overtaken, c.Outlived = true, true
 		open = append(open, c)
 	}
 	out.Candidates = open
-	out.install(value, now, len(open) == 0)
-	out.OldTries = OldTries{}
+	out.install(n.Password, now, len(open) == 0)
 	return out
 }
 
@@ -112,6 +115,7 @@ func (r Record) InForce(now time.Time, proved bool) Record {
 		return out
 	}
 	value := out.Next.Password
+	out.quiet(out.Next.UnresolvedUntil)
 	out.Next = nil
 	for i := range out.Candidates {
 		out.Candidates[i].Overtaken = true
@@ -163,11 +167,31 @@ func (r Record) Refused() Record {
 	return out
 }
 
+// GiveUp: no more requests are made with Next. It is dropped if every request with it was answered "not applied", else
+// kept as a candidate.
+func (r Record) GiveUp() Record {
+	out := r.clone()
+	switch {
+	case out.Next.Staged():
+		out.retireNext(WhyStaged)
+	case out.Next.Exposed():
+		out.retireNext(WhyUnresolved)
+	}
+	out.Next = nil
+	return out
+}
+
 // Confirm: an operator says that the password of this version, which was sent, is in force. That settles the others.
-// A version that is in force already is no error. Returns ErrNothingToConfirm for any other.
+// The version that is in force already is no error while Next is not open, so that a request may be repeated; it settles
+// the candidates too. Returns ErrNothingToConfirm for any other.
 func (r Record) Confirm(version int, now time.Time) (Record, error) {
 	out := r.clone()
+	out.keepQuiet()
 	if out.Current != nil && out.Current.Version == version && !out.Current.Refused && !out.Next.Exposed() {
+		if len(out.Candidates) > 0 {
+			out.Current.Confirmed = false
+			out.settle()
+		}
 		return out, nil
 	}
 	var value Password
@@ -205,6 +229,7 @@ func (r Record) Discard(version int) (Record, error) {
 // A password that the record holds keeps its version.
 func (r Record) Adopt(value, reason string, now time.Time) Record {
 	out := r.clone()
+	out.keepQuiet()
 	adopted := Password{Value: value, Created: now, Reason: reason}
 	for _, known := range out.List() {
 		if known.Value == value {
@@ -213,6 +238,9 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 		}
 	}
 	if out.Current != nil && out.Current.Value == value {
+		if out.Next.Exposed() || len(out.Candidates) > 0 {
+			out.Current.Confirmed = false // it was, but what was sent since may still follow
+		}
 		out.Current.Refused = false
 		out.settle()
 		return out
@@ -233,6 +261,21 @@ func (r *Record) settle() {
 	}
 	r.Next = nil
 	r.settleCandidates()
+}
+
+// keepQuiet remembers when the requests had to end whose passwords are about to be settled by a person's word.
+func (r *Record) keepQuiet() {
+	r.quiet(r.QuietUntil())
+	if r.Next.Exposed() {
+		r.quiet(r.Next.SentUntil)
+		r.quiet(r.Next.UnresolvedUntil)
+	}
+}
+
+func (r *Record) quiet(until time.Time) {
+	if until.After(r.Quiet) {
+		r.Quiet = until
+	}
 }
 
 func (r *Record) settleCandidates() {
@@ -280,9 +323,13 @@ func (r *Record) install(value Password, now time.Time, confirmed bool) {
 	r.Current = &Current{Password: value, Since: now, Confirmed: confirmed}
 }
 
-// archive puts a password at the head of the history.
+// archive puts a password into the history, which is sorted by version so that Trim drops the oldest first.
 func (r *Record) archive(p Password, state string) {
-	r.History = append([]Past{{Password: p, State: state}}, r.History...)
+	at := 0
+	for at < len(r.History) && r.History[at].Version > p.Version {
+		at++
+	}
+	r.History = slices.Insert(r.History, at, Past{Password: p, State: state})
 }
 
 func (r *Record) candidate(version int) int {
@@ -294,10 +341,10 @@ func (r *Record) candidate(version int) int {
 	return -1
 }
 
-// QuietUntil is when the last request with a password other than Next had to end: a different password must not be
-// sent before that, plus a margin. The zero time: nothing is open.
+// QuietUntil is when the last request with a password other than Next had to end that nobody resolved: a different
+// password must not be sent before that, plus a margin. The zero time: there is none.
 func (r Record) QuietUntil() time.Time {
-	var until time.Time
+	until := r.Quiet
 	for _, c := range r.Candidates {
 		if !c.Overtaken && c.SentUntil.After(until) {
 			until = c.SentUntil

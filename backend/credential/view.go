@@ -114,7 +114,7 @@ func (r Record) settled() State {
 		return StateNone
 	case r.Current.Refused:
 		return StateDrifted
-	case r.Current.Confirmed:
+	case r.Current.Confirmed && len(r.Candidates) == 0: // one that was discarded since may still follow
 		return StateActive
 	default:
 		return StateAssumed

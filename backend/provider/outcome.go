@@ -20,7 +20,8 @@ const (
 	Busy Outcome = "busy"
 	// Denied: the remote system refused the connection's credential or its rights; nothing was changed.
 	Denied Outcome = "denied"
-	// Unreachable: the request that would change something was not sent: no connection, no TLS, or no session.
+	// Unreachable: the request that would change something was not sent (no connection, no TLS, no session), or was
+	// refused before it did anything and could not be sent again.
 	Unreachable Outcome = "unreachable"
 	// Unknown: anything else. The change may have been made, may be made later, or not at all.
 	Unknown Outcome = "unknown"

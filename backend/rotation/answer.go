@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
@@ -79,7 +80,7 @@ type Status struct {
 // explain puts a role's state into words.
 func (e *Engine) explain(role *Role, pause *Pause) Status {
 	report := e.report(role)
-	s := Status{Report: report, Due: role.Due, Advice: e.advice(role, report.View), Reason: e.reason(role, report.View)}
+	s := Status{Report: report, Due: role.Due, Advice: sentence(e.advice(role, report.View)), Reason: e.reason(role, report.View)}
 	if role.Record.Unfinished() && !role.Options.Disabled {
 		s.Next = role.Retry.NextAttempt
 		if s.Next.IsZero() {
@@ -87,17 +88,10 @@ func (e *Engine) explain(role *Role, pause *Pause) Status {
 		}
 	}
 	if pause != nil {
-		s.Reason += fmt.Sprintf(" The connection %q is paused since %s: %s.", role.Connection, stamp(pause.Since), trimDot(pause.Reason))
+		s.Reason += fmt.Sprintf(" The connection %q is paused since %s: %s.", role.Connection, stamp(pause.Since), pause.Reason)
 		s.Advice = fmt.Sprintf("Write a working credential to config/%s; the engine tries the present one again at %s.", role.Connection, stamp(pause.NextProbe))
 	}
 	return s
-}
-
-func trimDot(text string) string {
-	for len(text) > 0 && text[len(text)-1] == '.' {
-		text = text[:len(text)-1]
-	}
-	return text
 }
 
 func (e *Engine) reason(role *Role, view credential.View) string {
@@ -123,25 +117,25 @@ func (e *Engine) reason(role *Role, view credential.View) string {
 	}
 }
 
-// advice says what an operator can do.
+// advice says what an operator can do, as a clause.
 func (e *Engine) advice(role *Role, view credential.View) string {
 	name, last := role.Name, role.Retry.Last
 	switch view.State {
 	case credential.StateDrifted:
-		return fmt.Sprintf("Write the account's present password to confirm-role/%s (password=…), or, where the remote system can change a password without the old one, set rotation_method=reset on the role and rotate it.", name)
+		return fmt.Sprintf("write the account's present password to confirm-role/%s (password=…), or, where the remote system can change a password without the old one, set rotation_method=reset on the role and rotate it", name)
 	case credential.StateAccepted:
-		return "Nothing: the engine settles it by itself."
+		return "nothing: the engine settles it by itself"
 	case credential.StateRestartRequired:
-		return fmt.Sprintf("Restart the remote system, then write confirm-role/%s with the version of next_password.", name)
+		return fmt.Sprintf("restart the remote system, then write confirm-role/%s with the version of next_password", name)
 	case credential.StateUncertain:
-		return fmt.Sprintf("Wait for the engine, or find out which password works (history/%s has them all) and write confirm-role/%s.", name, name)
+		return fmt.Sprintf("wait for the engine, or find out which password works (history/%s has them all) and write confirm-role/%s", name, name)
 	case credential.StateNone:
 		if last == nil {
-			return fmt.Sprintf("Read creds/%s or write rotate-role/%s to set one.", name, name)
+			return fmt.Sprintf("read creds/%s or write rotate-role/%s to set one", name, name)
 		}
 	}
 	if last == nil {
-		return "Nothing."
+		return "nothing"
 	}
 	switch last.Class {
 	case provider.Rejected:
@@ -160,9 +154,17 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 	}
 }
 
+// sentence makes a clause a sentence.
+func sentence(clause string) string {
+	if clause == "" {
+		return ""
+	}
+	return strings.ToUpper(clause[:1]) + clause[1:] + "."
+}
+
 func (e *Engine) pausedError(connection string, pause *Pause) error {
 	return busy("the connection %q is paused since %s, because the remote system refuses its credential: %s; nothing was changed. Write a working credential to config/%s; the present one is tried again at %s",
-		connection, stamp(pause.Since), trimDot(pause.Reason), connection, stamp(pause.NextProbe))
+		connection, stamp(pause.Since), pause.Reason, connection, stamp(pause.NextProbe))
 }
 
 func driftedError(role *Role) error {

@@ -76,7 +76,7 @@ func TestThePluginReportsTheVersionItWasRegisteredWith(t *testing.T) {
 	m := bareMount(t)
 	mounted, err := vault.Client.Sys().ListMounts()
 	require.NoError(t, err)
-	require.Equal(t, testVersion, mounted[m.path+"/"].RunningVersion)
+	require.Equal(t, vault.Version, mounted[m.path+"/"].RunningVersion)
 	require.Equal(t, vaulttest.Plugin, mounted[m.path+"/"].Type)
 }
 

@@ -1,0 +1,151 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/helper/testhelpers/schema"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator"
+)
+
+func TestMain(m *testing.M) {
+	// A dependency of the SDK starts this one when it is loaded.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+// mounted is the backend as Vault calls it, without Vault.
+type mounted struct {
+	*testing.T
+	backend *Backend
+	storage logical.Storage
+	sim     *simulator.Simulator
+}
+
+func mount(t *testing.T) *mounted {
+	t.Helper()
+	sim, err := simulator.Start(context.Background(), simulator.Config{})
+	require.NoError(t, err)
+	t.Cleanup(sim.Close)
+	storage := &logical.InmemStorage{}
+	made, err := Factory("v0.0.1")(t.Context(), &logical.BackendConfig{
+		Logger: hclog.NewNullLogger(), System: &logical.StaticSystemView{}, StorageView: storage,
+	})
+	require.NoError(t, err)
+	b, ok := made.(*Backend)
+	require.True(t, ok)
+	require.NoError(t, b.Initialize(t.Context(), &logical.InitializationRequest{Storage: storage}))
+	t.Cleanup(func() { b.Cleanup(context.Background()) })
+	return &mounted{T: t, backend: b, storage: storage, sim: sim}
+}
+
+// do makes a request, and checks the answer against the path's own description of it.
+func (m *mounted) do(operation logical.Operation, path string, data map[string]any) *logical.Response {
+	m.Helper()
+	req := &logical.Request{Operation: operation, Path: path, Data: data, Storage: m.storage}
+	if operation == logical.UpdateOperation {
+		checked, exists, err := m.backend.HandleExistenceCheck(m.Context(), req)
+		require.NoError(m, err)
+		if checked && !exists {
+			req.Operation = logical.CreateOperation
+		}
+	}
+	resp, err := m.backend.HandleRequest(m.Context(), req)
+	require.NoError(m, err, "%s %s", operation, path)
+	if resp != nil && resp.IsError() {
+		m.Fatalf("%s %s: %v", operation, path, resp.Error())
+	}
+	schema.ValidateResponse(m.T, schema.GetResponseSchema(m.T, m.backend.Route(path), req.Operation), jsonOf(m.T, resp), true)
+	return resp
+}
+
+// jsonOf is the answer as it leaves Vault.
+func jsonOf(t *testing.T, resp *logical.Response) *logical.Response {
+	t.Helper()
+	if resp == nil {
+		return nil
+	}
+	encoded, err := json.Marshal(resp.Data)
+	require.NoError(t, err)
+	out := *resp
+	out.Data = nil
+	require.NoError(t, json.Unmarshal(encoded, &out.Data))
+	for name, value := range out.Data {
+		require.NotNil(t, value, "%s is null", name)
+	}
+	return &out
+}
+
+func TestAnswersAreAsTheirPathsDescribeThem(t *testing.T) {
+	m := mount(t)
+	out := m.sim.Output()
+	key, instance := out.HuaweiCloud.AccessKeys[0], out.DCS.Instances[0]
+	m.do(logical.UpdateOperation, "config/panel", map[string]any{
+		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
+		"ca_cert": out.CAPEM, "allowed_roles": "*",
+	})
+	m.do(logical.UpdateOperation, "config/cloud", map[string]any{
+		"provider": "dcs", "url": out.DCS.URL, "project_id": instance.ProjectID,
+		"access_key": key.AccessKey, "secret_key": key.SecretKey, "ca_cert": out.CAPEM, "allowed_roles": "*",
+	})
+	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"connection": "panel", "login": "ops1", "return_last_password": true})
+	account := instance.Accounts[1]
+	m.do(logical.UpdateOperation, "roles/cache", map[string]any{
+		"connection": "cloud", "instance_id": instance.ID, "account_id": account.ID, "username": account.Name,
+		"password": account.Password, "rotation_period": "24h",
+	})
+	m.do(logical.UpdateOperation, "set-password/cache", map[string]any{"password": "Chosen-by-Hand.4713"})
+	for _, name := range []string{"web1", "cache"} {
+		m.do(logical.UpdateOperation, "rotate-role/"+name, nil)
+		m.do(logical.UpdateOperation, "roles/"+name, map[string]any{"max_read_ttl": 60})
+		m.do(logical.ReadOperation, "roles/"+name, nil)
+		m.do(logical.ReadOperation, "creds/"+name, nil)
+		m.do(logical.ReadOperation, "status/"+name, nil)
+		m.do(logical.ReadOperation, "history/"+name, nil)
+		m.do(logical.UpdateOperation, "confirm-role/"+name, map[string]any{"password": "what-somebody-Said.1"})
+		m.do(logical.ReadOperation, "creds/"+name, nil)
+	}
+	m.do(logical.ReadOperation, "config/panel", nil)
+	m.do(logical.ReadOperation, "config/cloud", nil)
+	m.do(logical.ListOperation, "config/", nil)
+	m.do(logical.ListOperation, "roles/", nil)
+	m.do(logical.ReadOperation, "settings", nil)
+	m.do(logical.UpdateOperation, "settings", map[string]any{"catch_up_limit": "48h"})
+	m.do(logical.DeleteOperation, "roles/web1", nil)
+	m.do(logical.DeleteOperation, "config/panel", nil)
+}
+
+func TestEveryWritingOperationIsForwarded(t *testing.T) {
+	m := mount(t)
+	for _, path := range m.backend.Paths {
+		for operation, handler := range path.Operations {
+			properties := handler.Properties()
+			writing := operation == logical.CreateOperation || operation == logical.UpdateOperation || operation == logical.DeleteOperation
+			require.Equal(t, writing, properties.ForwardPerformanceStandby, "%s %s", operation, path.Pattern)
+			require.Equal(t, writing, properties.ForwardPerformanceSecondary, "%s %s", operation, path.Pattern)
+			require.NotEmpty(t, properties.Responses, "%s %s", operation, path.Pattern)
+			require.NotEmpty(t, properties.Summary, "%s %s", operation, path.Pattern)
+		}
+		for name, schema := range path.Fields {
+			require.NotEmpty(t, schema.Description, "%s of %s", name, path.Pattern)
+		}
+	}
+}
+
+func TestSuggestionsNameTheFieldThatWasMeant(t *testing.T) {
+	t.Parallel()
+	fields := mount(t).backend.Route("roles/x").Fields
+	for typed, meant := range map[string]string{
+		"rotation-period": "rotation_period", "rotationPeriod": "rotation_period", "rotation_perio": "rotation_period",
+		"logn": "login", "policy": "password_policy", "maxreadttl": "max_read_ttl",
+	} {
+		require.Contains(t, suggest(typed, fields), `"`+meant+`"`, typed)
+	}
+	require.Empty(t, suggest("frobnicate", fields))
+	require.Empty(t, suggest("", fields))
+}

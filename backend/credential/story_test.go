@@ -1,0 +1,452 @@
+package credential
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// lost is a story in which version 1 is in force and version 2 was sent, with the answer lost.
+func lost(t *testing.T) *story {
+	t.Helper()
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.made(2, 10)
+	s.sent(10)
+	s.do(Record.Unresolved)
+	s.is("current 1 confirmed, next 2 unknown")
+	s.reads(10, "uncertain 1 or 2")
+	return s
+}
+
+func TestNothingChangesForReadersDuringAFirstSend(t *testing.T) {
+	s := &story{TB: t}
+	s.reads(0, "none")
+	s.made(1, 0)
+	s.sent(0)
+	s.reads(0, "none")
+	s.applied(1)
+	before := s.View(at(1))
+	s.made(2, 2)
+	require.Equal(t, before, s.View(at(2)))
+	s.sent(2)
+	require.Equal(t, before, s.View(at(2)))
+	require.Equal(t, before, s.View(at(32)), "at the deadline")
+	s.reads(33, "uncertain 1 or 2")
+	s.do(Record.NotApplied) // busy
+	s.sent(40)
+	require.Equal(t, before, s.View(at(41)), "the first try changed nothing, so this is a first one again")
+	s.applied(42)
+	s.reads(42, "active 2")
+	require.Equal(t, value(1), s.View(at(42)).Last.Value)
+}
+
+func TestALostAnswerIsSettledByTheSamePasswordAppliedLater(t *testing.T) {
+	s := lost(t)
+	s.sent(20)
+	s.reads(20, "uncertain 1 or 2")
+	s.do(Record.NotApplied)
+	s.is("current 1 confirmed, next 2 unknown")
+	require.Equal(t, at(40), s.Next.SentUntil, "the end of the request that is open, not of the one that was answered")
+	s.sent(50)
+	s.applied(51)
+	s.is("current 2 confirmed, previous 1")
+	s.reads(51, "active 2")
+}
+
+// The first of two requests with version 2 may still be on its way when the second is confirmed. It sets what is in force
+// anyway, but would undo version 3.
+func TestADifferentPasswordKeepsItsDistanceFromARequestThatARepetitionOvertook(t *testing.T) {
+	for _, exclusive := range []bool{false, true} {
+		s := lost(t)
+		s.sent(15)
+		s.do(func(r Record) Record { return r.Applied(at(16), exclusive) })
+		s.reads(16, "active 2")
+		s.made(3, 17)
+		require.Equal(t, at(40), s.QuietUntil())
+	}
+	s := lost(t)
+	s.sent(15)
+	s.do(func(r Record) Record { return r.Staged(Accepted, at(16)) })
+	s.do(func(r Record) Record { return r.InForce(at(17), true) })
+	require.Equal(t, at(40), s.QuietUntil())
+}
+
+func TestANewPasswordOverALostAnswerIsAssumedAndTheNextOneActive(t *testing.T) {
+	s := lost(t)
+	s.made(3, 11)
+	s.is("current 1 confirmed, next 3 unsent, candidate 2 unresolved")
+	s.reads(11, "uncertain 1 or 2")
+	require.True(t, s.Unfinished())
+	require.Equal(t, at(40), s.QuietUntil())
+	s.sent(71)
+	s.reads(71, "uncertain 1 or 2")
+	s.applied(72)
+	s.is("current 3, candidate 2 unresolved overtaken outlived, previous 1")
+	s.reads(72, "assumed 3")
+	s.lists(2, "candidate: unresolved")
+	require.False(t, s.Unfinished())
+	require.Zero(t, s.QuietUntil())
+
+	s.changed(4, 80)
+	s.is("current 4 confirmed, previous 3, history 2 superseded, history 1 old")
+	s.reads(80, "active 4")
+}
+
+// What came into force by time alone is not confirmed: it does not count as one of the two changes that settle a candidate.
+func TestAPasswordInForceByTimeDoesNotSettleWhatWasSentBefore(t *testing.T) {
+	s := lost(t)
+	s.made(3, 100)
+	s.sent(100)
+	s.do(func(r Record) Record { return r.Staged(Accepted, at(101)) })
+	s.reads(101, "accepted 1 or 3")
+	require.False(t, s.Unfinished(), "the remote system has it")
+	s.do(func(r Record) Record { return r.InForce(at(161), false) })
+	s.is("current 3, candidate 2 unresolved overtaken, previous 1")
+	s.reads(161, "assumed 3")
+	require.False(t, s.Unfinished())
+
+	s.changed(4, 170)
+	s.is("current 4, candidate 2 unresolved overtaken outlived, previous 3, history 1 old")
+	s.reads(170, "assumed 4")
+	s.changed(5, 180)
+	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded, history 1 old")
+	s.reads(180, "active 5")
+}
+
+func TestAStagedPasswordOverAStagedOneKeepsBoth(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	for n := 2; n <= 3; n++ {
+		s.made(n, 100*n)
+		s.sent(100 * n)
+		s.do(func(r Record) Record { return r.Staged(RestartRequired, at(100*n+1)) })
+	}
+	s.is("current 1 confirmed, next 3 restart_required, candidate 2 staged")
+	s.reads(302, "restart_required 1 or 3")
+	s.lists(2, "candidate: staged")
+
+	proved := s.Record
+	s.do(func(r Record) Record { return r.InForce(at(310), false) })
+	s.is("current 3, candidate 2 staged overtaken, previous 1")
+	s.reads(310, "assumed 3")
+
+	s.Record = proved
+	s.do(func(r Record) Record { return r.InForce(at(310), true) })
+	s.is("current 3 confirmed, previous 1, history 2 superseded")
+	s.reads(310, "active 3")
+}
+
+func TestAnUnknownPasswordOverAStagedOneKeepsBoth(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.made(2, 10)
+	s.sent(10)
+	s.do(func(r Record) Record { return r.Staged(Accepted, at(11)) })
+	s.made(3, 20)
+	s.reads(20, "accepted 1 or 2")
+	s.sent(100)
+	s.reads(100, "accepted 1 or 2")
+	s.do(Record.Unresolved)
+	s.is("current 1 confirmed, next 3 unknown, candidate 2 staged")
+	s.reads(100, "uncertain 1 or 3")
+	s.sent(110)
+	s.do(Record.Refused)
+	s.is("current 1 confirmed, candidate 2 staged, candidate 3 refused")
+	s.lists(2, "candidate: staged")
+	s.lists(3, "candidate: refused")
+	require.True(t, s.Unfinished())
+	require.Equal(t, at(130), s.QuietUntil())
+}
+
+// A staged password that is sent again and not taken may still come into force.
+func TestAStagedPasswordSentAgainStaysOpen(t *testing.T) {
+	for _, phase := range []Phase{Accepted, RestartRequired} {
+		s := &story{TB: t}
+		s.changed(1, 0)
+		s.made(2, 10)
+		s.sent(10)
+		s.do(func(r Record) Record { return r.Staged(phase, at(11)) })
+		s.sent(20)
+		s.reads(20, "uncertain 1 or 2")
+		refused := s.Record
+		s.do(Record.NotApplied)
+		s.made(3, 30)
+		s.lists(2, "candidate: unresolved")
+		s.Record = refused
+		s.do(Record.Refused)
+		s.lists(2, "candidate: refused")
+	}
+}
+
+func TestARefusedPasswordIsDroppedOnlyWhereNoRequestWithItIsOpen(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.made(2, 10)
+	for second := 20; second < 50; second += 10 { // busy, busy, refused
+		s.sent(second)
+		s.do(Record.NotApplied)
+	}
+	s.sent(60)
+	s.do(Record.Refused)
+	s.is("current 1 confirmed")
+	s.reads(60, "active 1")
+	require.False(t, s.Unfinished())
+
+	s = lost(t)
+	s.sent(20)
+	s.do(Record.Refused)
+	s.is("current 1 confirmed, candidate 2 refused")
+	s.reads(20, "uncertain 1 or 2")
+	s.lists(2, "candidate: refused")
+	require.True(t, s.Unfinished())
+	require.Equal(t, at(40), s.QuietUntil())
+}
+
+func TestARefusedFirstPasswordIsNeverThePasswordToUse(t *testing.T) {
+	s := &story{TB: t}
+	s.made(1, 0)
+	s.sent(0)
+	s.do(Record.Unresolved)
+	s.reads(1, "uncertain 1")
+	s.sent(5)
+	s.do(Record.Refused)
+	require.Nil(t, s.View(at(6)).Password)
+	require.Equal(t, StateUncertain, s.View(at(6)).State)
+	require.Equal(t, value(1), s.View(at(6)).Next.Value)
+}
+
+func TestADiscardedPasswordThatComesInForceAnywayIsStillListed(t *testing.T) {
+	s := lost(t)
+	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(2) }))
+	s.is("current 1 confirmed, candidate 2 discarded")
+	s.reads(12, "assumed 1") // not active: the request may still be on its way
+	require.False(t, s.Unfinished())
+	require.Equal(t, at(40), s.QuietUntil())
+	s.lists(2, "candidate: discarded")
+
+	s.changed(3, 100)
+	s.lists(2, "candidate: discarded")
+	s.reads(100, "assumed 3")
+	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Confirm(2, at(110)) })) // it did come
+	s.is("current 2, previous 3, history 1 old")
+	s.reads(110, "assumed 2")
+	s.changed(4, 120)
+	s.reads(120, "active 4")
+	require.ErrorIs(t, s.try(func(r Record) (Record, error) { return r.Discard(2) }), ErrNothingToConfirm)
+}
+
+func TestACandidateCanBeDiscardedToo(t *testing.T) {
+	s := lost(t)
+	s.sent(20)
+	s.do(Record.Refused)
+	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(2) }))
+	s.is("current 1 confirmed, candidate 2 discarded")
+	s.reads(30, "assumed 1")
+	require.False(t, s.Unfinished())
+}
+
+// A person's word settles what is open, but does not stop a request that is on its way.
+func TestAWordOfAPersonKeepsTheDistanceFromWhatIsOnItsWay(t *testing.T) {
+	words := map[string]func(Record) (Record, error){
+		"confirms next":    func(r Record) (Record, error) { return r.Confirm(2, at(12)) },
+		"adopts next":      func(r Record) (Record, error) { return r.Adopt(value(2), "word", at(12)), nil },
+		"adopts current":   func(r Record) (Record, error) { return r.Adopt(value(1), "word", at(12)), nil },
+		"adopts another":   func(r Record) (Record, error) { return r.Adopt("another", "word", at(12)), nil },
+		"discards next":    func(r Record) (Record, error) { return r.Discard(2) },
+		"discards, adopts": func(r Record) (Record, error) { r, _ = r.Discard(2); return r.Adopt(value(1), "word", at(12)), nil },
+		"makes, confirms candidate": func(r Record) (Record, error) {
+			r, _ = r.Make(value(3), "word", false, at(12))
+			return r.Confirm(2, at(12))
+		},
+		"discards, confirms current": func(r Record) (Record, error) { r, _ = r.Discard(2); return r.Confirm(1, at(12)) },
+	}
+	for name, word := range words {
+		t.Run(name, func(t *testing.T) {
+			for _, repeated := range []bool{false, true} {
+				s, end := lost(t), at(40)
+				if repeated {
+					s.sent(11)
+					s.do(Record.Unresolved)
+					end = at(41)
+				}
+				require.NoError(t, s.try(word))
+				require.Equal(t, StateAssumed, s.View(at(13)).State, "nobody confirmed it")
+				s.made(9, 14)
+				require.Equal(t, end, s.QuietUntil())
+			}
+		})
+	}
+}
+
+func TestConfirmMayBeRepeatedAndSettlesTheCandidates(t *testing.T) {
+	confirm := func(version, second int) func(Record) (Record, error) {
+		return func(r Record) (Record, error) { return r.Confirm(version, at(second)) }
+	}
+	s := lost(t)
+	s.made(3, 11)
+	s.sent(100)
+	s.do(Record.Unresolved)
+	s.is("current 1 confirmed, next 3 unknown, candidate 2 unresolved")
+	require.ErrorIs(t, s.try(confirm(4, 110)), ErrNothingToConfirm)
+	require.ErrorIs(t, s.try(confirm(1, 110)), ErrNothingToConfirm, "version 3 may be in force")
+	s.is("current 1 confirmed, next 3 unknown, candidate 2 unresolved")
+	require.NoError(t, s.try(confirm(2, 110)))
+	s.is("current 2, previous 1, history 3 superseded")
+	s.reads(110, "assumed 2")
+	require.NoError(t, s.try(confirm(2, 120)))
+	s.is("current 2, previous 1, history 3 superseded")
+	require.Equal(t, at(110), s.Current.Since)
+
+	s = lost(t)
+	s.sent(20)
+	s.do(Record.Refused)
+	require.NoError(t, s.try(confirm(1, 30)), "the password in force, while a candidate is open")
+	s.is("current 1, history 2 superseded")
+	s.reads(30, "assumed 1")
+	require.False(t, s.Unfinished())
+}
+
+func TestAdoptTakesTheVersionThatTheRecordHas(t *testing.T) {
+	s := lost(t)
+	s.made(3, 20) // waits
+	s.do(func(r Record) Record { return r.Adopt(value(2), "word", at(30)) })
+	s.is("current 2, previous 1")
+	s.do(func(r Record) Record { return r.Adopt("another", "word", at(31)) })
+	s.is("current 3, previous 2, history 1 old")
+	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(32)) })
+	s.is("current 1, previous 3, history 2 old")
+	s.made(4, 33)
+	require.Equal(t, 4, s.Next.Version, "above every version that there was")
+	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(34)) })
+	s.is("current 1, previous 3, history 2 old")
+}
+
+func TestAdoptingThePasswordInForceOfARoleAtRestChangesNothing(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(10)) })
+	s.reads(10, "active 1")
+	require.Equal(t, at(0), s.Current.Since)
+	require.Zero(t, s.QuietUntil())
+}
+
+func TestAnAdoptedPasswordIsVersionOneAndAssumed(t *testing.T) {
+	s := &story{TB: t}
+	s.do(func(r Record) Record { return r.Adopt(value(1), "adopted", at(0)) })
+	s.reads(0, "assumed 1")
+	s.changed(2, 10)
+	s.reads(10, "active 2")
+}
+
+func TestAPersonHasToSettleWhatIsTooMuch(t *testing.T) {
+	unsettled := func(s *story, n, second int) error {
+		return s.try(func(r Record) (Record, error) { return r.Make(value(n), "story", false, at(second)) })
+	}
+	t.Run("each sent with unknown outcome", func(t *testing.T) {
+		s := &story{TB: t}
+		s.changed(1, 0)
+		for n := 2; n <= MaxCandidates+2; n++ {
+			s.made(n, 100*n)
+			s.sent(100 * n)
+			s.do(Record.Unresolved)
+		}
+		require.Len(t, s.Candidates, MaxCandidates)
+		before := describe(s.Record)
+		require.ErrorIs(t, unsettled(s, 99, 9000), ErrUnsettled)
+		s.is(before)
+		for n := 1; n <= MaxCandidates+2; n++ {
+			require.Contains(t, encoded(t, s.Record), value(n))
+		}
+		require.NoError(t, s.try(func(r Record) (Record, error) { return r.Confirm(5, at(9001)) }))
+		s.made(99, 9002)
+	})
+	t.Run("each sent with unknown outcome and then refused", func(t *testing.T) {
+		s := &story{TB: t}
+		s.changed(1, 0)
+		n := 2
+		for ; unsettled(s, n, 100*n) == nil; n++ {
+			require.Less(t, n, 30, "there is no end to it")
+			s.sent(100 * n)
+			s.do(Record.Unresolved)
+			s.sent(100*n + 40)
+			s.do(Record.Refused)
+		}
+		require.Len(t, s.Candidates, MaxCandidates+1)
+		require.NoError(t, s.try(func(r Record) (Record, error) { return r.Confirm(1, at(9001)) }))
+		s.made(99, 9002)
+	})
+}
+
+func TestTheHistoryIsCutAtItsOldestEndAndItsVersionsStayTaken(t *testing.T) {
+	s := lost(t)
+	for n := 3; n <= 4; n++ {
+		s.made(n, 100*n)
+		s.sent(100 * n)
+		s.do(Record.Unresolved)
+	}
+	s.is("current 1 confirmed, next 4 unknown, candidate 2 unresolved, candidate 3 unresolved")
+	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(1000)) })
+	s.is("current 1, history 4 superseded, history 3 superseded, history 2 superseded")
+	s.do(func(r Record) Record { return r.Trim(2) })
+	s.is("current 1, history 4 superseded, history 3 superseded")
+	s.do(func(r Record) Record { return r.Trim(0) })
+	s.is("current 1")
+	s.made(5, 1001)
+	require.Equal(t, 5, s.Next.Version)
+	s.do(func(r Record) Record { return r.Adopt("another", "word", at(1002)) })
+	require.Equal(t, 5, s.Current.Version)
+}
+
+func TestTrimDropsNothingThatMayBeValid(t *testing.T) {
+	s := lost(t)
+	s.sent(20)
+	s.do(Record.Refused)
+	s.made(3, 100)
+	s.sent(100)
+	before := describe(s.Record)
+	s.do(func(r Record) Record { return r.Trim(0) })
+	s.is(before)
+}
+
+func TestGivingUpKeepsWhatMayHaveBeenApplied(t *testing.T) {
+	s := lost(t)
+	s.do(Record.GiveUp)
+	s.is("current 1 confirmed, candidate 2 unresolved")
+	s.made(3, 100)
+	s.do(Record.GiveUp)
+	s.is("current 1 confirmed, candidate 2 unresolved")
+}
+
+func TestACrashWhileSendingLeavesTheRequestOpen(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.made(2, 10)
+	s.sent(10)
+	s.Record = stored(t, s.Record) // and nothing else is left
+	s.reads(41, "uncertain 1 or 2")
+	require.True(t, s.Unfinished())
+	s.sent(50)
+	s.do(Record.NotApplied)
+	s.is("current 1 confirmed, next 2 unknown")
+	require.Equal(t, at(40), s.Next.SentUntil)
+}
+
+func TestNoPasswordIsPrintedByMistake(t *testing.T) {
+	s := lost(t)
+	s.sent(20)
+	s.do(Record.Refused)
+	s.made(3, 30)
+	for _, printed := range []any{*s.Current, *s.Next, s.Candidates, s.Current.Password, s.List(), s.Record} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			require.NotContains(t, sprintf(verb, printed), "password-")
+		}
+	}
+}
+
+func TestRecordsOfAnEarlierSchemaAreRead(t *testing.T) {
+	require.Equal(t, Record{}, stored(t, Record{}))
+	require.JSONEq(t, `{}`, encoded(t, Record{}))
+	require.Equal(t, time.Time{}, stored(t, lost(t).Record).Quiet)
+}

@@ -1,0 +1,153 @@
+package credential
+
+// table says what every event makes of every phase: phase | event | what the record holds | what a reader is told at once,
+// and after the deadline of the request under way where that differs. Answers to requests that were never made are in it
+// too: what may be in force is kept whatever they say.
+const table = `
+none | Make | current 2 confirmed, next 3 unsent, previous 1 | active 2
+none | Send | current 2 confirmed, previous 1 | active 2
+none | Applied | current 2 confirmed, previous 1 | active 2
+none | Applied exclusive | current 2 confirmed, previous 1 | active 2
+none | Staged accepted | current 2 confirmed, previous 1 | active 2
+none | Staged restart | current 2 confirmed, previous 1 | active 2
+none | InForce by time | current 2 confirmed, previous 1 | active 2
+none | InForce proved | current 2 confirmed, previous 1 | active 2
+none | NotApplied | current 2 confirmed, previous 1 | active 2
+none | Refused | current 2 confirmed, previous 1 | active 2
+none | Unresolved | current 2 confirmed, previous 1 | active 2
+none | OldRefused | current 2 confirmed, previous 1 | active 2
+none | GiveUp | current 2 confirmed, previous 1 | active 2
+none | Confirm next | error | no password of this version is waiting to be confirmed or discarded
+none | Confirm current | current 2 confirmed, previous 1 | active 2
+none | Discard next | error | no password of this version is waiting to be confirmed or discarded
+none | Adopt next | current 3, previous 2, history 1 old | assumed 3
+none | Adopt current | current 2 confirmed, previous 1 | active 2
+none | Adopt previous | current 1, previous 2 | assumed 1
+none | Adopt another | current 3, previous 2, history 1 old | assumed 3
+
+unsent | Make | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | Send | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
+unsent | Applied | current 3 confirmed, previous 2, history 1 old | active 3
+unsent | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
+unsent | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+unsent | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+unsent | InForce by time | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | InForce proved | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | NotApplied | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | Refused | current 2 confirmed, previous 1 | active 2
+unsent | Unresolved | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | OldRefused | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | GiveUp | current 2 confirmed, previous 1 | active 2
+unsent | Confirm next | error | no password of this version is waiting to be confirmed or discarded
+unsent | Confirm current | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | Discard next | error | no password of this version is waiting to be confirmed or discarded
+unsent | Adopt next | current 3, previous 2, history 1 old | assumed 3
+unsent | Adopt current | current 2 confirmed, previous 1 | active 2
+unsent | Adopt previous | current 1, previous 2 | assumed 1
+unsent | Adopt another | current 3, previous 2, history 1 old | assumed 3
+
+sending | Make | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
+sending | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+sending | Applied | current 3 confirmed, previous 2, history 1 old | active 3
+sending | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
+sending | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+sending | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+sending | InForce by time | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
+sending | InForce proved | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
+sending | NotApplied | current 2 confirmed, next 3 unsent, previous 1 | active 2
+sending | Refused | current 2 confirmed, previous 1 | active 2
+sending | Unresolved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+sending | OldRefused | current 2 refused, next 3 unsent, previous 1 | drifted 2
+sending | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | uncertain 2 or 3
+sending | Confirm next | current 3, previous 2, history 1 old | assumed 3
+sending | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+sending | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
+sending | Adopt next | current 3, previous 2, history 1 old | assumed 3
+sending | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
+sending | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
+sending | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+
+sending again | Make | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
+sending again | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+sending again | Applied | current 3 confirmed, previous 2, history 1 old | active 3
+sending again | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
+sending again | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+sending again | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+sending again | InForce by time | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+sending again | InForce proved | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+sending again | NotApplied | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+sending again | Refused | current 2 confirmed, candidate 3 refused, previous 1 | uncertain 2 or 3
+sending again | Unresolved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+sending again | OldRefused | current 2 refused, next 3 unknown, previous 1 | uncertain 3
+sending again | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | uncertain 2 or 3
+sending again | Confirm next | current 3, previous 2, history 1 old | assumed 3
+sending again | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+sending again | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
+sending again | Adopt next | current 3, previous 2, history 1 old | assumed 3
+sending again | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
+sending again | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
+sending again | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+
+unknown | Make | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
+unknown | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+unknown | Applied | current 3 confirmed, previous 2, history 1 old | active 3
+unknown | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
+unknown | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+unknown | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+unknown | InForce by time | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown | InForce proved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown | NotApplied | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown | Refused | current 2 confirmed, candidate 3 refused, previous 1 | uncertain 2 or 3
+unknown | Unresolved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown | OldRefused | current 2 refused, next 3 unknown, previous 1 | uncertain 3
+unknown | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | uncertain 2 or 3
+unknown | Confirm next | current 3, previous 2, history 1 old | assumed 3
+unknown | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+unknown | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
+unknown | Adopt next | current 3, previous 2, history 1 old | assumed 3
+unknown | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
+unknown | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
+unknown | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+
+accepted | Make | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
+accepted | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+accepted | Applied | current 3 confirmed, previous 2, history 1 old | active 3
+accepted | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
+accepted | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+accepted | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+accepted | InForce by time | current 3, previous 2, history 1 old | assumed 3
+accepted | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
+accepted | NotApplied | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+accepted | Refused | current 2 confirmed, candidate 3 refused, previous 1 | accepted 2 or 3
+accepted | Unresolved | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+accepted | OldRefused | current 2 refused, next 3 accepted, previous 1 | accepted 3
+accepted | GiveUp | current 2 confirmed, candidate 3 staged, previous 1 | accepted 2 or 3
+accepted | Confirm next | current 3, previous 2, history 1 old | assumed 3
+accepted | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+accepted | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
+accepted | Adopt next | current 3, previous 2, history 1 old | assumed 3
+accepted | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
+accepted | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
+accepted | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+
+restart_required | Make | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | restart_required 2 or 3
+restart_required | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+restart_required | Applied | current 3 confirmed, previous 2, history 1 old | active 3
+restart_required | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
+restart_required | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+restart_required | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | InForce by time | current 3, previous 2, history 1 old | assumed 3
+restart_required | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
+restart_required | NotApplied | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | Refused | current 2 confirmed, candidate 3 refused, previous 1 | restart_required 2 or 3
+restart_required | Unresolved | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | OldRefused | current 2 refused, next 3 restart_required, previous 1 | restart_required 3
+restart_required | GiveUp | current 2 confirmed, candidate 3 staged, previous 1 | restart_required 2 or 3
+restart_required | Confirm next | current 3, previous 2, history 1 old | assumed 3
+restart_required | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+restart_required | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
+restart_required | Adopt next | current 3, previous 2, history 1 old | assumed 3
+restart_required | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
+restart_required | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
+restart_required | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+`

@@ -1,0 +1,116 @@
+package credential
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// phases are records with version 3 in every phase of Next, over a confirmed version 2.
+func phases(t testing.TB) ([]string, map[string]Record) {
+	t.Helper()
+	base := story{TB: t}
+	base.changed(1, 0)
+	base.changed(2, 1)
+	base.is("current 2 confirmed, previous 1")
+
+	with := func(events ...func(Record) Record) Record {
+		s := base
+		s.made(3, 2)
+		for _, event := range events {
+			s.do(event)
+		}
+		return s.Record
+	}
+	send := func(r Record) Record { return r.Send(at(10).Add(requestTime), 2) }
+	again := func(r Record) Record { return r.Send(at(20).Add(requestTime), 2) }
+	accepted := func(r Record) Record { return r.Staged(Accepted, at(11)) }
+	restart := func(r Record) Record { return r.Staged(RestartRequired, at(11)) }
+
+	names := []string{"none", "unsent", "sending", "sending again", "unknown", "accepted", "restart_required"}
+	return names, map[string]Record{
+		"none":             base.Record,
+		"unsent":           with(),
+		"sending":          with(send),
+		"sending again":    with(send, Record.Unresolved, again),
+		"unknown":          with(send, Record.Unresolved),
+		"accepted":         with(send, accepted),
+		"restart_required": with(send, restart),
+	}
+}
+
+// events are everything that can happen to a record.
+func events() ([]string, map[string]func(Record) (Record, error)) {
+	now := at(25)
+	ok := func(event func(Record) Record) func(Record) (Record, error) {
+		return func(r Record) (Record, error) { return event(r), nil }
+	}
+	left := 4
+	names := []string{
+		"Make", "Send", "Applied", "Applied exclusive", "Staged accepted", "Staged restart", "InForce by time", "InForce proved",
+		"NotApplied", "Refused", "Unresolved", "OldRefused", "GiveUp", "Confirm next", "Confirm current", "Discard next",
+		"Adopt next", "Adopt current", "Adopt previous", "Adopt another",
+	}
+	return names, map[string]func(Record) (Record, error){
+		"Make":              func(r Record) (Record, error) { return r.Make(value(9), "table", false, now) },
+		"Send":              ok(func(r Record) Record { return r.Send(now.Add(requestTime), 0) }),
+		"Applied":           ok(func(r Record) Record { return r.Applied(now, false) }),
+		"Applied exclusive": ok(func(r Record) Record { return r.Applied(now, true) }),
+		"Staged accepted":   ok(func(r Record) Record { return r.Staged(Accepted, now) }),
+		"Staged restart":    ok(func(r Record) Record { return r.Staged(RestartRequired, now) }),
+		"InForce by time":   ok(func(r Record) Record { return r.InForce(now, false) }),
+		"InForce proved":    ok(func(r Record) Record { return r.InForce(now, true) }),
+		"NotApplied":        ok(Record.NotApplied),
+		"Refused":           ok(Record.Refused),
+		"Unresolved":        ok(Record.Unresolved),
+		"OldRefused":        ok(func(r Record) Record { return r.OldRefused(true, &left, now) }),
+		"GiveUp":            ok(Record.GiveUp),
+		"Confirm next":      func(r Record) (Record, error) { return r.Confirm(3, now) },
+		"Confirm current":   func(r Record) (Record, error) { return r.Confirm(2, now) },
+		"Discard next":      func(r Record) (Record, error) { return r.Discard(3) },
+		"Adopt next":        ok(func(r Record) Record { return r.Adopt(value(3), "table", now) }),
+		"Adopt current":     ok(func(r Record) Record { return r.Adopt(value(2), "table", now) }),
+		"Adopt previous":    ok(func(r Record) Record { return r.Adopt(value(1), "table", now) }),
+		"Adopt another":     ok(func(r Record) Record { return r.Adopt("another", "table", now) }),
+	}
+}
+
+func TestEveryEventInEveryPhase(t *testing.T) {
+	phaseNames, records := phases(t)
+	eventNames, happen := events()
+	want := map[string]string{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		if len(cells) == 4 {
+			want[cells[0]+" | "+cells[1]] = cells[2] + " | " + cells[3]
+		}
+	}
+	require.Len(t, want, len(phaseNames)*len(eventNames), "the table has a line for every pair")
+	for _, phase := range phaseNames {
+		for _, event := range eventNames {
+			t.Run(phase+", "+event, func(t *testing.T) {
+				require.Equal(t, want[phase+" | "+event], outcome(t, records[phase], happen[event]))
+			})
+		}
+	}
+}
+
+func outcome(t *testing.T, before Record, event func(Record) (Record, error)) string {
+	t.Helper()
+	after, err := step(t, before, event)
+	if err != nil {
+		require.Equal(t, encoded(t, before), encoded(t, after), "an event that fails changes nothing")
+		return "error | " + err.Error()
+	}
+	view := after.View(at(25))
+	require.Equal(t, after.Previous == nil, view.Last == nil)
+	if view.Last != nil {
+		require.Equal(t, after.Previous.Password, *view.Last)
+	}
+	within, later := tells(after, at(25)), tells(after, at(100))
+	if within != later {
+		within += ", later " + later
+	}
+	return describe(after) + " | " + within
+}
