@@ -1,0 +1,277 @@
+// Package huaweicloud simulates what the regional services of Huawei Cloud have
+// in common: IAM tokens, AK/SK request signatures, the scope of a project and
+// the gateway's throttling.
+//
+// [New] makes a [Cloud] from a [State]. It is the IAM endpoint itself
+// ([Cloud.ServeHTTP]) and the gateway that a service asks about each request
+// ([Cloud.Admit]).
+//
+// Signatures are recomputed from the raw request, see
+// https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-algorithm.html;
+// errors are worded as in
+// https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-errorcode.html.
+package huaweicloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+)
+
+// Name is what faults and the journal call IAM.
+const Name = "iam"
+
+// State is one account of Huawei Cloud.
+type State struct {
+	DomainName string      `json:"domain_name"`
+	Projects   []Project   `json:"projects"`
+	Users      []User      `json:"users"`
+	AccessKeys []AccessKey `json:"access_keys"`
+}
+
+// Project is a region, or a sub-project of one.
+type Project struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// User is an IAM user. Projects are the ids that he may use; none means all.
+type User struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Password string   `json:"password"`
+	Projects []string `json:"projects,omitempty"`
+}
+
+// AccessKey is an AK/SK pair. With a security token it is a temporary one.
+type AccessKey struct {
+	AccessKey     string    `json:"access_key"`
+	SecretKey     string    `json:"secret_key"`
+	SecurityToken string    `json:"security_token,omitempty"`
+	ExpiresAt     time.Time `json:"expires_at,omitzero"` // zero: never
+	Inactive      bool      `json:"inactive,omitempty"`
+	Projects      []string  `json:"projects,omitempty"` // none: all
+}
+
+// DefaultState has two projects, a user, a permanent and a temporary key, with
+// random secrets. All of them may use the first project only, so that the second
+// one is there to be refused.
+func DefaultState() State {
+	const projectID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+	allowed := []string{projectID}
+	return State{
+		DomainName: "example-domain",
+		Projects:   []Project{{ID: projectID, Name: "ap-southeast-3"}, {ID: "ffffffffffffffffffffffffffffffff", Name: "eu-west-101"}},
+		Users:      []User{{ID: lab.RandomText(32, lab.Hex), Name: "vault", Password: lab.RandomPassword(), Projects: allowed}},
+		AccessKeys: []AccessKey{
+			{AccessKey: lab.RandomText(20, lab.Upper), SecretKey: lab.RandomText(40, lab.Alphanum), Projects: allowed},
+			{AccessKey: "HST" + lab.RandomText(17, lab.Upper), SecretKey: lab.RandomText(40, lab.Alphanum),
+				SecurityToken: "gQpjbi1ub3J0aC0x" + lab.RandomText(400, lab.Alphanum), Projects: allowed},
+		},
+	}
+}
+
+type key struct {
+	AccessKey
+	failed      int // failed signatures in a row
+	refused     int // refused requests in all
+	lockedUntil time.Time
+	locks       int
+}
+
+type user struct {
+	User
+	failed      int
+	lockedUntil time.Time
+	locks       int
+	tokens      int
+}
+
+type token struct {
+	user    *user
+	project string
+	expires time.Time
+	revoked bool
+}
+
+type switches struct {
+	tokenLifetime   int
+	userLockSeconds int
+	projectMismatch string
+	errorStyle      string
+	throttle        int
+	throttleVariant string
+}
+
+// Cloud is one account of the simulated cloud. It is safe for concurrent use.
+type Cloud struct {
+	lab *lab.Lab
+
+	mu       sync.Mutex
+	domain   string
+	projects []Project
+	users    []*user
+	keys     []*key
+	tokens   map[string]*token
+	switches switches
+
+	second   int64 // the second that requests are counted in
+	requests int
+}
+
+// New makes a cloud.
+func New(l *lab.Lab, state State) (*Cloud, error) {
+	c := &Cloud{
+		lab: l, domain: state.DomainName, projects: state.Projects, tokens: map[string]*token{},
+		switches: switches{tokenLifetime: 24 * 60 * 60, userLockSeconds: 15 * 60, projectMismatch: "403", errorStyle: "keystone", throttleVariant: "json"},
+	}
+	if len(state.Projects) == 0 {
+		return nil, errors.New("huaweicloud: the state has no project")
+	}
+	for _, u := range state.Users {
+		if u.Name == "" || u.Password == "" {
+			return nil, errors.New("huaweicloud: a user of the state has no name or no password")
+		}
+		if u.ID == "" {
+			u.ID = lab.RandomText(32, lab.Hex)
+		}
+		c.users = append(c.users, &user{User: u})
+	}
+	for _, k := range state.AccessKeys {
+		if k.AccessKey == "" || k.SecretKey == "" {
+			return nil, errors.New("huaweicloud: an access key of the state has no access_key or no secret_key")
+		}
+		c.keys = append(c.keys, &key{AccessKey: k})
+	}
+	return c, nil
+}
+
+// Name implements [lab.System].
+func (c *Cloud) Name() string { return Name }
+
+// KeyState is what the control API shows of an access key. A client that is
+// careful never has one locked.
+type KeyState struct {
+	AccessKey   string     `json:"access_key"`
+	Failed      int        `json:"failed"`  // failed signatures in a row
+	Refused     int        `json:"refused"` // refused requests in all
+	LockedUntil *time.Time `json:"locked_until,omitempty"`
+	Locks       int        `json:"locks"` // times it was locked
+}
+
+// UserState is what the control API shows of a user.
+type UserState struct {
+	Name        string     `json:"name"`
+	Failed      int        `json:"failed"` // wrong passwords in a row
+	LockedUntil *time.Time `json:"locked_until,omitempty"`
+	Locks       int        `json:"locks"`
+	Tokens      int        `json:"tokens"` // tokens given out in all
+}
+
+// State implements [lab.System].
+func (c *Cloud) State() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	users := []UserState{}
+	for _, u := range c.users {
+		users = append(users, UserState{Name: u.Name, Failed: u.failed, LockedUntil: c.future(u.lockedUntil), Locks: u.locks, Tokens: u.tokens})
+	}
+	return map[string]any{"domain_name": c.domain, "projects": c.projects, "users": users, "access_keys": c.keyStates()}
+}
+
+// Keys is the state of all access keys.
+func (c *Cloud) Keys() []KeyState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keyStates()
+}
+
+func (c *Cloud) keyStates() []KeyState {
+	keys := []KeyState{}
+	for _, k := range c.keys {
+		keys = append(keys, KeyState{AccessKey: k.AccessKey.AccessKey, Failed: k.failed, Refused: k.refused, LockedUntil: c.future(k.lockedUntil), Locks: k.locks})
+	}
+	return keys
+}
+
+// future returns a time if it is still to come.
+func (c *Cloud) future(t time.Time) *time.Time {
+	if t.After(c.lab.Clock.Now()) {
+		return &t
+	}
+	return nil
+}
+
+// Switch implements [lab.System].
+//
+//	token_lifetime_seconds  of tokens given out from now on (default 86400)
+//	user_lock_seconds       how long five wrong passwords lock a user (default 900)
+//	project_mismatch        403 (default) or 401: status for a project that the credential has no part in
+//	error_style             keystone (default) or iam: format of a wrong password
+//	throttle_per_second     requests of a second that the gateway lets through, 0 (default): all
+//	throttle_variant        json (default), empty, html: body of the gateway's 429
+//	revoke_tokens           true: all tokens given out so far must be updated
+func (c *Cloud) Switch(name string, value json.RawMessage) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := &c.switches
+	return lab.Setter(map[string]func(json.RawMessage) error{
+		"token_lifetime_seconds": lab.Number(&w.tokenLifetime),
+		"user_lock_seconds":      lab.Number(&w.userLockSeconds),
+		"project_mismatch":       lab.Choice(&w.projectMismatch, "403", "401"),
+		"error_style":            lab.Choice(&w.errorStyle, "keystone", "iam"),
+		"throttle_per_second":    lab.Number(&w.throttle),
+		"throttle_variant":       lab.Choice(&w.throttleVariant, "json", "empty", "html"),
+		"revoke_tokens": func(raw json.RawMessage) error {
+			var yes bool
+			if err := lab.Flag(&yes)(raw); err != nil {
+				return err
+			}
+			for _, t := range c.tokens {
+				t.revoked = t.revoked || yes
+			}
+			return nil
+		},
+	}, name, value)
+}
+
+// SetPassword implements [lab.System]: somebody changes the password of an IAM
+// user, which ends his tokens. The real cloud takes up to 30 minutes for that,
+// https://support.huaweicloud.com/api-iam/iam_30_0001.md
+func (c *Cloud) SetPassword(_ context.Context, target, password string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := c.user(target)
+	if u == nil {
+		return fmt.Errorf("iam has no user %q", target)
+	}
+	u.Password = password
+	for _, t := range c.tokens {
+		if t.user == u {
+			t.revoked = true
+		}
+	}
+	return nil
+}
+
+func (c *Cloud) user(name string) *user {
+	i := slices.IndexFunc(c.users, func(u *user) bool { return u.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return c.users[i]
+}
+
+func (c *Cloud) project(idOrName string) (Project, bool) {
+	i := slices.IndexFunc(c.projects, func(p Project) bool { return p.ID == idOrName || p.Name == idOrName })
+	if i < 0 {
+		return Project{}, false
+	}
+	return c.projects[i], true
+}

@@ -1,0 +1,259 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Response is an answer that has not been sent yet.
+type Response struct {
+	Status int
+	Header http.Header // may be nil
+	Type   string      // Content-Type
+	Body   []byte
+}
+
+// Outcome is what a request did to one target, as the journal has it.
+type Outcome struct {
+	Target  string
+	Result  string // the system's own code
+	Applied bool
+}
+
+// Call is a request that its system has read, authenticated and understood.
+type Call struct {
+	System    string
+	Targets   []string // what faults can be addressed to
+	Operation string   // the system's own name
+	Class     string   // one of the Op constants
+	Body      []byte   // as received: careless proxies echo it
+	// Execute handles the request as the real system does. It is called at most
+	// once, and not on the request's goroutine if the fault is [Late].
+	Execute func() (Response, []Outcome)
+	// Word gives the system's own wording of the kinds Refuse, RejectTarget,
+	// Busy, Throttle (variant json), Deny, NoSuccess and Err500. False: the
+	// system has none, the request is handled as usual.
+	Word func(f Fault) (response Response, result string, ok bool)
+}
+
+// Serve handles a call: as usual, or as the first matching fault has it.
+func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
+	leave := l.enter(&c)
+	defer func() { leave() }()
+	a := l.Faults.take(c.System, c.Targets, c.Class)
+	if a == nil {
+		Send(w, l.execute(&c, ""))
+		return
+	}
+	f := a.Fault
+	delay := time.Duration(f.DelayMS) * time.Millisecond
+	switch f.Kind {
+	case Late:
+		stay := leave // the change is in flight until it is made
+		leave = func() {}
+		l.background.Go(func() {
+			defer stay()
+			if l.wait(delay) {
+				l.execute(&c, Late)
+			}
+		})
+		cut(w)
+		return
+	case Slow:
+		// A client that gave up does not stop a server that already has the request.
+		if l.wait(delay) {
+			Send(w, l.execute(&c, Slow))
+		}
+		return
+	default: // the others differ in the answer
+	}
+	response, ok := l.answer(&c, &f)
+	if !ok {
+		response = l.execute(&c, "")
+	}
+	switch f.Kind {
+	case Cut, ApplyCut:
+		cut(w)
+	case Hold:
+		l.hold(r.Context(), a)
+		Send(w, response)
+	case Huge:
+		sendHuge(w, response)
+	default:
+		Send(w, response)
+	}
+}
+
+// execute handles the call as usual and notes it.
+func (l *Lab) execute(c *Call, kind Kind) Response {
+	response, outcomes := c.Execute()
+	for _, o := range outcomes {
+		l.Journal.Add(Entry{System: c.System, Target: o.Target, Operation: c.Operation, Result: o.Result, Applied: o.Applied, Fault: kind})
+	}
+	return response
+}
+
+// skip notes that the call was not handled because of a fault.
+func (l *Lab) skip(c *Call, kind Kind, result string) {
+	targets := c.Targets
+	if len(targets) == 0 {
+		targets = []string{""}
+	}
+	for _, t := range targets {
+		l.Journal.Add(Entry{System: c.System, Target: t, Operation: c.Operation, Result: result, Fault: kind})
+	}
+}
+
+// answer makes the answer of a fault, and the change if it goes with it.
+func (l *Lab) answer(c *Call, f *Fault) (Response, bool) {
+	worded, result, ok := l.word(c, f)
+	if !ok {
+		return Response{}, false
+	}
+	if f.applies() {
+		usual := l.execute(c, f.Kind)
+		switch f.Kind {
+		case Hold, Huge:
+			return usual, true
+		case Truncated:
+			usual.Body = usual.Body[:len(usual.Body)/2]
+			return usual, true
+		default:
+			return worded, true
+		}
+	}
+	l.skip(c, f.Kind, result)
+	return worded, true
+}
+
+// word makes the answer of a fault without handling the call.
+func (l *Lab) word(c *Call, f *Fault) (Response, string, bool) {
+	retry := http.Header{}
+	if f.RetryAfter > 0 {
+		retry.Set("Retry-After", strconv.Itoa(f.RetryAfter))
+	}
+	page := func(status int, title string) (Response, string, bool) {
+		return Response{Status: status, Header: retry, Type: "text/html", Body: htmlPage(title, c.Body)}, strconv.Itoa(status), true
+	}
+	switch f.Kind {
+	case Throttle:
+		switch f.Variant {
+		case "empty":
+			return Response{Status: http.StatusTooManyRequests, Header: retry}, "429", true
+		case "html":
+			return page(http.StatusTooManyRequests, "Too Many Requests")
+		}
+		response, result, ok := c.Word(*f)
+		response.Header = retry
+		return response, result, ok
+	case Refuse, RejectTarget, Busy, Deny, NoSuccess, Err500:
+		response, result, ok := c.Word(*f)
+		if response.Header == nil {
+			response.Header = retry
+		}
+		return response, result, ok
+	case Apply500:
+		g := *f
+		g.Kind = Err500
+		return c.Word(g)
+	case Apply502HTML:
+		return page(http.StatusBadGateway, "Bad Gateway")
+	case HTML503:
+		return page(http.StatusServiceUnavailable, "Service Unavailable")
+	case HTML:
+		return page(http.StatusForbidden, "Forbidden")
+	case HTML200:
+		return page(http.StatusOK, "Welcome")
+	case Empty200:
+		return Response{Status: http.StatusOK}, "200", true
+	case Redirect:
+		location := f.Location
+		if location == "" {
+			location = l.trap()
+		}
+		return Response{Status: http.StatusTemporaryRedirect, Header: http.Header{"Location": {location}}}, "307", true
+	case Truncated, Huge:
+		return Response{Status: http.StatusOK, Type: "text/plain", Body: []byte("<")}, "200", true
+	default: // Cut, ApplyCut, Hold: nothing to say
+		return Response{}, "cut", true
+	}
+}
+
+// htmlPage is what a proxy in front of a system says. It quotes the request, as
+// careless ones do, so that a client which puts bodies into its errors or logs
+// is caught with the password in them.
+func htmlPage(title string, request []byte) []byte {
+	return fmt.Appendf(nil, "<!DOCTYPE html>\n<html><head><title>%s</title></head>\n<body><h1>%s</h1>\n<p>Your request was:</p>\n<pre>%s</pre>\n</body></html>\n",
+		title, title, request)
+}
+
+// hold waits until the fault is removed, the client leaves or the lab closes.
+func (l *Lab) hold(ctx context.Context, a *activeFault) {
+	l.Faults.holding(a, +1)
+	defer l.Faults.holding(a, -1)
+	select {
+	case <-a.released:
+	case <-ctx.Done():
+	case <-l.ctx.Done():
+	}
+}
+
+// Send sends an answer whole.
+func Send(w http.ResponseWriter, response Response) {
+	for name, values := range response.Header {
+		w.Header()[name] = values
+	}
+	if response.Type != "" {
+		w.Header().Set("Content-Type", response.Type)
+	} else {
+		w.Header()["Content-Type"] = nil // else net/http guesses one
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(response.Body)))
+	w.WriteHeader(response.Status)
+	_, _ = w.Write(response.Body) // the client may be gone: nothing to do about it
+}
+
+// hugeSize is how long the body of a [Huge] answer is.
+const hugeSize = 64 << 20
+
+// sendHuge sends the body and then more of nothing than anybody should read.
+func sendHuge(w http.ResponseWriter, response Response) {
+	w.Header().Set("Content-Type", response.Type)
+	w.WriteHeader(response.Status)
+	if _, err := w.Write(response.Body); err != nil {
+		return
+	}
+	chunk := make([]byte, 64<<10)
+	for i := range chunk {
+		chunk[i] = ' '
+	}
+	for sent := len(response.Body); sent < hugeSize; sent += len(chunk) {
+		if _, err := w.Write(chunk); err != nil {
+			return
+		}
+	}
+}
+
+// cut closes the connection of a request without an answer.
+func cut(w http.ResponseWriter) {
+	if hijacker, ok := w.(http.Hijacker); ok {
+		if conn, _, err := hijacker.Hijack(); err == nil {
+			_ = conn.Close() // it is meant to break
+			return
+		}
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// TakeLogin returns the kind of a fault that is set for logins at a door, and
+// counts it. Doors know Busy and Cut; other kinds than Busy are taken as Cut.
+func (l *Lab) TakeLogin(system, target string) (Kind, bool) {
+	a := l.Faults.take(system, []string{target}, OpLogin)
+	if a == nil {
+		return "", false
+	}
+	return a.Kind, true
+}

@@ -1,0 +1,133 @@
+package lab
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// DecodeStrict reads one JSON value and refuses unknown fields and anything
+// after it.
+func DecodeStrict(data []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("reading JSON: %w", err)
+	}
+	if decoder.More() {
+		return errors.New("reading JSON: there is something after the first value")
+	}
+	return nil
+}
+
+// Choice reads a switch that takes one of several words.
+func Choice(into *string, allowed ...string) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		var value string
+		if err := json.Unmarshal(raw, &value); err != nil || !slices.Contains(allowed, value) {
+			return fmt.Errorf("it takes one of %s", strings.Join(allowed, ", "))
+		}
+		*into = value
+		return nil
+	}
+}
+
+// Text reads a switch that takes any text.
+func Text(into *string) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		if err := json.Unmarshal(raw, into); err != nil {
+			return errors.New("it takes a string")
+		}
+		return nil
+	}
+}
+
+// Flag reads a switch that is true or false.
+func Flag(into *bool) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		if err := json.Unmarshal(raw, into); err != nil {
+			return errors.New("it takes true or false")
+		}
+		return nil
+	}
+}
+
+// Number reads a switch that takes an integer from 0.
+func Number(into *int) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		var value int
+		if err := json.Unmarshal(raw, &value); err != nil || value < 0 {
+			return errors.New("it takes an integer that is not negative")
+		}
+		*into = value
+		return nil
+	}
+}
+
+// Setter changes one switch of a table of switches. The caller holds the lock of
+// what the switches point to.
+func Setter(switches map[string]func(json.RawMessage) error, name string, value json.RawMessage) error {
+	set, ok := switches[name]
+	if !ok {
+		names := make([]string, 0, len(switches))
+		for n := range switches {
+			names = append(names, n)
+		}
+		slices.Sort(names)
+		return fmt.Errorf("unknown switch %q: use one of %s", name, strings.Join(names, ", "))
+	}
+	if err := set(value); err != nil {
+		return fmt.Errorf("switch %q: %w", name, err)
+	}
+	return nil
+}
+
+// Same compares secrets in constant time, whatever their lengths.
+func Same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// RandomText makes n characters out of an alphabet, for passwords and keys of
+// the built-in state.
+func RandomText(n int, alphabet string) string {
+	// The largest multiple of the alphabet's size keeps every character equally likely.
+	limit := byte(256 / len(alphabet) * len(alphabet) % 256)
+	result := make([]byte, 0, n)
+	buffer := make([]byte, 64)
+	for len(result) < n {
+		_, _ = rand.Read(buffer) // never fails: crypto/rand ends the process instead
+		for _, b := range buffer {
+			if (limit == 0 || b < limit) && len(result) < n {
+				result = append(result, alphabet[int(b)%len(alphabet)])
+			}
+		}
+	}
+	return string(result)
+}
+
+// Alphabets for [RandomText].
+const (
+	Hex      = "0123456789abcdef"
+	Alphanum = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	Upper    = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+)
+
+// RandomPassword makes a password that all simulated systems accept: 24
+// characters of four classes, at least three digits, two special characters.
+func RandomPassword() string {
+	return RandomText(10, Alphanum) + RandomText(1, "ABCDEFGHJKLMNPQRSTUVWXYZ") + RandomText(1, "!@#") + RandomText(3, "0123456789") +
+		RandomText(1, "*_~^") + RandomText(1, "abcdefghjkmnpqrstuvwxyz") + RandomText(7, Alphanum)
+}
+
+// RandomUUID makes a random (version 4) UUID.
+func RandomUUID() string {
+	h := RandomText(32, Hex)
+	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
+}

@@ -1,0 +1,241 @@
+package simulator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/dcs"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
+)
+
+// ControlURL is where the control API is.
+func (s *Simulator) ControlURL() string { return s.controlURL }
+
+// PleskURL is https://host:port of the Plesk server.
+func (s *Simulator) PleskURL() string { return s.pleskURL }
+
+// IAMURL is https://host:port of IAM.
+func (s *Simulator) IAMURL() string { return s.iamURL }
+
+// DCSURL is https://host:port of DCS.
+func (s *Simulator) DCSURL() string { return s.dcsURL }
+
+// RedisAddress is host:port of the first instance's Redis, "" if there is none.
+func (s *Simulator) RedisAddress() string {
+	if len(s.redisAddresses) == 0 {
+		return ""
+	}
+	return s.redisAddresses[0]
+}
+
+// CAPEM is the certificate of the CA to trust.
+func (s *Simulator) CAPEM() []byte { return slices.Clone(s.authority.PEM) }
+
+// InitialState is what the systems started with, secrets included.
+func (s *Simulator) InitialState() State { return s.state }
+
+// Output is all that a user of the simulator needs, secrets included.
+func (s *Simulator) Output() Output {
+	o := Output{ControlURL: s.controlURL, CAPEM: string(s.authority.PEM)}
+	o.Plesk.URL, o.Plesk.State = s.pleskURL, *s.state.Plesk
+	o.HuaweiCloud.IAMURL, o.HuaweiCloud.State = s.iamURL, *s.state.HuaweiCloud
+	o.DCS.URL = s.dcsURL
+	for i, in := range s.state.DCS.Instances {
+		o.DCS.Instances = append(o.DCS.Instances, OutputInstance{Instance: in, RedisAddress: s.redisAddresses[i]})
+	}
+	o.RedirectTrap.URL = s.trapURL
+	return o
+}
+
+// Systems are the names of all systems.
+func (s *Simulator) Systems() []string {
+	names := []string{dcs.DoorName}
+	for name := range s.systems {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// SetFault switches a fault on.
+func (s *Simulator) SetFault(f lab.Fault) error {
+	if !slices.Contains(s.Systems(), f.System) {
+		return fmt.Errorf("unknown system %q: use one of %s", f.System, strings.Join(s.Systems(), ", "))
+	}
+	if f.System == dcs.DoorName && len(f.Operations) == 0 {
+		f.Operations = []string{lab.OpLogin} // the only one it has
+	}
+	if f.System == dcs.DoorName && !slices.Contains([]lab.Kind{lab.Busy, lab.Cut, lab.Unreachable}, f.Kind) {
+		return fmt.Errorf("the system %s knows the faults busy, cut and unreachable", dcs.DoorName)
+	}
+	if f.System == huaweicloud.Name && len(f.Operations) == 0 {
+		f.Operations = []string{lab.OpToken} // likewise
+	}
+	s.faultMu.Lock()
+	defer s.faultMu.Unlock()
+	if err := s.lab.Faults.Set(f); err != nil {
+		return err
+	}
+	return s.adjustDoors(context.Background())
+}
+
+// ClearFaults switches faults off; "" means any system or target.
+func (s *Simulator) ClearFaults(system, target string) error {
+	s.faultMu.Lock()
+	defer s.faultMu.Unlock()
+	s.lab.Faults.Clear(system, target)
+	return s.adjustDoors(context.Background())
+}
+
+// adjustDoors shuts the doors of unreachable systems and opens the others.
+func (s *Simulator) adjustDoors(ctx context.Context) error {
+	for system, doors := range s.doors {
+		for _, door := range doors {
+			if s.lab.Faults.Unreachable(system) {
+				door.Shut()
+			} else if err := door.Open(ctx); err != nil {
+				return fmt.Errorf("making %s reachable again: %w", system, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Faults are the faults that are on.
+func (s *Simulator) Faults() []lab.FaultStatus { return s.lab.Faults.List() }
+
+// Journal is what happened; "" means any system or target.
+func (s *Simulator) Journal(system, target string) []lab.Entry {
+	return s.lab.Journal.List(system, target)
+}
+
+// ClearJournal forgets what happened.
+func (s *Simulator) ClearJournal() { s.lab.Journal.Clear() }
+
+// Switch changes a setting of a system; they are listed at the Switch methods of
+// the systems. The value is what JSON makes of it.
+func (s *Simulator) Switch(system, name string, value any) error {
+	target, ok := s.systems[system]
+	if !ok {
+		return fmt.Errorf("unknown system %q: use one of %s", system, strings.Join(s.Systems(), ", "))
+	}
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("switch %q: %w", name, err)
+	}
+	return target.Switch(name, raw)
+}
+
+// Advance moves the clock of all systems.
+func (s *Simulator) Advance(d time.Duration) { s.lab.Clock.Advance(d) }
+
+// Now is the time of all systems.
+func (s *Simulator) Now() time.Time { return s.lab.Clock.Now() }
+
+// SetPassword changes a password behind the back of whoever manages it.
+func (s *Simulator) SetPassword(system, target, password string) error {
+	owner, ok := s.systems[system]
+	if !ok {
+		return fmt.Errorf("unknown system %q: use one of %s", system, strings.Join(s.Systems(), ", "))
+	}
+	return owner.SetPassword(context.Background(), target, password)
+}
+
+// Trapped is how many requests followed a redirect.
+func (s *Simulator) Trapped() int {
+	requests, _ := s.trap.count()
+	return requests
+}
+
+// MaxConcurrentChanges is how many changes of a target were ever in progress at
+// the same time.
+func (s *Simulator) MaxConcurrentChanges(system, target string) int {
+	return s.lab.MaxConcurrentChanges()[system+"/"+target]
+}
+
+// LoginPlesk logs in at the XML API: nil, a *[login.RefusedError], or another error.
+// An alias can do so only with the switch alias_api set to allowed; with the
+// default, the right password gives 1006 and a wrong one 1001.
+func (s *Simulator) LoginPlesk(name, password string) error {
+	return login.Plesk(context.Background(), s.pleskURL, s.authority.PEM, name, password)
+}
+
+// LoginRedis logs in at the first instance's Redis: nil, a *[login.RefusedError], or
+// another error.
+func (s *Simulator) LoginRedis(name, password string) error {
+	return login.Redis(context.Background(), s.RedisAddress(), name, password)
+}
+
+// Status is what GET /v1/state answers. It holds no secrets.
+type Status struct {
+	Time       time.Time         `json:"time"`
+	Addresses  map[string]string `json:"addresses"`
+	Systems    map[string]any    `json:"systems"`
+	Trap       map[string]int64  `json:"redirect_trap"`
+	Concurrent map[string]int    `json:"max_concurrent_changes"`
+}
+
+// Status describes everything without secrets.
+func (s *Simulator) Status() Status {
+	requests, bytes := s.trap.count()
+	status := Status{
+		Time: s.lab.Clock.Now(),
+		Addresses: map[string]string{
+			"control": s.controlURL, plesk.Name: s.pleskURL, huaweicloud.Name: s.iamURL, dcs.Name: s.dcsURL,
+			dcs.DoorName: s.RedisAddress(), "redirect_trap": s.trapURL,
+		},
+		Systems:    map[string]any{},
+		Trap:       map[string]int64{"requests": int64(requests), "body_bytes": bytes},
+		Concurrent: s.lab.MaxConcurrentChanges(),
+	}
+	for name, system := range s.systems {
+		status.Systems[name] = system.State()
+	}
+	return status
+}
+
+// Plesk describes one login of Plesk, "" fields if there is none.
+func (s *Simulator) Plesk(loginName string) plesk.AccountState {
+	if panel, ok := s.systems[plesk.Name].(*plesk.Server); ok {
+		return panel.Account(loginName)
+	}
+	return plesk.AccountState{}
+}
+
+// DCS describes one ACL account (instance_id/account_id), "" fields if there is none.
+func (s *Simulator) DCS(target string) dcs.AccountState {
+	if cache, ok := s.systems[dcs.Name].(*dcs.Service); ok {
+		return cache.Account(target)
+	}
+	return dcs.AccountState{}
+}
+
+// AccessKeys describes all access keys, for instance to prove that none was locked.
+func (s *Simulator) AccessKeys() []huaweicloud.KeyState {
+	if cloud, ok := s.systems[huaweicloud.Name].(*huaweicloud.Cloud); ok {
+		return cloud.Keys()
+	}
+	return nil
+}
+
+// Port returns the port of a "host:port" or URL of the simulator, for
+// configurations that want it apart.
+func Port(address string) string {
+	_, after, found := strings.Cut(address, "://")
+	if found {
+		address = after
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	return port
+}

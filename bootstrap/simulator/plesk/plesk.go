@@ -1,0 +1,274 @@
+// Package plesk simulates the XML API of a Plesk server, as far as it concerns
+// additional administrators ("admin aliases"), secret keys and the
+// administrator's own password.
+//
+// [New] makes a server from a [State]; [Server.ServeHTTP] answers requests. It
+// refuses what Plesk refuses: other paths and methods, chunked bodies, packets
+// that Plesk's schema does not allow (element order included), bad logins,
+// passwords below the policy. Operations that Plesk has and that are not listed
+// here are answered as an unknown operator, 1014.
+//
+// Packets and operations are documented at
+// https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/xml-api-packets/packet-structure.28722
+// and https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/reference/managing-plesk-server/managing-additional-administrator-accounts/setting-up-additional-administrator-account.75893/
+//
+// What those documents leave open is decided here and marked "assumed".
+package plesk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+)
+
+// Name is what faults and the journal call the system.
+const Name = "plesk"
+
+// AdminLogin is the login of the main administrator.
+const AdminLogin = "admin"
+
+// protocol is the newest protocol version, which is also the one that answers carry.
+const protocol = "1.6.9.1"
+
+// protocols are the versions that a packet may ask for. "1.6" and "1.6.5" are
+// accepted by live servers too: https://github.com/plesk/api-php-lib
+var protocols = []string{"1.6", "1.6.5", "1.6.6.0", "1.6.7.0", "1.6.8.0", "1.6.9.0", protocol}
+
+// State is what the server starts with.
+type State struct {
+	AdminPassword string      `json:"admin_password"`
+	SecretKeys    []SecretKey `json:"secret_keys"`
+	Aliases       []Alias     `json:"aliases"`
+}
+
+// SecretKey is a key that can be sent in the KEY header.
+type SecretKey struct {
+	Key         string `json:"key"`
+	ID          string `json:"id,omitempty"`
+	IPAddress   string `json:"ip_address,omitempty"` // comma-separated; "": from anywhere
+	Description string `json:"description,omitempty"`
+	Login       string `json:"login,omitempty"` // "": the administrator's
+}
+
+// Alias is an additional administrator.
+type Alias struct {
+	Login    string `json:"login"`
+	Password string `json:"password"`
+	Email    string `json:"email,omitempty"`
+	Contact  string `json:"contact,omitempty"`
+	Comment  string `json:"comment,omitempty"`
+	Disabled bool   `json:"disabled,omitempty"`
+}
+
+// DefaultState has an administrator, one secret key and the aliases ops1 and
+// ops2, all with random secrets.
+func DefaultState() State {
+	return State{
+		AdminPassword: lab.RandomPassword(),
+		SecretKeys:    []SecretKey{{Key: lab.RandomUUID(), Description: "built-in key of the simulator"}},
+		Aliases: []Alias{
+			{Login: "ops1", Password: lab.RandomPassword(), Email: "ops1@example.com", Contact: "Operator One"},
+			{Login: "ops2", Password: lab.RandomPassword(), Email: "ops2@example.com", Contact: "Operator Two"},
+		},
+	}
+}
+
+type account struct {
+	Alias
+	changes int
+}
+
+type switches struct {
+	policy      string // level of the password strength policy
+	aliasAPI    string // whether an alias may use the XML API
+	api         string
+	language    string
+	output      string
+	pretty      bool
+	echo        bool
+	lockAfter   int
+	lockSeconds int
+	bindKeys    bool
+	dropHeaders bool
+}
+
+// Server is one simulated Plesk server. It is safe for concurrent use.
+type Server struct {
+	lab *lab.Lab
+
+	mu            sync.Mutex
+	guid          string
+	adminPassword string
+	adminChanges  int
+	keys          []*SecretKey
+	aliases       []*account
+	logins        map[string]*attempts // by lower-case login
+	switches      switches
+}
+
+// attempts counts bad logins of one login in a row.
+type attempts struct {
+	failed      int
+	lockedUntil time.Time
+	locks       int
+}
+
+// New makes a server.
+func New(l *lab.Lab, state State) (*Server, error) {
+	s := &Server{
+		lab: l, guid: lab.RandomUUID(), adminPassword: state.AdminPassword, logins: map[string]*attempts{},
+		switches: switches{policy: "strong", aliasAPI: "denied", api: "on", language: "en", lockAfter: 5, lockSeconds: 600, bindKeys: true},
+	}
+	if state.AdminPassword == "" {
+		return nil, errors.New("plesk: the state has no admin_password")
+	}
+	for _, k := range state.SecretKeys {
+		if k.Key == "" {
+			return nil, errors.New("plesk: a secret key of the state is empty")
+		}
+		if k.ID == "" {
+			k.ID = lab.RandomUUID()
+		}
+		s.keys = append(s.keys, &k)
+	}
+	for _, a := range state.Aliases {
+		if a.Login == "" || a.Password == "" {
+			return nil, errors.New("plesk: an alias of the state has no login or no password")
+		}
+		if s.alias(a.Login) != nil || strings.EqualFold(a.Login, AdminLogin) {
+			return nil, fmt.Errorf("plesk: the login %s is there twice", a.Login)
+		}
+		s.aliases = append(s.aliases, &account{Alias: a})
+	}
+	return s, nil
+}
+
+// Name implements [lab.System].
+func (s *Server) Name() string { return Name }
+
+// alias finds an alias. Assumed: logins are compared without regard to case.
+func (s *Server) alias(login string) *account {
+	for _, a := range s.aliases {
+		if strings.EqualFold(a.Login, login) {
+			return a
+		}
+	}
+	return nil
+}
+
+// AccountState is what the control API shows of an account.
+type AccountState struct {
+	Login        string     `json:"login"`
+	Disabled     bool       `json:"disabled,omitempty"`
+	Email        string     `json:"email,omitempty"`
+	Changes      int        `json:"changes"`       // times the password was set through the API
+	FailedLogins int        `json:"failed_logins"` // in a row
+	LockedUntil  *time.Time `json:"locked_until,omitempty"`
+	Locks        int        `json:"locks"` // times it was locked
+}
+
+// State implements [lab.System].
+func (s *Server) State() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	accounts := []AccountState{s.accountState(AdminLogin, s.adminChanges)}
+	for _, a := range s.aliases {
+		accounts = append(accounts, s.aliasState(a))
+	}
+	type key struct {
+		ID          string `json:"id"`
+		IPAddress   string `json:"ip_address,omitempty"`
+		Description string `json:"description,omitempty"`
+	}
+	keys := []key{}
+	for _, k := range s.keys {
+		keys = append(keys, key{ID: k.ID, IPAddress: k.IPAddress, Description: k.Description})
+	}
+	return map[string]any{"accounts": accounts, "secret_keys": keys}
+}
+
+// Account is the state of one login, zero if there is no such.
+func (s *Server) Account(login string) AccountState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if strings.EqualFold(login, AdminLogin) {
+		return s.accountState(AdminLogin, s.adminChanges)
+	}
+	if a := s.alias(login); a != nil {
+		return s.aliasState(a)
+	}
+	return AccountState{}
+}
+
+func (s *Server) aliasState(a *account) AccountState {
+	st := s.accountState(a.Login, a.changes)
+	st.Disabled, st.Email = a.Disabled, a.Email
+	return st
+}
+
+func (s *Server) accountState(login string, changes int) AccountState {
+	st := AccountState{Login: login, Changes: changes}
+	if a := s.logins[strings.ToLower(login)]; a != nil {
+		st.FailedLogins, st.Locks = a.failed, a.locks
+		if a.lockedUntil.After(s.lab.Clock.Now()) {
+			until := a.lockedUntil
+			st.LockedUntil = &until
+		}
+	}
+	return st
+}
+
+// Switch implements [lab.System].
+//
+//	policy                  very-weak, weak, medium, strong (default), very-strong
+//	alias_api               denied (default): the right password of an alias gives 1006; allowed
+//	api                     on (default), off: everything gives 1010
+//	language                en (default), de, ja: of errtext
+//	output                  text of a trailing <output> element, "" for none
+//	pretty                  indents answers
+//	echo_password           errtext quotes the refused password
+//	lock_after              bad logins in a row that lock a login (default 5), 0: never
+//	lock_seconds            how long a login stays locked (default 600)
+//	bind_keys               new keys without ip_address are bound to the sender (default true)
+//	drop_underscore_headers a proxy swallows HTTP_AUTH_LOGIN and HTTP_AUTH_PASSWD
+func (s *Server) Switch(name string, value json.RawMessage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := &s.switches
+	return lab.Setter(map[string]func(json.RawMessage) error{
+		"policy":                  lab.Choice(&w.policy, "very-weak", "weak", "medium", "strong", "very-strong"),
+		"alias_api":               lab.Choice(&w.aliasAPI, "denied", "allowed"),
+		"api":                     lab.Choice(&w.api, "on", "off"),
+		"language":                lab.Choice(&w.language, "en", "de", "ja"),
+		"output":                  lab.Text(&w.output),
+		"pretty":                  lab.Flag(&w.pretty),
+		"echo_password":           lab.Flag(&w.echo),
+		"lock_after":              lab.Number(&w.lockAfter),
+		"lock_seconds":            lab.Number(&w.lockSeconds),
+		"bind_keys":               lab.Flag(&w.bindKeys),
+		"drop_underscore_headers": lab.Flag(&w.dropHeaders),
+	}, name, value)
+}
+
+// SetPassword implements [lab.System]: an administrator changes a password in
+// the panel. The target is "admin" or the login of an alias.
+func (s *Server) SetPassword(_ context.Context, target, password string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if strings.EqualFold(target, AdminLogin) {
+		s.adminPassword = password
+		return nil
+	}
+	a := s.alias(target)
+	if a == nil {
+		return fmt.Errorf("plesk has no login %q", target)
+	}
+	a.Password = password
+	return nil
+}

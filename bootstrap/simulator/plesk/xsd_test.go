@@ -1,0 +1,73 @@
+package plesk
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// xsd returns a function that checks documents with xmllint against Plesk's own
+// schemas, https://github.com/michabbb/sdks-plesk-xsd-source . They are not part
+// of this project: the variable HOSTING_PLESK_XSD names the directory where they
+// are. Without them the test is skipped.
+func xsd(t *testing.T) func(schema, document string) error {
+	directory := os.Getenv("HOSTING_PLESK_XSD")
+	xmllint, err := exec.LookPath("xmllint")
+	if directory == "" || err != nil {
+		t.Skip("needs xmllint, and HOSTING_PLESK_XSD")
+	}
+	return func(schema, document string) error {
+		name := filepath.Join(t.TempDir(), "packet.xml")
+		require.NoError(t, os.WriteFile(name, []byte(document), 0o600))
+		return exec.CommandContext(t.Context(), xmllint, "--nonet", "--noout", "--schema", filepath.Join(directory, schema), name).Run()
+	}
+}
+
+func TestOurSchemaAgreesWithPlesks(t *testing.T) {
+	check := xsd(t)
+	// Valid for the schema, and refused here all the same: document types and
+	// processing instructions have no place in a packet, nor has another encoding.
+	stricter := []string{"document type", "other encoding", "processing instruction", "entity bomb"}
+	for _, c := range packets {
+		if !slices.Contains(stricter, c.name) {
+			assert.Equal(t, c.valid, check("agent_input.xsd", c.packet) == nil, c.name)
+		}
+	}
+}
+
+func TestAnswersAreValid(t *testing.T) {
+	check := xsd(t)
+	key := func(inner string) string { return head + "<packet><secret_key>" + inner + "</secret_key></packet>" }
+	server := func(inner string) string { return head + "<packet><server>" + inner + "</server></packet>" }
+	for _, packet := range []string{
+		protos, server("<get/>"), server("<get><gen_info/></get>"), server("<get_protos/><get><gen_info/></get>"),
+		setPassword("ops1", other), setPassword("nobody", other), setPassword("ops1", "weak-password"),
+		server("<set><password>" + other + "</password></set>"),
+		server("<add-admin-alias><data><login>l</login></data></add-admin-alias>"),
+		server("<del-admin-alias><filter><login>ops1</login></filter></del-admin-alias>"),
+		key("<create/>"), key("<create><ip_address>x</ip_address></create>"), key("<get_info><filter/></get_info>"),
+		key("<get_info><filter><key>x</key><key>the-id</key></filter></get_info>"),
+		key("<delete><filter><key>x</key><key>the-id</key></filter></delete>"),
+	} {
+		require.NoError(t, check("agent_input.xsd", packet), packet)
+		for _, flip := range [][2]string{{"pretty", "false"}, {"pretty", "true"}, {"output", `"debug"`}} {
+			p := newPanel(t)
+			p.flip(flip[0], flip[1])
+			body := p.post(packet, as("admin", "admin-pw")...).Body.String()
+			require.NoError(t, check("agent_output.xsd", body), body)
+		}
+	}
+	p := newPanel(t)
+	for _, refused := range []string{protos + "x", strings.Replace(protos, "<packet>", `<packet version="9">`, 1)} {
+		body := p.post(refused, "KEY: the-key").Body.String()
+		require.NoError(t, check("agent_output.xsd", body), body)
+	}
+	body := p.post(protos).Body.String()
+	require.NoError(t, check("agent_output.xsd", body), body)
+}

@@ -1,0 +1,97 @@
+package simulator
+
+import (
+	"errors"
+	"fmt"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/dcs"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
+)
+
+// State is what the systems start with; nil is the built-in state. It holds every
+// secret of the simulator.
+type State struct {
+	Plesk       *plesk.State       `json:"plesk,omitempty"`
+	HuaweiCloud *huaweicloud.State `json:"huaweicloud,omitempty"`
+	DCS         *dcs.State         `json:"dcs,omitempty"`
+}
+
+// DefaultState is the built-in state; its secrets are random.
+func DefaultState() State {
+	return State{}.withDefaults()
+}
+
+// ReadState reads a state from JSON of the form of [Output]; addresses in it are
+// ignored, so that what one run wrote can start the next. Systems that it does
+// not mention get their built-in state; unknown fields are refused.
+func ReadState(data []byte) (State, error) {
+	var in Output
+	if err := lab.DecodeStrict(data, &in); err != nil {
+		return State{}, fmt.Errorf("the initial state: %w", err)
+	}
+	var s State
+	if p := in.Plesk.State; p.AdminPassword != "" || p.SecretKeys != nil || p.Aliases != nil {
+		s.Plesk = &p
+	}
+	if h := in.HuaweiCloud.State; h.DomainName != "" || h.Projects != nil || h.Users != nil || h.AccessKeys != nil {
+		s.HuaweiCloud = &h
+	}
+	if in.DCS.Instances != nil {
+		s.DCS = &dcs.State{}
+		for _, i := range in.DCS.Instances {
+			s.DCS.Instances = append(s.DCS.Instances, i.Instance)
+		}
+	}
+	if s.HuaweiCloud != nil && len(s.HuaweiCloud.Projects) == 0 {
+		return State{}, errors.New("the initial state: huaweicloud needs a project")
+	}
+	return s.withDefaults(), nil
+}
+
+func (s State) withDefaults() State {
+	if s.Plesk == nil {
+		state := plesk.DefaultState()
+		s.Plesk = &state
+	}
+	if s.HuaweiCloud == nil {
+		state := huaweicloud.DefaultState()
+		s.HuaweiCloud = &state
+	}
+	if s.DCS == nil {
+		state := dcs.DefaultState(s.HuaweiCloud.Projects[0].ID)
+		s.DCS = &state
+	}
+	return s
+}
+
+// Output is what a user of the simulator needs to know: where everything is, and
+// the credentials and passwords that it started with.
+type Output struct {
+	ControlURL string `json:"control_url"`
+	CAFile     string `json:"ca_file,omitempty"`
+	CAPEM      string `json:"ca_pem"`
+
+	Plesk struct {
+		URL string `json:"url"`
+		plesk.State
+	} `json:"plesk"`
+	HuaweiCloud struct {
+		IAMURL string `json:"iam_url"`
+		huaweicloud.State
+	} `json:"huaweicloud"`
+	DCS struct {
+		URL       string           `json:"url"`
+		Instances []OutputInstance `json:"instances"`
+	} `json:"dcs"`
+	RedirectTrap struct {
+		URL string `json:"url"`
+	} `json:"redirect_trap"`
+}
+
+// OutputInstance is an instance and where its Redis port is.
+type OutputInstance struct {
+	dcs.Instance
+	RedisAddress string `json:"redis_address"`
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
+)
+
+// passwordVariable is where the password comes from; never a flag, which
+// everybody on the machine could read.
+const passwordVariable = "HOSTING_PASSWORD"
+
+// runLogin tries a password out.
+func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	kind := ""
+	if len(args) > 0 {
+		kind = args[0]
+	}
+	switch kind {
+	case "plesk":
+		flags := loginFlags("plesk", stderr)
+		url := flags.String("url", "", "address of the Plesk server, `https://host:port`")
+		name := flags.String("username", "", "`login` of an administrator")
+		caFile := flags.String("ca-file", "", "PEM `file` of the CA to trust; the system's if absent")
+		if err := parse(flags, args[1:]); err != nil {
+			return err
+		}
+		if *url == "" || *name == "" {
+			return errors.New("login plesk needs -url and -username")
+		}
+		var ca []byte
+		if *caFile != "" {
+			var err error
+			if ca, err = os.ReadFile(*caFile); err != nil {
+				return fmt.Errorf("reading the CA certificate: %w", err)
+			}
+		}
+		return tell(stdin, stdout, func(password string) error { return login.Plesk(ctx, *url, ca, *name, password) })
+	case "redis":
+		flags := loginFlags("redis", stderr)
+		address := flags.String("addr", "", "`host:port` of the Redis server")
+		name := flags.String("username", "", "`name` of the ACL account; default is the default account")
+		if err := parse(flags, args[1:]); err != nil {
+			return err
+		}
+		if *address == "" || *name == "" {
+			return errors.New("login redis needs -addr and -username")
+		}
+		return tell(stdin, stdout, func(password string) error { return login.Redis(ctx, *address, *name, password) })
+	}
+	return errors.New("say where to log in: hosting-simulator login plesk, or login redis; -help tells more")
+}
+
+func loginFlags(kind string, stderr io.Writer) *flag.FlagSet {
+	flags := flag.NewFlagSet("hosting-simulator login "+kind, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		_, _ = fmt.Fprintf(stderr, "Usage: hosting-simulator login %s [flags]\n\nThe password is read from %s, or else from standard input.\n\n", kind, passwordVariable)
+		flags.PrintDefaults()
+	}
+	return flags
+}
+
+// tell tries the password. A refusal is an error too; run tells it apart.
+func tell(stdin io.Reader, stdout io.Writer, try func(password string) error) error {
+	password, set := os.LookupEnv(passwordVariable)
+	if !set {
+		line, err := bufio.NewReader(stdin).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("reading the password: %w", err)
+		}
+		password = strings.TrimRight(line, "\r\n")
+	}
+	if password == "" {
+		return fmt.Errorf("there is no password: set %s or write it to standard input", passwordVariable)
+	}
+	if err := try(password); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(stdout, "login works"); err != nil {
+		return fmt.Errorf("telling the answer: %w", err)
+	}
+	return nil
+}
