@@ -86,7 +86,7 @@ func (b *Backend) configFields() map[string]*framework.FieldSchema {
 		},
 		"password_policy": {
 			Type:        framework.TypeString,
-			Description: "Name of a Vault password policy (sys/policies/password) for new passwords. It is tried out when it is set: all of 200 samples have to fit the remote system's rules. Default: a generator that fits them.",
+			Description: "Name of a Vault password policy (sys/policies/password) for new passwords. It is tried out when it is set: 200 samples are checked against the remote system's rules. Default: a generator that fits them.",
 		},
 		"verify_connection": {
 			Type: framework.TypeBool, Default: true,

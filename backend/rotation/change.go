@@ -27,6 +27,8 @@ type change struct {
 	trigger string
 	// old is the old password presented with the request under way.
 	old credential.Old
+	// waits: the role waits for something to pass, and no request was made.
+	waits bool
 	// rejected counts the generated passwords that the remote system refused.
 	rejected int
 }
@@ -40,12 +42,12 @@ func (c *change) drive(ctx context.Context) error {
 				return err
 			}
 		}
-		at, err := c.notBefore()
+		at, why, err := c.notBefore()
 		if err != nil {
 			return err
 		}
 		if at.After(c.e.clock()) {
-			return c.wait(ctx, at)
+			return c.wait(ctx, at, why)
 		}
 		began := c.e.clock()
 		result, err := c.send(ctx)
@@ -91,36 +93,39 @@ func (c *change) make(ctx context.Context, given, reason string) error {
 	return nil
 }
 
-// notBefore is when the next request may be made. An error means: not without a person.
-func (c *change) notBefore() (time.Time, error) {
+// notBefore is when the next request may be made, and what it has to wait for. An error means: not without a person.
+func (c *change) notBefore() (at time.Time, why string, err error) {
 	if pause := c.l.paused(); pause != nil {
-		return time.Time{}, c.e.pausedError(c.l.Name, pause)
+		return at, "", c.e.pausedError(c.l.Name, pause)
 	}
-	at := c.l.heldUntil()
+	if hold := c.l.heldUntil(); hold.After(at) {
+		at, why = hold, "the remote system asked this connection to wait"
+	}
 	if quiet := c.role.Record.QuietUntil(); !quiet.IsZero() {
-		at = later(at, quiet.Add(scaled(quietMargin)))
+		if quiet = quiet.Add(scaled(quietMargin)); quiet.After(at) {
+			at, why = quiet, "an earlier request with another password may still be under way on the remote system"
+		}
 	}
 	c.old = credential.Old{}
 	if c.l.kind.OldPassword(c.role.Target).Required {
 		c.old = c.role.Record.Old(c.e.clock())
 		if c.old.Password == nil {
-			return time.Time{}, driftedError(c.role)
+			return at, "", driftedError(c.role)
 		}
-		at = later(at, c.old.NotBefore)
+		if c.old.NotBefore.After(at) {
+			at, why = c.old.NotBefore, "the remote system locks the account after too many wrong old passwords, and has to forget the last ones first"
+		}
 	}
-	return at, nil
+	return at, why, nil
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-// wait stores when the role goes on and sets the timer.
-func (c *change) wait(ctx context.Context, at time.Time) error {
+// wait stores when the role goes on, and why not before, and sets the timer.
+func (c *change) wait(ctx context.Context, at time.Time, why string) error {
+	c.waits = true
 	c.role.Retry.NextAttempt = at
+	if c.role.Retry.Last == nil {
+		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: provider.ScopeTarget, Reason: why, Time: c.e.clock()}
+	}
 	if err := c.s.putRole(ctx, c.role); err != nil {
 		return storageError("storing the role "+c.role.Name, err)
 	}

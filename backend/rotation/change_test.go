@@ -532,3 +532,64 @@ func TestAnEntryOfANewerVersionIsRefusedAndLeftAlone(t *testing.T) {
 		require.Equal(t, 1, r.remote.count())
 	})
 }
+
+func TestAThrottledConnectionLetsItsOtherRolesWait(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
+		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "throttled", RetryAfter: 10 * time.Minute}, false))
+		_, err := r.rotate()
+		require.Equal(t, KindBusy, kindOf(t, err))
+		r.remote.set(nil)
+		for range 3 {
+			_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)
+			require.Equal(t, KindBusy, kindOf(t, err), "a request that did nothing does not say that it did")
+			require.ErrorContains(t, err, "asked this connection to wait")
+		}
+		require.Equal(t, 3, r.remote.count())
+		after(15 * time.Minute)
+		require.Equal(t, 5, r.remote.count(), "both go on by themselves")
+		require.Equal(t, 2, r.read().Password.Version)
+		require.Nil(t, r.role().Retry.Last)
+	})
+}
+
+func TestAShortThrottleIsWaitedFor(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
+		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "throttled", RetryAfter: 10 * time.Second}, false))
+		_, err := r.rotate()
+		require.Equal(t, KindBusy, kindOf(t, err))
+		r.remote.set(nil)
+		report, err := r.engine.Rotate(t.Context(), r.storage, "other", 0)
+		require.NoError(t, err)
+		require.Equal(t, 2, report.View.Password.Version)
+		require.Equal(t, r.remote.holds("other"), report.View.Password.Value)
+	})
+}
+
+func TestTheSameCredentialWrittenAgainOpensAPausedConnectionIfItWorks(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		denied := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
+		r.remote.set(always(denied, false))
+		r.remote.check = func() provider.Result { return denied }
+		_, err := r.rotate()
+		require.Equal(t, KindUnreachable, kindOf(t, err))
+		again := Patch{Settings: provider.Settings{"key": "key"}}
+		require.Error(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", again))
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{MaxInFlight: ptr(7)}))
+		after(10 * time.Second)
+		_, err = r.rotate()
+		require.Equal(t, KindBusy, kindOf(t, err), "another field does not open it")
+		r.remote.check = nil
+		r.remote.set(nil)
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", again))
+		after(time.Second)
+		require.Equal(t, 2, r.read().Password.Version, "the role that waited goes on at once")
+		r.restart()
+		_, err = r.rotate()
+		require.NoError(t, err)
+	})
+}

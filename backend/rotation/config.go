@@ -92,6 +92,11 @@ func (e *Engine) WriteConnection(ctx context.Context, storage logical.Storage, n
 	if err != nil {
 		return err
 	}
+	if !fresh && next.VerifyConnection && e.isPaused(ctx, s, name) && givesSecret(kind, patch.Settings) {
+		// The same credential again: somebody says that it works now. If it does, it opens the connection.
+		fresh = true
+		next.Revision++
+	}
 	if err := e.tryPolicy(ctx, next.PasswordPolicy, kind.Rules(provider.Target{})); err != nil {
 		return err
 	}
@@ -129,8 +134,21 @@ func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *li
 		e.logger.Warn("an old pause of the connection could not be removed", "connection", l.Name, "error", err)
 	}
 	e.timer.forget(item{connection: l.Name})
-	e.background(e.sweep)
+	e.background(func(ctx context.Context) { e.hasten(ctx, s, l.Name) })
 	return nil
+}
+
+// hasten lets the roles of a connection go on that waited for it.
+func (e *Engine) hasten(ctx context.Context, s store, connection string) {
+	err := e.eachRole(ctx, s, connection, func(role *Role) error {
+		if at, waits := e.nextAction(ctx, s, role); waits {
+			e.timer.set(item{role: role.Name}, at)
+		}
+		return nil
+	})
+	if err != nil {
+		e.logger.Warn("not every role of the connection could be hastened; they go on at their own times", "connection", connection, "error", err)
+	}
 }
 
 // merge applies a patch to a stored connection, or to the defaults.
@@ -256,6 +274,17 @@ func (e *Engine) compare(stored, next *Connection, kind provider.Type, complete 
 		next.Revision++
 	}
 	return fresh, nil
+}
+
+// isPaused tells whether a connection is paused.
+func (e *Engine) isPaused(ctx context.Context, s store, name string) bool {
+	l, err := e.connection(ctx, s, name)
+	return err == nil && l.paused() != nil
+}
+
+// givesSecret tells whether a request holds a secret.
+func givesSecret(kind provider.Type, given provider.Settings) bool {
+	return slices.ContainsFunc(kind.ConnectionFields(), func(f provider.Field) bool { return f.Secret && given.Has(f.Name) })
 }
 
 // sameLogin tells whether two versions of a connection send the same.

@@ -192,7 +192,7 @@ func (e *Engine) due(ctx context.Context, i item) {
 		e.probe(ctx, i.connection)
 		return
 	}
-	_, err := e.goOn(ctx, ctx, e.own(), i.role, triggerResume, false)
+	err := e.goOn(ctx, ctx, e.own(), i.role, triggerResume, false).err
 	var mistake *Error
 	if errors.As(err, &mistake) && mistake.Kind == KindMistake && ctx.Err() == nil {
 		e.logger.Warn("the role needs a person", "role", i.role, "reason", err)

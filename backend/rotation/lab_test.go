@@ -194,6 +194,13 @@ type rig struct {
 	engine  *Engine
 	remote  *remote
 	storage *counted
+	// policy makes passwords where a policy is named.
+	policy func(name string) (string, error)
+}
+
+// GeneratePasswordFromPolicy makes the rig the engine's Policies.
+func (r *rig) GeneratePasswordFromPolicy(_ context.Context, name string) (string, error) {
+	return r.policy(name)
 }
 
 // inFakeTime runs a test with an engine, in a bubble where time passes at once when all goroutines wait.
@@ -215,7 +222,7 @@ func ptr[T any](v T) *T { return &v }
 
 // start makes a new engine on the same storage, as a restart does.
 func (r *rig) start() {
-	r.engine = New(Config{Types: []provider.Type{r.remote}})
+	r.engine = New(Config{Types: []provider.Type{r.remote}, Policies: r})
 	r.engine.Start(r.storage)
 	synctest.Wait()
 }

@@ -59,8 +59,8 @@ func (e *Engine) First(ctx context.Context, storage logical.Storage, name string
 // request carries out an order in the engine's own context, and waits for it.
 func (e *Engine) request(ctx context.Context, storage logical.Storage, name string, o order) (*Report, error) {
 	return e.await(ctx, store{storage}, name, func(work, waiting context.Context) (*Report, error) {
-		report, err := e.carryOut(work, waiting, store{storage}, name, o)
-		return e.waitOn(work, waiting, store{storage}, name, report, err)
+		done := e.carryOut(work, waiting, store{storage}, name, o)
+		return e.waitOn(work, waiting, store{storage}, name, done).answer(e)
 	})
 }
 
@@ -123,131 +123,152 @@ func (e *Engine) load(ctx context.Context, s store, name string) (*Role, *live, 
 	return role, l, nil
 }
 
+// standing is how a role stands after a piece of work on it, before that is put into an answer.
+type standing struct {
+	role *Role
+	// report and err are the answer where it does not follow from the role.
+	report *Report
+	err    error
+	// waits: nothing was sent, since something has to pass first.
+	waits bool
+}
+
+func failure(err error) standing { return standing{err: err} }
+
+// answer puts the standing into an answer.
+func (s standing) answer(e *Engine) (*Report, error) {
+	if s.report != nil || s.err != nil {
+		return s.report, s.err
+	}
+	return e.answer(s.role)
+}
+
+// waitsUntil is when what has to pass first has passed; false: nothing has to.
+func (s standing) waitsUntil() (time.Time, bool) {
+	if s.report != nil || s.err != nil || !s.waits {
+		return time.Time{}, false
+	}
+	return s.role.Retry.NextAttempt, true
+}
+
 // carryOut takes the role's lock, makes the new password and drives it.
-func (e *Engine) carryOut(ctx, waiting context.Context, s store, name string, o order) (*Report, error) {
+func (e *Engine) carryOut(ctx, waiting context.Context, s store, name string, o order) standing {
 	unlock, err := e.locks.lock(waiting, name)
 	if err != nil {
-		return nil, busy("another change of the role %q is under way; this request changed nothing: try again, or read status/%s", name, name)
+		return failure(busy("another change of the role %q is under way; this request changed nothing: try again, or read status/%s", name, name))
 	}
 	defer unlock()
 	role, l, err := e.load(ctx, s, name)
 	if err != nil {
-		return nil, err
+		return failure(err)
 	}
-	if report, err, done := e.alreadyAnswered(role, o); done {
-		return report, err
+	if report, err := e.alreadyAnswered(role, o); report != nil || err != nil {
+		return standing{role: role, report: report, err: err}
+	}
+	if pause := l.paused(); pause != nil {
+		return failure(e.pausedError(l.Name, pause))
 	}
 	c := &change{e: e, s: s, l: l, role: role, trigger: o.trigger}
-	if pause := l.paused(); pause != nil {
-		return nil, e.pausedError(l.Name, pause)
-	}
 	if err := c.make(ctx, o.given, o.reason); err != nil {
-		return nil, err
+		return failure(err)
 	}
-	return e.outcome(c, c.drive(ctx))
+	return e.driven(c, c.drive(ctx))
 }
 
-// alreadyAnswered tells whether a request has its answer without a remote call: Vault's client repeats a request that
+// alreadyAnswered returns the answer to a request that has one without a remote call, or nothing: Vault's client repeats a request that
 // failed, and a repetition must do no harm.
-func (e *Engine) alreadyAnswered(role *Role, o order) (*Report, error, bool) { //nolint:revive // the answer, and whether there is one
+func (e *Engine) alreadyAnswered(role *Role, o order) (*Report, error) {
 	rec, now := role.Record, e.clock()
 	view := rec.View(now)
 	switch {
 	case o.ifNone && (rec.Current != nil || rec.Next.Exposed()):
-		return e.report(role), nil, true
+		return e.report(role), nil
 	case o.ifVersion > 0 && rec.Current != nil && o.ifVersion < rec.Current.Version:
 		report := e.report(role)
 		report.Warning = "the password has been changed since that version: nothing was done"
-		return report, nil, true
+		return report, nil
 	case o.ifVersion > 0 && (rec.Current == nil || o.ifVersion > rec.Current.Version):
-		return nil, Mistake("the role %q has no password of version %d in force: read creds/%s for the present version", role.Name, o.ifVersion, role.Name), true
+		return nil, Mistake("the role %q has no password of version %d in force: read creds/%s for the present version", role.Name, o.ifVersion, role.Name)
 	case o.given != "" && rec.Current != nil && o.given == rec.Current.Value && view.State == credential.StateActive && rec.Next == nil:
-		return e.report(role), nil, true
+		return e.report(role), nil
 	}
 	if role.Retry.Last == nil || !now.Before(role.Retry.NextAttempt) {
-		return nil, nil, false
+		return nil, nil
 	}
 	if o.given != "" && (rec.Next == nil || rec.Next.Value != o.given) {
-		return nil, nil, false // not a repetition
+		return nil, nil // not a repetition
 	}
-	report, err := e.answer(role)
-	return report, err, true
+	return e.answer(role)
 }
 
-// outcome is the answer to a request after its change was driven.
-func (e *Engine) outcome(c *change, err error) (*Report, error) {
+// driven is how a role stands after its change was driven.
+func (e *Engine) driven(c *change, err error) standing {
 	var unstored *unstoredError
-	switch {
-	case errors.As(err, &unstored):
-		role := *c.role
-		role.Record = role.Record.Unresolved()
-		report := e.report(&role)
-		report.View.State = credential.StateUncertain
-		report.Warning = unstored.Error()
-		return report, nil
-	case err != nil:
-		return nil, err
-	default:
-		return e.answer(c.role)
+	if !errors.As(err, &unstored) {
+		return standing{role: c.role, err: err, waits: c.waits}
 	}
+	role := *c.role
+	role.Record = role.Record.Unresolved()
+	report := e.report(&role)
+	report.View.State = credential.StateUncertain
+	report.Warning = unstored.Error()
+	return standing{role: c.role, report: report}
 }
 
-// waitOn waits, without the lock, where the change has to keep a distance from an unresolved one that ends soon enough
-// for the request, and then goes on.
-func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, report *Report, err error) (*Report, error) {
-	for err == nil && report != nil && report.Role.Record.Next != nil && report.Role.Record.Next.Phase == credential.Unsent {
-		at := report.Role.Retry.NextAttempt
+// waitOn waits, without the lock, where the change may go on soon enough for the request, and then goes on.
+func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, now standing) standing {
+	for {
+		at, waits := now.waitsUntil()
 		deadline, ok := waiting.Deadline()
 		wait := at.Sub(e.clock())
-		if !ok || wait >= time.Until(deadline) {
-			return report, nil
+		if !waits || !ok || wait >= time.Until(deadline) {
+			return now
 		}
 		clock := time.NewTimer(max(wait, 0) + time.Millisecond)
 		select {
 		case <-clock.C:
 		case <-waiting.Done():
 			clock.Stop()
-			return report, nil
+			return now
 		case <-ctx.Done():
 			clock.Stop()
-			return report, nil
+			return now
 		}
-		report, err = e.goOn(ctx, waiting, s, name, triggerRequest, true)
+		now = e.goOn(ctx, waiting, s, name, triggerRequest, true)
 	}
-	return report, err
 }
 
 // goOn drives what a role has open, if its time has come. asked: a request waits for it.
-func (e *Engine) goOn(ctx, waiting context.Context, s store, name, trigger string, asked bool) (*Report, error) {
+func (e *Engine) goOn(ctx, waiting context.Context, s store, name, trigger string, asked bool) standing {
 	unlock, err := e.locks.lock(waiting, name)
 	if err != nil {
-		return nil, err
+		return failure(err)
 	}
 	defer unlock()
 	role, l, err := e.load(ctx, s, name)
 	if errors.Is(err, ErrNoRole) {
-		return nil, err
+		return failure(err)
 	}
 	if err != nil { // it may be allowed again, or storage may come back
 		e.timer.set(item{role: name}, e.clock().Add(grow(time.Minute, 1)))
-		return nil, err
+		return failure(err)
 	}
 	c := &change{e: e, s: s, l: l, role: role, trigger: trigger}
 	switch now := e.clock(); {
 	case role.Record.Next.Staged():
 		return e.comeInForce(ctx, c, now)
 	case !role.Record.Unfinished() || role.Options.Disabled && !asked:
-		return e.answer(role)
+		return standing{role: role}
 	case now.Before(role.Retry.NextAttempt):
 		e.schedule(ctx, s, role)
-		return e.answer(role)
+		return standing{role: role}
 	}
 	err = c.drive(ctx)
 	var kind *Error
 	if errors.As(err, &kind) && ctx.Err() == nil { // paused, drifted, no fitting password: nothing was sent
 		e.timer.set(item{role: name}, c.whenBlocked())
 	}
-	return e.outcome(c, err)
+	return e.driven(c, err)
 }
 
 // whenBlocked is when a role that cannot go on is looked at again.
@@ -259,15 +280,15 @@ func (c *change) whenBlocked() time.Time {
 }
 
 // comeInForce puts a password in force that the remote system took for later, once its time has passed.
-func (e *Engine) comeInForce(ctx context.Context, c *change, now time.Time) (*Report, error) {
+func (e *Engine) comeInForce(ctx context.Context, c *change, now time.Time) standing {
 	at, ok := e.inForceAt(ctx, c.s, c.role)
 	if !ok || now.Before(at) {
 		e.schedule(ctx, c.s, c.role)
-		return e.answer(c.role)
+		return standing{role: c.role}
 	}
 	c.role.Record = c.role.Record.InForce(now, false)
 	c.succeed(now)
-	return e.outcome(c, c.conclude(ctx))
+	return e.driven(c, c.conclude(ctx))
 }
 
 // inForceAt is when a queued password counts as in force; false: not by time alone.

@@ -63,7 +63,7 @@ func (e *Engine) create(ctx context.Context, s store, in NewRole) (*Report, erro
 	if err = c.make(ctx, "", "first password"); err == nil {
 		err = c.drive(ctx)
 	}
-	report, err := e.outcome(c, err)
+	report, err := e.driven(c, err).answer(e)
 	if err == nil || !nothingSet(c.role) {
 		return e.soFar(c.role, report, err)
 	}

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -82,13 +79,9 @@ func TestEveryPathHasHelpAndATypedDescription(t *testing.T) {
 		require.NoError(t, err, path)
 		require.Greater(t, len(help.Help), 150, "the help of %q", path)
 	}
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, vault.Address()+"/v1/sys/internal/specs/openapi", nil)
+	help, err := vault.Client.Help(m.path + "/")
 	require.NoError(t, err)
-	request.Header.Set("X-Vault-Token", vault.Client.Token())
-	answer, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
-	defer answer.Body.Close() //nolint:errcheck // only read
-	body, err := io.ReadAll(answer.Body)
+	body, err := json.Marshal(help.OpenAPI)
 	require.NoError(t, err)
 	var document struct {
 		Paths map[string]map[string]json.RawMessage `json:"paths"`
@@ -96,9 +89,6 @@ func TestEveryPathHasHelpAndATypedDescription(t *testing.T) {
 	require.NoError(t, json.Unmarshal(body, &document))
 	found := 0
 	for path, operations := range document.Paths {
-		if !strings.HasPrefix(path, "/"+m.path+"/") {
-			continue
-		}
 		found++
 		for _, verb := range []string{"get", "post", "delete"} {
 			raw, ok := operations[verb]
