@@ -107,7 +107,9 @@ func (r Record) OldRefused(certain bool, left *int, until time.Time) Record {
 	if certain {
 		out.OldTries.Count++
 	}
-	out.OldTries.Until = until
+	if until.After(out.OldTries.Until) { // a try before this one, whose answer was lost, may count for longer
+		out.OldTries.Until = until
+	}
 	out.OldTries.Left = copyOf(left)
 	return out
 }

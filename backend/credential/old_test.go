@@ -10,7 +10,7 @@ import (
 // lockWindow is how long the remote system of these stories remembers wrong old passwords.
 const lockWindow = 5 * time.Minute
 
-// try sends Next with the old password that the record chooses, and returns the choice.
+// present sends Next with the old password that the record chooses, and returns the choice.
 func (s *story) present(second int) Old {
 	s.Helper()
 	old := s.Old(at(second))
@@ -147,7 +147,7 @@ func TestNoMoreThanTwoTriesAreMadeInAWindow(t *testing.T) {
 	s := adopted(t)
 	for n := 3; n <= 5; n++ {
 		s.made(n, 100*n) // three lost answers
-		s.sent(100 * n)
+		s.present(100 * n)
 		s.do(Record.Unresolved)
 	}
 	s.made(6, 1000)
@@ -161,12 +161,12 @@ func TestNoMoreThanTwoTriesAreMadeInAWindow(t *testing.T) {
 
 	old = s.Old(at(1004))
 	require.Equal(t, 4, old.Password.Version)
-	require.Equal(t, at(1303), old.NotBefore, "the end of the window")
+	require.Equal(t, at(1332), old.NotBefore, "the end of the window, for a try that may have arrived at its deadline")
 	require.False(t, s.OldExhausted(at(1004)))
 	require.True(t, s.Unfinished())
-	require.Equal(t, 4, s.present(1303).Password.Version)
+	require.Equal(t, 4, s.present(1332).Password.Version)
 	require.Equal(t, 1, s.OldTries.Count, "a new window")
-	s.exclusively(1304)
+	s.exclusively(1333)
 	s.is("current 6 confirmed, previous 4, history 5 superseded, history 3 superseded, history 2 old, history 1 old")
 }
 
@@ -275,4 +275,21 @@ func TestWithoutAnyPasswordThereIsNoOldOne(t *testing.T) {
 	require.False(t, s.OldExhausted(at(0)))
 	s.made(2, 100)
 	require.Equal(t, 1, s.Old(at(100)).Password.Version, "the first one may be in force")
+}
+
+func TestThePasswordInForceIsNotCertainWhileAnotherMayFollow(t *testing.T) {
+	s := adopted(t)
+	s.made(3, 10)
+	require.True(t, s.Old(at(10)).Certain)
+	s.present(10)
+	require.False(t, s.Old(at(10)).Certain, "after a crash")
+	s.do(Record.Unresolved)
+	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(3) }))
+	s.made(4, 20)
+	require.False(t, s.Old(at(20)).Certain, "a discarded one may follow")
+
+	s = adopted(t)
+	s.do(func(r Record) Record { return r.Adopt("another", "word", at(10)) })
+	s.made(4, 20)
+	require.False(t, s.Old(at(20)).Certain, "nobody confirmed it")
 }

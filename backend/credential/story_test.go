@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -440,7 +441,7 @@ func TestNoPasswordIsPrintedByMistake(t *testing.T) {
 	s.made(3, 30)
 	for _, printed := range []any{*s.Current, *s.Next, s.Candidates, s.Current.Password, s.List(), s.Record} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-			require.NotContains(t, sprintf(verb, printed), "password-")
+			require.NotContains(t, fmt.Sprintf(verb, printed), "password-")
 		}
 	}
 }
@@ -449,4 +450,13 @@ func TestRecordsOfAnEarlierSchemaAreRead(t *testing.T) {
 	require.Equal(t, Record{}, stored(t, Record{}))
 	require.JSONEq(t, `{}`, encoded(t, Record{}))
 	require.Equal(t, time.Time{}, stored(t, lost(t).Record).Quiet)
+}
+
+// The deadlines of two requests need not come in their order: request_timeout may have been lowered in between.
+func TestACandidateKeepsTheLatestEndOfItsRequests(t *testing.T) {
+	s := lost(t)
+	s.do(func(r Record) Record { return r.Send(at(21), 0) })
+	s.do(Record.Unresolved)
+	s.made(3, 22)
+	require.Equal(t, at(40), s.QuietUntil())
 }

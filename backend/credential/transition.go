@@ -78,7 +78,7 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 	out.quiet(n.UnresolvedUntil)
 	if exclusive {
 		out.OldTries = OldTries{}
-		if at := out.candidate(n.OldVersion); at >= 0 { // the old password was right: that one was in force
+		if at := out.candidate(n.OldVersion); at >= 0 && out.Candidates[at].Conditional { // it was right, so in force
 			worked := out.Candidates[at].Password
 			out.forget(worked.Version)
 			out.install(worked, now, true)

@@ -1,0 +1,563 @@
+package credential
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// margin is the distance that rotation keeps from the end of an unresolved request.
+const margin = 30 * time.Second
+
+// request is one request to change the password, as the model of the remote system sees it.
+type request struct {
+	version int
+	value   string
+	// old has to be the account's password when the request is carried out; empty: it presents none.
+	old      string
+	deadline time.Time
+	// later counts the changes that the remote system confirmed since the request was sent; a repetition with the same
+	// password that it queued counts too, once that is in force.
+	later int
+	// worded: a person or a login has said since then which password is in force.
+	worded bool
+}
+
+// world is a remote system with one account, a driver that obeys the record as rotation does, and what both know. It
+// keeps its own books: nothing in it is read from the record but what the driver needs.
+//
+// A request that is not answered may be carried out at once, later, or never. "Later" has an end, or no rule could tell
+// what is in force: a request without an old password is carried out by its deadline and the margin, or before the remote
+// system has confirmed two later changes; one with an old password, only while that one is in force.
+type world struct {
+	t    *testing.T
+	dice *rand.Rand
+	name string
+	now  time.Time
+	rec  Record
+	log  []string
+
+	held     string // what the account's password is
+	stranger bool   // somebody else set it, and Vault has not learned of it
+	flying   []*request
+
+	makes    int
+	exposed  int             // the highest version that was ever in force, or may have been
+	sentTo   map[string]int  // for each password sent: changes confirmed since its last request
+	blind    map[string]bool // passwords that were sent without an old one
+	open     map[string]bool // passwords of which a request is not known to have changed nothing
+	refused  map[string]bool // passwords that the remote system refused, and nobody proved since
+	settled  map[string]bool // passwords that a proof or a person's word settled
+	noTrim   time.Time       // a person spoke while a request was on its way: history_size=0 could lose it
+	tries    []try
+	fewUntil time.Time // the remote system said that few tries are left
+}
+
+type try struct{ until time.Time }
+
+func newWorld(t *testing.T, name string, seed uint64) *world {
+	t.Helper()
+	return &world{
+		t: t, name: fmt.Sprintf("%s, seed %d", name, seed), dice: rand.New(rand.NewPCG(seed, seed)), now: start, held: "theirs", stranger: true,
+		sentTo: map[string]int{}, blind: map[string]bool{}, open: map[string]bool{}, refused: map[string]bool{}, settled: map[string]bool{},
+	}
+}
+
+func (w *world) chance(percent int) bool { return w.dice.IntN(100) < percent }
+
+func (w *world) fail(format string, args ...any) {
+	w.t.Helper()
+	require.FailNow(w.t, fmt.Sprintf(format, args...), "%s\nremote system: %s\nrecord: %s\n%s",
+		w.name, w.held, describe(w.rec), strings.Join(w.log, "\n"))
+}
+
+func (w *world) note(format string, args ...any) {
+	w.log = append(w.log, fmt.Sprintf("%6.0fs ", w.now.Sub(start).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// event applies an event to the record, to a copy from storage too, and checks what may have gone.
+func (w *world) event(what string, happens func(Record) (Record, error)) error {
+	w.t.Helper()
+	before := w.rec
+	out, err := step(w.t, before, happens)
+	w.rec = out
+	w.note("%s: %s", what, describe(out))
+	if err == nil {
+		w.nothingDropped(before, out)
+	}
+	return err
+}
+
+func (w *world) do(what string, happens func(Record) Record) {
+	w.t.Helper()
+	_ = w.event(what, func(r Record) (Record, error) { return happens(r), nil })
+}
+
+func pending(r Record) []Password {
+	var out []Password
+	if r.Next.Exposed() {
+		out = append(out, r.Next.Password)
+	}
+	for _, c := range r.Candidates {
+		out = append(out, c.Password)
+	}
+	return out
+}
+
+// nothingDropped is I3: a password that may be valid is settled only by what the comment of Candidate lists.
+func (w *world) nothingDropped(before, after Record) {
+	w.t.Helper()
+	for _, p := range pending(before) {
+		kept := slices.ContainsFunc(pending(after), func(q Password) bool { return q == p })
+		if kept || after.Current != nil && after.Current.Password == p || w.settled[p.Value] || !w.open[p.Value] {
+			continue
+		}
+		if w.sentTo[p.Value] < 2 {
+			w.fail("password %d was dropped, with %d changes confirmed since it was sent", p.Version, w.sentTo[p.Value])
+		}
+	}
+}
+
+// settle: a proof or a word says that this password is in force, so that the others are not.
+func (w *world) settle(inForce string) {
+	for _, p := range pending(w.rec) {
+		w.settled[p.Value] = true
+	}
+	delete(w.refused, inForce)
+	for _, r := range w.flying {
+		r.worded = true
+		w.watch(r)
+	}
+}
+
+// land lets requests that are on their way be carried out, or come to nothing.
+func (w *world) land() {
+	var left []*request
+	for _, r := range w.flying {
+		late := w.now.After(r.deadline.Add(margin))
+		switch {
+		case late && (r.worded || r.later >= 2 && r.old == ""):
+		case w.chance(10):
+			w.note("(the request with %s comes to nothing)", r.value)
+		case w.chance(15):
+			w.carryOut(r)
+		default:
+			left = append(left, r)
+		}
+	}
+	w.flying = left
+}
+
+func (w *world) carryOut(r *request) bool {
+	if r.old != "" && r.old != w.held {
+		w.note("(the request with %s finds a wrong old password)", r.value)
+		return false
+	}
+	w.note("(the remote system sets %s)", r.value)
+	w.held, w.stranger = r.value, false
+	if r.worded {
+		w.noTrim = w.now.Add(1000 * time.Hour)
+	}
+	return true
+}
+
+func (w *world) makeNext() bool {
+	w.makes++
+	given := fmt.Sprintf("v%d", w.makes)
+	err := w.event("make "+given, func(r Record) (Record, error) { return r.Make(given, "model", false, w.now) })
+	if errors.Is(err, ErrUnsettled) {
+		w.speak()
+		return false
+	}
+	require.NoError(w.t, err)
+	if v := w.rec.Next.Version; v <= w.exposed {
+		w.fail("version %d is used again: %d was in use", v, w.exposed)
+	}
+	return true
+}
+
+// sending keeps the books on a request that is about to leave.
+func (w *world) sending(old string) *request {
+	n := w.rec.Next
+	w.sentTo[n.Value] = 0
+	w.blind[n.Value] = w.blind[n.Value] && w.open[n.Value] || old == ""
+	delete(w.settled, n.Value)
+	return &request{version: n.Version, value: n.Value, old: old, deadline: n.SentUntil}
+}
+
+// confirmed keeps the books on a change that the remote system confirmed. It does not count for the request itself.
+func (w *world) confirmed(done *request, exclusive bool) {
+	value := done.value
+	w.exposed = max(w.exposed, done.version)
+	for sent := range w.sentTo {
+		if sent != value {
+			w.sentTo[sent]++
+			if exclusive && !w.blind[sent] {
+				w.settled[sent] = true
+			}
+		}
+	}
+	for _, r := range w.flying {
+		r.later++
+	}
+	delete(w.open, value)
+	for _, r := range w.flying { // an earlier request with it
+		w.open[value] = w.open[value] || r.value == value
+	}
+	w.stranger, w.noTrim = false, w.now
+	for _, r := range w.flying {
+		w.watch(r)
+	}
+}
+
+// watch: nothing is trimmed while a request is on its way whose password was settled by a word.
+func (w *world) watch(r *request) {
+	if end := r.deadline.Add(margin); r.worded && end.After(w.noTrim) {
+		w.noTrim = end
+	}
+}
+
+// speak: a person finds out which password works, and says so.
+func (w *world) speak() {
+	for _, p := range pending(w.rec) {
+		if p.Value == w.held {
+			w.settle(w.held)
+			if err := w.event(fmt.Sprintf("confirm %d", p.Version), func(r Record) (Record, error) { return r.Confirm(p.Version, w.now) }); err != nil {
+				w.fail("confirm: %s", err)
+			}
+			return
+		}
+	}
+	w.settle(w.held)
+	w.stranger = false
+	w.do("adopt "+w.held, func(r Record) Record { return r.Adopt(w.held, "model", w.now) })
+	w.exposed = max(w.exposed, w.rec.Current.Version)
+}
+
+func (w *world) discard() {
+	for _, p := range pending(w.rec) {
+		if p.Value != w.held {
+			if err := w.event(fmt.Sprintf("discard %d", p.Version), func(r Record) (Record, error) { return r.Discard(p.Version) }); err != nil {
+				w.fail("discard: %s", err)
+			}
+			return
+		}
+	}
+}
+
+func (w *world) pass(most int) {
+	w.now = w.now.Add(time.Duration(1+w.dice.IntN(most)) * time.Second)
+	w.land()
+}
+
+// ready waits, mostly, for the distance that I5 demands, and tells whether it is kept.
+func (w *world) ready() bool {
+	quiet := w.rec.QuietUntil()
+	if quiet.IsZero() || w.now.After(quiet.Add(margin)) {
+		return true
+	}
+	if w.chance(50) {
+		return false
+	}
+	for !w.now.After(quiet.Add(margin)) {
+		w.pass(40)
+	}
+	return true
+}
+
+// push sends Next once, without an old password, and deals with what comes of it.
+func (w *world) push(staging bool) {
+	if w.rec.Next == nil && !w.makeNext() || w.rec.Next.Staged() || !w.ready() {
+		return
+	}
+	w.do("send", func(r Record) Record { return r.Send(w.now.Add(requestTime), 0) })
+	sent := w.sending("")
+	switch dice := w.dice.IntN(100); {
+	case dice < 35 && staging:
+		w.open[sent.value] = true
+		w.exposed = max(w.exposed, sent.version)
+		w.do("accepted", func(r Record) Record { return r.Staged(Accepted, w.now) })
+	case dice < 45:
+		w.carryOut(sent)
+		w.confirmed(sent, false)
+		w.do("applied", func(r Record) Record { return r.Applied(w.now, false) })
+	case dice < 60:
+		w.do("busy", Record.NotApplied)
+	case dice < 70:
+		w.refuse(sent)
+	default:
+		w.lose(sent)
+	}
+}
+
+func (w *world) refuse(sent *request) {
+	w.refused[sent.value] = true
+	w.do("refused", Record.Refused)
+	if !w.open[sent.value] {
+		for _, listed := range w.rec.List() {
+			if listed.Value == sent.value {
+				w.fail("version %d was never applied and is listed", listed.Version)
+			}
+		}
+	}
+}
+
+// lose: the answer is lost, or the process ends before it comes.
+func (w *world) lose(sent *request) {
+	w.open[sent.value] = true
+	w.exposed = max(w.exposed, sent.version)
+	switch w.dice.IntN(3) {
+	case 0:
+		w.carryOut(sent)
+	case 1:
+		w.flying = append(w.flying, sent)
+	}
+	if w.chance(50) {
+		w.do("lost", Record.Unresolved)
+		return
+	}
+	w.note("crash")
+}
+
+// comeInForce deals with a password that the remote system has queued.
+func (w *world) comeInForce(failing bool) {
+	n := w.rec.Next
+	if !n.Staged() {
+		return
+	}
+	w.pass(90)
+	if !failing || w.chance(70) {
+		w.note("(the remote system sets %s)", n.Value)
+		w.held, w.stranger = n.Value, false
+	}
+	if w.held == n.Value && w.chance(40) { // a login
+		w.settle(n.Value)
+		w.do("proved", func(r Record) Record { return r.InForce(w.now, true) })
+		w.flying = nil // a login proves something only when nothing is on its way any more
+		return
+	}
+	for _, r := range w.flying { // an earlier request with it: its repetition counts
+		if r.value == n.Value {
+			r.later++
+		}
+	}
+	w.do("in force by time", func(r Record) Record { return r.InForce(w.now, false) })
+}
+
+// modify sends Next once with an old password, as rotation does.
+func (w *world) modify() {
+	if n := w.rec.Next; n == nil || n.Exposed() && (w.rec.Current == nil || w.rec.Current.Refused) {
+		if !w.makeNext() {
+			return
+		}
+	}
+	old := w.rec.Old(w.now)
+	if old.Password == nil {
+		w.do("give up", Record.GiveUp)
+		if w.chance(30) {
+			w.speak()
+		}
+		return
+	}
+	if !w.ready() {
+		return
+	}
+	if old = w.rec.Old(w.now); w.now.Before(old.NotBefore) {
+		w.pass(300)
+		return
+	}
+	if !old.Certain {
+		w.countTry()
+	}
+	w.do("send with "+old.Password.Value, func(r Record) Record {
+		return r.SendWithOld(w.now, w.now.Add(requestTime), r.Old(w.now), lockWindow)
+	})
+	sent := w.sending(old.Password.Value)
+	switch dice := w.dice.IntN(100); {
+	case dice < 12:
+		w.do("busy", func(r Record) Record { return r.OldTryFree(old.Certain).NotApplied() })
+		w.freeTry(old)
+	case dice < 20:
+		w.refused[sent.value] = true
+		w.do("free", func(r Record) Record { return r.OldTryFree(old.Certain) })
+		w.freeTry(old)
+		w.refuse(sent)
+	case dice < 50:
+		w.lose(sent)
+	case w.carryOut(sent):
+		w.confirmed(sent, true)
+		delete(w.refused, old.Password.Value)
+		w.tries, w.fewUntil = nil, time.Time{}
+		w.do("applied", func(r Record) Record { return r.Applied(w.now, true) })
+	default:
+		w.mismatch(old)
+	}
+}
+
+func (w *world) mismatch(old Old) {
+	var left *int
+	if w.chance(70) {
+		n := 1 + w.dice.IntN(5)
+		left = &n
+	}
+	until := w.now.Add(lockWindow)
+	w.fewUntil = time.Time{}
+	if left != nil && *left < 3 {
+		w.fewUntil = until
+	}
+	if old.Certain { // the others were counted when they were sent
+		w.tries = append(w.tries, try{until})
+	}
+	w.do(fmt.Sprintf("mismatch, left %v", left != nil), func(r Record) Record { return r.OldRefused(old.Certain, left, until) })
+}
+
+// countTry checks the budget: two tries that may be wrong in a window, none where few are left.
+func (w *world) countTry() {
+	w.tries = slices.DeleteFunc(w.tries, func(t try) bool { return !w.now.Before(t.until) })
+	if len(w.tries) >= 2 {
+		w.fail("a third try in one window")
+	}
+	if w.now.Before(w.fewUntil) {
+		w.fail("a try where few are left")
+	}
+	w.tries = append(w.tries, try{w.now.Add(requestTime + lockWindow)})
+}
+
+func (w *world) freeTry(old Old) {
+	if !old.Certain {
+		w.tries = w.tries[:len(w.tries)-1]
+	}
+}
+
+// check holds the invariants against the world.
+func (w *world) check() {
+	w.t.Helper()
+	versions := map[int]bool{}
+	holds := false
+	for _, listed := range w.rec.List() {
+		if versions[listed.Version] || listed.Version < 1 {
+			w.fail("version %d is there twice, or is none", listed.Version)
+		}
+		versions[listed.Version] = true
+		holds = holds || listed.Value == w.held
+	}
+	if !holds && !w.stranger {
+		w.fail("I1: the password of the account is lost")
+	}
+	if len(w.rec.Candidates) > MaxCandidates+1 {
+		w.fail("%d candidates", len(w.rec.Candidates))
+	}
+	view := w.rec.View(w.now)
+	if view.Password != nil && w.refused[view.Password.Value] {
+		w.fail("I4: version %d was refused and is handed out", view.Password.Version)
+	}
+	if (view.Password == nil) != (w.rec.Current == nil && len(pending(w.rec)) == 0) && view.State != StateNone && view.State != StateUncertain {
+		w.fail("state %s without a password", view.State)
+	}
+	if view.Next != nil && !slices.Contains([]State{StateAccepted, StateRestartRequired, StateUncertain}, view.State) {
+		w.fail("a next password in the state %s", view.State)
+	}
+	if view.State == StateActive && !w.rec.Next.Exposed() && !w.stranger {
+		w.active(view.Password.Value)
+	}
+}
+
+func (w *world) active(password string) {
+	w.t.Helper()
+	if w.held != password {
+		w.fail("I4: %s is said to be active", password)
+	}
+	for _, r := range w.flying {
+		over := w.now.After(r.deadline.Add(margin)) && (r.worded || r.later >= 2)
+		if r.value != password && !over && (r.old == "" || r.old == w.held) {
+			w.fail("I4: %s is said to be active, and the request with %s may follow", password, r.value)
+		}
+	}
+}
+
+// Three kinds of remote systems: one confirms, one queues, one wants the old password.
+func TestLongRandomStories(t *testing.T) {
+	const seeds, steps = 100, 70
+	kinds := map[string]func(*world){
+		"confirms": func(w *world) { w.push(false) },
+		"queues": func(w *world) {
+			if w.rec.Next.Staged() && w.chance(70) {
+				w.comeInForce(false)
+				return
+			}
+			w.push(true)
+		},
+		// What is queued may also fail without a word: the history has what was in force before, so it is not cut here.
+		"queues, and fails silently": func(w *world) {
+			w.noTrim = w.now.Add(time.Hour) // and again at each step
+			if w.rec.Next.Staged() && w.chance(70) {
+				w.comeInForce(true)
+				return
+			}
+			w.push(true)
+		},
+		"wants the old password": func(w *world) {
+			if w.rec.Current == nil && w.rec.Next == nil && len(w.rec.Candidates) == 0 {
+				w.speak()
+			}
+			w.modify()
+		},
+		"wants the old password, and is reset now and then": func(w *world) {
+			if w.chance(15) {
+				w.push(false)
+				return
+			}
+			if w.rec.Current == nil && len(w.rec.Candidates) == 0 {
+				w.push(false)
+				return
+			}
+			w.modify()
+		},
+	}
+	states := map[State]int{}
+	for name, act := range kinds {
+		for seed := range uint64(seeds) {
+			w := newWorld(t, name, seed)
+			for range steps {
+				w.happen(act)
+				w.check()
+				states[w.rec.View(w.now).State]++
+			}
+		}
+		t.Logf("%s: seeds 0 to %d", name, seeds-1)
+	}
+	for _, state := range States() {
+		if state != StateRestartRequired { // it differs from accepted by its name only
+			require.NotZero(t, states[state], "the stories never came to the state %s", state)
+		}
+	}
+	t.Logf("states seen: %v", states)
+}
+
+func (w *world) happen(act func(*world)) {
+	switch dice := w.dice.IntN(100); {
+	case dice < 60:
+		act(w)
+	case dice < 75:
+		w.pass(120)
+	case dice < 83:
+		w.makeNext()
+	case dice < 86:
+		w.speak()
+	case dice < 90:
+		w.discard()
+	case dice < 92:
+		w.makes++
+		w.held, w.stranger = fmt.Sprintf("theirs-%d", w.makes), true
+		w.note("(somebody else sets %s)", w.held)
+	case w.now.After(w.noTrim):
+		size := w.dice.IntN(4)
+		w.do(fmt.Sprintf("trim to %d", size), func(r Record) Record { return r.Trim(size) })
+	}
+}
