@@ -67,8 +67,10 @@ type Password struct {
 	Reason string `json:"reason"`
 }
 
-// GoString and String keep the value out of what a mistaken format verb prints.
-func (p Password) String() string   { return "password (hidden)" }
+// String keeps the value out of what a mistaken format verb prints.
+func (p Password) String() string { return "password (hidden)" }
+
+// GoString does the same for %#v.
 func (p Password) GoString() string { return p.String() }
 
 // Current is the password in force.

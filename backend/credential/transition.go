@@ -353,6 +353,15 @@ func (r Record) QuietUntil() time.Time {
 	return until
 }
 
+// Open tells whether a password other than the one in force may be in force, or may come in force: it is staged, its
+// outcome is unknown, or a request with it may still be under way.
+func (r Record) Open(now time.Time) bool {
+	if r.Next.Exposed() || now.Before(r.QuietUntil()) {
+		return true
+	}
+	return slices.ContainsFunc(r.Candidates, Candidate.open)
+}
+
 // Unfinished tells whether the engine has something to find out or to finish that waits for no one else.
 func (r Record) Unfinished() bool {
 	if r.Next != nil {

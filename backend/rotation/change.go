@@ -29,6 +29,8 @@ type change struct {
 	old credential.Old
 	// waits: the role waits for something to pass, and no request was made.
 	waits bool
+	// unstored: an outcome is in the record that is not in storage yet.
+	unstored bool
 	// rejected counts the generated passwords that the remote system refused.
 	rejected int
 }
@@ -36,29 +38,45 @@ type change struct {
 // drive works on the role's Next until it rests or has to wait. What the remote system said is in role.Retry
 // afterwards; an error means that no request was made, or that its outcome could not be stored.
 func (c *change) drive(ctx context.Context) error {
-	for {
-		if c.needsAnother() {
-			if err := c.make(ctx, "", "to settle an unknown outcome"); err != nil {
-				return err
+	for again := true; again; {
+		var err error
+		if again, err = c.step(ctx); err != nil {
+			if c.unstored { // an outcome that was to be stored with the next request
+				if lost := c.conclude(ctx); lost != nil {
+					return lost
+				}
 			}
-		}
-		at, why, err := c.notBefore()
-		if err != nil {
-			return err
-		}
-		if at.After(c.e.clock()) {
-			return c.wait(ctx, at, why)
-		}
-		began := c.e.clock()
-		result, err := c.send(ctx)
-		if err != nil {
-			return err
-		}
-		again, err := c.settle(ctx, result, began)
-		if err != nil || !again {
 			return err
 		}
 	}
+	return nil
+}
+
+// step makes one request, if its time has come, and settles its outcome.
+func (c *change) step(ctx context.Context) (again bool, err error) {
+	if c.needsAnother() {
+		if err := c.make(ctx, "", "to settle an unknown outcome"); err != nil {
+			return false, err
+		}
+	}
+	release, err := c.l.acquire(ctx, c.trigger != triggerResume)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	at, why, err := c.notBefore()
+	if err != nil {
+		return false, err
+	}
+	if at.After(c.e.clock()) {
+		return false, c.wait(ctx, at, why)
+	}
+	began := c.e.clock()
+	result, err := c.send(ctx)
+	if err != nil {
+		return false, err
+	}
+	return c.settle(ctx, result, began)
 }
 
 // needsAnother tells whether a new password has to be made before anything can be sent: none is there but something is
@@ -98,11 +116,11 @@ func (c *change) notBefore() (at time.Time, why string, err error) {
 	if pause := c.l.paused(); pause != nil {
 		return at, "", c.e.pausedError(c.l.Name, pause)
 	}
-	if hold := c.l.heldUntil(); hold.After(at) {
+	if hold := c.e.connections.heldUntil(c.l.Name); hold.After(at) {
 		at, why = hold, "the remote system asked this connection to wait"
 	}
 	if quiet := c.role.Record.QuietUntil(); !quiet.IsZero() {
-		if quiet = quiet.Add(scaled(quietMargin)); quiet.After(at) {
+		if quiet = quiet.Add(c.l.margin()); quiet.After(at) {
 			at, why = quiet, "an earlier request with another password may still be under way on the remote system"
 		}
 	}
@@ -122,27 +140,20 @@ func (c *change) notBefore() (at time.Time, why string, err error) {
 // wait stores when the role goes on, and why not before, and sets the timer.
 func (c *change) wait(ctx context.Context, at time.Time, why string) error {
 	c.waits = true
-	c.role.Retry.NextAttempt = at
+	c.role.Retry.NextAttempt = at.Add(scaled(spread())) // others may wait for the same time
 	if c.role.Retry.Last == nil {
 		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: provider.ScopeTarget, Reason: why, Time: c.e.clock()}
 	}
 	if err := c.s.putRole(ctx, c.role); err != nil {
 		return storageError("storing the role "+c.role.Name, err)
 	}
+	c.unstored = false
 	c.e.schedule(ctx, c.s, c.role)
 	return nil
 }
 
 // send stores Next as being sent, then makes the request.
 func (c *change) send(ctx context.Context) (provider.Result, error) {
-	release, err := c.l.acquire(ctx)
-	if err != nil {
-		return provider.Result{}, errStopped
-	}
-	defer release()
-	if pause := c.l.paused(); pause != nil { // while waiting for the slot
-		return provider.Result{}, c.e.pausedError(c.l.Name, pause)
-	}
 	now := c.e.clock()
 	deadline := now.Add(c.l.Timeout())
 	request := provider.Change{Target: c.role.Target, NewPassword: c.role.Record.Next.Value}
@@ -155,6 +166,7 @@ func (c *change) send(ctx context.Context) (provider.Result, error) {
 	if err := c.s.putRole(ctx, c.role); err != nil {
 		return provider.Result{}, storageError("storing the new password of the role "+c.role.Name, err)
 	}
+	c.unstored = false
 	push, cancel := context.WithTimeout(ctx, deadline.Sub(c.e.clock()))
 	defer cancel()
 	return c.l.client.Change(push, request), nil
@@ -167,6 +179,7 @@ func (c *change) lockWindow() time.Duration {
 // settle takes the outcome into the record and stores it. again: another request is to be made at once; the outcome is
 // then stored together with it.
 func (c *change) settle(ctx context.Context, result provider.Result, began time.Time) (again bool, err error) {
+	c.unstored = true
 	now := c.e.clock()
 	rec, given := c.role.Record, c.role.Record.Next.Given
 	if result.Outcome.Unchanged() && result.Outcome != provider.Mismatch && c.old.Password != nil {
@@ -191,7 +204,7 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 		c.role.Record = rec.NotApplied()
 		c.fail(result)
 		if result.Scope == provider.ScopeConnection {
-			c.l.holdUntil(c.role.Retry.NextAttempt)
+			c.e.connections.hold(c.l.Name, c.role.Retry.NextAttempt)
 		}
 	case provider.Denied:
 		c.role.Record = rec.NotApplied()
@@ -232,12 +245,12 @@ func (c *change) fail(result provider.Result) {
 	retry.Attempts++
 	wait := backoff(retry.Attempts)
 	if result.RetryAfter > 0 {
-		wait = jitter(min(result.RetryAfter, lastBackoff))
+		wait = jitter(min(max(result.RetryAfter, scaled(firstBackoff)), lastBackoff))
 	}
 	retry.NextAttempt = now.Add(wait)
 	retry.Last = &Failure{
 		Class: result.Outcome, Scope: result.Scope, Code: result.Code, RequestID: result.RequestID,
-		Reason: result.Reason, Time: now,
+		Reason: result.Reason, Time: now, Revision: c.l.Revision,
 	}
 }
 
@@ -254,18 +267,16 @@ func (c *change) afterRejected(ctx context.Context, result provider.Result, give
 	if c.rejected++; c.rejected >= maxRejected {
 		return false, nil
 	}
-	if err := c.make(ctx, "", "the remote system refused the one before"); err != nil {
-		return false, c.conclude(ctx)
-	}
-	return true, nil
+	err := c.make(ctx, "", "the remote system refused the one before")
+	return err == nil, err
 }
 
 // afterMismatch tells whether another old password can be tried at once.
 func (c *change) afterMismatch(now time.Time) bool {
 	rec := c.role.Record
 	if rec.OldExhausted(now) {
-		// Nothing can be sent any more: the new password, which was never in force, would only wait.
-		c.role.Record = rec.Refused()
+		// Nothing can be sent any more: the new password would only wait.
+		c.role.Record = rec.GiveUp()
 		return false
 	}
 	return true
@@ -285,6 +296,7 @@ func (c *change) conclude(ctx context.Context) error {
 		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(backoff(1)))
 		return &unstoredError{role: c.role.Name}
 	}
+	c.unstored = false
 	c.e.schedule(ctx, c.s, c.role)
 	return nil
 }

@@ -2,8 +2,10 @@ package rotation
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,7 +151,7 @@ func TestADifferentPasswordKeepsItsDistanceFromAnUnresolvedOne(t *testing.T) {
 		require.Equal(t, credential.StateUncertain, report.View.State)
 		require.Zero(t, time.Since(began), "so it does not wait in vain")
 
-		after(time.Minute) // the engine is paused for this role; the next request goes on
+		after(61 * time.Second) // the engine is paused for this role; the next request goes on
 		_, err = r.engine.SetPassword(t.Context(), r.storage, "role", "chosenbyhand")
 		require.NoError(t, err)
 		require.Equal(t, "chosenbyhand", r.remote.holds("login"))
@@ -591,5 +593,114 @@ func TestTheSameCredentialWrittenAgainOpensAPausedConnectionIfItWorks(t *testing
 		r.restart()
 		_, err = r.rotate()
 		require.NoError(t, err)
+	})
+}
+
+func TestAnOutcomeIsStoredThoughWhatFollowsFails(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		good := true
+		r.policy = func(string) (string, error) {
+			if !good {
+				return "", errors.New("the policy is gone")
+			}
+			return strings.ToLower(rand.Text()), nil
+		}
+		r.mustCreate(func(in *NewRole) { in.Options.PasswordPolicy = "policy" })
+		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
+			good = false
+			return provider.Result{Outcome: provider.Rejected, Scope: provider.ScopePassword, Reason: "too weak"}, false
+		})
+		_, err := r.rotate()
+		require.ErrorContains(t, err, "policy")
+		require.Nil(t, r.role().Record.Next, "the refused password is not sent again after a restart")
+		require.Equal(t, provider.Rejected, r.role().Retry.Last.Class)
+		r.restart()
+		after(time.Hour)
+		require.Equal(t, 2, r.remote.count())
+	})
+}
+
+func TestAnotherCredentialEndsTheBackoffThatTheOldOneBegan(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(always(provider.Result{Outcome: provider.Denied, Reason: "not allowed", Code: "1006"}, false))
+		_, err := r.rotate()
+		require.Equal(t, KindUnreachable, kindOf(t, err))
+		r.remote.set(nil)
+		_, err = r.rotate()
+		require.Equal(t, KindUnreachable, kindOf(t, err), "in the backoff, the same answer")
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "better"}}))
+		after(time.Second)
+		require.Equal(t, 2, r.read().Password.Version)
+	})
+}
+
+func TestASetPasswordThatAnotherRequestReplacedSaysSo(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{RequestTimeout: ptr(5)}))
+		r.mustCreate(nil)
+		r.remote.set(always(unknown, false))
+		_, err := r.rotate()
+		require.NoError(t, err)
+		r.remote.set(nil)
+		first := make(chan error, 1)
+		go func() {
+			_, err := r.engine.SetPassword(t.Context(), r.storage, "role", "chosenbyone")
+			first <- err
+		}()
+		synctest.Wait()
+		_, err = r.engine.SetPassword(t.Context(), r.storage, "role", "chosenbyother")
+		require.NoError(t, err)
+		require.Equal(t, KindBusy, kindOf(t, <-first), "it does not say that its password is in force")
+		require.Equal(t, "chosenbyother", r.remote.holds("login"))
+		require.Equal(t, "chosenbyother", r.read().Password.Value)
+	})
+}
+
+func TestWhatWasReadBeforeAChangeIsNotCachedAfterIt(t *testing.T) {
+	t.Parallel()
+	var c connections
+	_, drops := c.cached("conn")
+	c.drop("conn") // another node, or another request, writes the connection
+	old := &live{Connection: Connection{Name: "conn"}}
+	require.Same(t, old, c.keep(old, drops), "it serves the request that read it")
+	cached, _ := c.cached("conn")
+	require.Nil(t, cached, "and no other")
+}
+
+func TestADeadConnectionDelaysNoOther(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "dead", Patch{
+			Provider: ptr("remote"), Address: ptr("https://dead.example"), AllowedRoles: &[]string{"*"}, MaxInFlight: ptr(2),
+			Settings: provider.Settings{"key": "key"},
+		}))
+		r.mustCreate(nil)
+		for i := range 100 {
+			name := fmt.Sprintf("dead%d", i)
+			r.mustCreate(func(in *NewRole) {
+				in.Name, in.Connection, in.Target = name, "dead", provider.Settings{"login": name}
+			})
+		}
+		r.remote.set(func(ctx context.Context, _ int, c provider.Change) (provider.Result, bool) {
+			if c.Target.Username != "login" {
+				<-ctx.Done() // hangs until its time limit
+			}
+			return unknown, false
+		})
+		for i := range 100 {
+			go func() { _, _ = r.engine.Rotate(t.Context(), r.storage, fmt.Sprintf("dead%d", i), 0) }()
+		}
+		after(10 * time.Minute)
+		calls := r.remote.count()
+		_, err := r.rotate()
+		require.NoError(t, err)
+		after(8 * time.Second)
+		own := 0
+		for _, c := range r.remote.calls[calls:] {
+			if c.Target.Username == "login" {
+				own++
+			}
+		}
+		require.Equal(t, 2, own, "its first retry comes in time")
 	})
 }

@@ -141,8 +141,8 @@ func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *li
 // hasten lets the roles of a connection go on that waited for it.
 func (e *Engine) hasten(ctx context.Context, s store, connection string) {
 	err := e.eachRole(ctx, s, connection, func(role *Role) error {
-		if at, waits := e.nextAction(ctx, s, role); waits {
-			e.timer.set(item{role: role.Name}, at)
+		if _, waits := e.nextAction(ctx, s, role); waits {
+			e.timer.set(item{role: role.Name}, e.clock()) // it rests on, or goes on
 		}
 		return nil
 	})

@@ -22,8 +22,6 @@ type live struct {
 	slots chan struct{}
 
 	mu sync.Mutex // guards the fields below; never held over a call
-	// hold: the remote system asked the whole connection to wait.
-	hold time.Time
 	// pause: the credential is refused.
 	pause *Pause
 
@@ -53,48 +51,96 @@ func (l *live) paused() *Pause {
 	return l.pause
 }
 
-// heldUntil is when the connection may be used again after the remote system asked it to wait.
-func (l *live) heldUntil() time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.hold
+// margin is how long after the end of an unresolved request a different password may be sent.
+func (l *live) margin() time.Duration {
+	return max(scaled(quietMargin), l.complete.Settings.Seconds("settle_after"))
 }
 
-func (l *live) holdUntil(t time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if t.After(l.hold) {
-		l.hold = t
-	}
-}
+// errFull: all slots of a connection are taken. A worker of the timer does not wait for one: it would be missing to other
+// connections.
+var errFull = &Error{Kind: KindBusy, Message: "as many changes as max_in_flight allows are under way on the connection"}
 
-// acquire takes a slot for one change.
-func (l *live) acquire(ctx context.Context) (release func(), err error) {
+// acquire takes a slot for one change, and waits for it or returns errFull.
+func (l *live) acquire(ctx context.Context, wait bool) (release func(), err error) {
+	release = func() { <-l.slots }
 	select {
 	case l.slots <- struct{}{}:
-		return func() { <-l.slots }, nil
+		return release, nil
+	default:
+	}
+	if !wait {
+		return nil, errFull
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return release, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, errStopped
 	}
 }
 
-// connections caches live connections by name.
+// connections caches live connections by name. The zero value is empty.
 type connections struct {
 	mu     sync.Mutex
 	byName map[string]*live
+	// drops counts what was dropped: what was read from storage before a drop is not cached after it.
+	drops int
+	// holds: until when the remote system asked a connection to wait.
+	holds map[string]time.Time
 }
 
 func (c *connections) drop(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.byName, name)
+	c.drops++
+}
+
+// cached returns the connection of that name, or nil and the count of drops to store one with.
+func (c *connections) cached(name string) (*live, int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byName[name], c.drops
+}
+
+// keep caches a connection, unless one is there already or something was dropped since.
+func (c *connections) keep(l *live, drops int) *live {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.byName[l.Name]; other != nil {
+		return other
+	}
+	if c.drops == drops {
+		if c.byName == nil {
+			c.byName = map[string]*live{}
+		}
+		c.byName[l.Name] = l
+	}
+	return l
+}
+
+// hold lets a connection wait, as its remote system asked.
+func (c *connections) hold(name string, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.holds == nil {
+		c.holds = map[string]time.Time{}
+	}
+	if until.After(c.holds[name]) {
+		c.holds[name] = until
+	}
+}
+
+// heldUntil is when a connection may be used again.
+func (c *connections) heldUntil(name string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holds[name]
 }
 
 // connection returns the live connection of that name, or ErrNoConnection. With a warm cache it does no I/O.
 func (e *Engine) connection(ctx context.Context, s store, name string) (*live, error) {
-	e.connections.mu.Lock()
-	l := e.connections.byName[name]
-	e.connections.mu.Unlock()
+	l, drops := e.connections.cached(name)
 	if l != nil {
 		return l, nil
 	}
@@ -117,16 +163,7 @@ func (e *Engine) connection(ctx context.Context, s store, name string) (*live, e
 		return nil, err
 	}
 	l.pause = pause
-	e.connections.mu.Lock()
-	defer e.connections.mu.Unlock()
-	if other := e.connections.byName[name]; other != nil {
-		return other, nil
-	}
-	if e.connections.byName == nil {
-		e.connections.byName = map[string]*live{}
-	}
-	e.connections.byName[name] = l
-	return l, nil
+	return e.connections.keep(l, drops), nil
 }
 
 // open makes a live connection that is not in the cache.
@@ -174,14 +211,15 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 		l.mu.Unlock()
 		return nil
 	}
-	pause := &Pause{
-		Revision: l.Revision, Since: at, Code: check.Code, Reason: check.Reason,
-		NextProbe: e.clock().Add(scaled(jitter(firstProbe))),
+	if ctx.Err() != nil {
+		return nil // the engine is stopping, the check proves nothing
 	}
+	pause := &Pause{Revision: l.Revision, Since: at, Code: check.Code, Reason: check.Reason}
+	pause.NextProbe = e.clock().Add(probeWait(check, 1))
 	l.mu.Lock()
 	l.pause = pause
 	l.mu.Unlock()
-	e.logger.Error("connection paused: the remote system refuses its credential", "connection", l.Name,
+	e.logger.Error("connection paused: the remote system refused its credential, and the check that followed failed", "connection", l.Name,
 		"provider", l.Provider, "code", check.Code, "reason", check.Reason, "next_probe", pause.NextProbe)
 	if err := s.putPause(ctx, l.Name, pause); err != nil {
 		e.logger.Error("the pause of a connection could not be stored", "connection", l.Name, "error", err)
@@ -215,7 +253,7 @@ func (e *Engine) probe(ctx context.Context, name string) {
 	next := *pause
 	next.Probes++
 	next.Code, next.Reason = check.Code, check.Reason
-	next.NextProbe = e.clock().Add(grow(firstProbe, next.Probes+1))
+	next.NextProbe = e.clock().Add(probeWait(check, next.Probes+1))
 	l.mu.Lock()
 	l.pause = &next
 	l.mu.Unlock()
@@ -223,6 +261,15 @@ func (e *Engine) probe(ctx context.Context, name string) {
 		e.logger.Error("the pause of a connection could not be stored", "connection", name, "error", err)
 	}
 	e.timer.set(item{connection: name}, next.NextProbe)
+}
+
+// probeWait is how long a paused connection rests before its n-th probe: long where the remote system refused the
+// credential once more, as that counts towards a lock, short where it could not be asked.
+func probeWait(check provider.Result, n int) time.Duration {
+	if check.Outcome == provider.Denied {
+		return grow(firstProbe, n)
+	}
+	return grow(6*firstBackoff, n)
 }
 
 // check makes the provider's read-only check within the connection's time limit.

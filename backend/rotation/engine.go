@@ -192,7 +192,7 @@ func (e *Engine) due(ctx context.Context, i item) {
 		e.probe(ctx, i.connection)
 		return
 	}
-	err := e.goOn(ctx, ctx, e.own(), i.role, triggerResume, false).err
+	err := e.goOn(ctx, ctx, e.own(), i.role, nil).err
 	var mistake *Error
 	if errors.As(err, &mistake) && mistake.Kind == KindMistake && ctx.Err() == nil {
 		e.logger.Warn("the role needs a person", "role", i.role, "reason", err)
@@ -255,8 +255,11 @@ func (e *Engine) sweepOne(ctx context.Context, prefix, name string) {
 		e.logger.Error("a role could not be read", "role", name, "error", err)
 		return
 	}
-	if role != nil {
-		e.schedule(ctx, e.own(), role)
+	if role == nil {
+		return
+	}
+	if at, waits := e.nextAction(ctx, e.own(), role); waits {
+		e.timer.set(item{role: name}, at)
 	}
 }
 

@@ -123,6 +123,16 @@ type Retry struct {
 	Last *Failure `json:"last,omitempty"`
 }
 
+// resting tells whether nothing is to be tried now. A failure that another credential may have mended does not count once
+// the connection has one; revision is the connection's.
+func (r Retry) resting(now time.Time, revision int) bool {
+	if r.Last != nil && r.Last.Revision != 0 && r.Last.Revision != revision &&
+		(r.Last.Class == provider.Denied || r.Last.Class == provider.Unreachable) {
+		return false
+	}
+	return now.Before(r.NextAttempt)
+}
+
 // Failure is one failed call, in words that may be shown.
 type Failure struct {
 	Class     provider.Outcome `json:"class"`
@@ -131,6 +141,8 @@ type Failure struct {
 	RequestID string           `json:"request_id,omitempty"`
 	Reason    string           `json:"reason"`
 	Time      time.Time        `json:"time"`
+	// Revision of the connection that it happened with.
+	Revision int `json:"revision,omitempty"`
 }
 
 // String is the failure as one sentence with its code.

@@ -16,9 +16,20 @@ type namedLock struct {
 	users int           // holder and waiters
 }
 
-// lock waits until the caller alone holds the name, or for its context. unlock must be called once.
-func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error) {
+// try takes the name if nobody holds or wants it; nil if somebody does.
+func (l *locks) try(name string) (unlock func()) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.named[name] != nil {
+		return nil
+	}
+	n := l.use(name)
+	n.held <- struct{}{} // has room, as nobody else has it
+	return func() { <-n.held; l.leave(name, n) }
+}
+
+// use returns the lock of a name and counts its user; l.mu is held.
+func (l *locks) use(name string) *namedLock {
 	if l.named == nil {
 		l.named = map[string]*namedLock{}
 	}
@@ -28,20 +39,27 @@ func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error
 		l.named[name] = n
 	}
 	n.users++
-	l.mu.Unlock()
+	return n
+}
 
-	leave := func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if n.users--; n.users == 0 {
-			delete(l.named, name)
-		}
+func (l *locks) leave(name string, n *namedLock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n.users--; n.users == 0 {
+		delete(l.named, name)
 	}
+}
+
+// lock waits until the caller alone holds the name, or for its context. unlock must be called once.
+func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error) {
+	l.mu.Lock()
+	n := l.use(name)
+	l.mu.Unlock()
 	select {
 	case n.held <- struct{}{}:
-		return func() { <-n.held; leave() }, nil
+		return func() { <-n.held; l.leave(name, n) }, nil
 	case <-ctx.Done():
-		leave()
+		l.leave(name, n)
 		return nil, ctx.Err()
 	}
 }

@@ -60,7 +60,7 @@ func (e *Engine) First(ctx context.Context, storage logical.Storage, name string
 func (e *Engine) request(ctx context.Context, storage logical.Storage, name string, o order) (*Report, error) {
 	return e.await(ctx, store{storage}, name, func(work, waiting context.Context) (*Report, error) {
 		done := e.carryOut(work, waiting, store{storage}, name, o)
-		return e.waitOn(work, waiting, store{storage}, name, done).answer(e)
+		return e.waitOn(work, waiting, store{storage}, name, o, done).answer(e)
 	})
 }
 
@@ -162,37 +162,39 @@ func (e *Engine) carryOut(ctx, waiting context.Context, s store, name string, o 
 	if err != nil {
 		return failure(err)
 	}
-	if report, err := e.alreadyAnswered(role, o); report != nil || err != nil {
+	if report, err := e.alreadyAnswered(role, l, o); report != nil || err != nil {
 		return standing{role: role, report: report, err: err}
 	}
 	if pause := l.paused(); pause != nil {
 		return failure(e.pausedError(l.Name, pause))
 	}
 	c := &change{e: e, s: s, l: l, role: role, trigger: o.trigger}
-	if err := c.make(ctx, o.given, o.reason); err != nil {
-		return failure(err)
+	if next := role.Record.Next; o.given == "" || next == nil || next.Value != o.given { // else it is sent once more
+		if err := c.make(ctx, o.given, o.reason); err != nil {
+			return failure(err)
+		}
 	}
 	return e.driven(c, c.drive(ctx))
 }
 
 // alreadyAnswered returns the answer to a request that has one without a remote call, or nothing: Vault's client repeats a request that
 // failed, and a repetition must do no harm.
-func (e *Engine) alreadyAnswered(role *Role, o order) (*Report, error) {
+func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (*Report, error) {
 	rec, now := role.Record, e.clock()
 	view := rec.View(now)
 	switch {
 	case o.ifNone && (rec.Current != nil || rec.Next.Exposed()):
 		return e.report(role), nil
-	case o.ifVersion > 0 && rec.Current != nil && o.ifVersion < rec.Current.Version:
+	case o.ifVersion > 0 && view.Password != nil && o.ifVersion < view.Password.Version:
 		report := e.report(role)
 		report.Warning = "the password has been changed since that version: nothing was done"
 		return report, nil
-	case o.ifVersion > 0 && (rec.Current == nil || o.ifVersion > rec.Current.Version):
+	case o.ifVersion > 0 && (view.Password == nil || o.ifVersion > view.Password.Version):
 		return nil, Mistake("the role %q has no password of version %d in force: read creds/%s for the present version", role.Name, o.ifVersion, role.Name)
 	case o.given != "" && rec.Current != nil && o.given == rec.Current.Value && view.State == credential.StateActive && rec.Next == nil:
 		return e.report(role), nil
 	}
-	if role.Retry.Last == nil || !now.Before(role.Retry.NextAttempt) {
+	if role.Retry.Last == nil || !role.Retry.resting(now, l.Revision) {
 		return nil, nil
 	}
 	if o.given != "" && (rec.Next == nil || rec.Next.Value != o.given) {
@@ -216,7 +218,7 @@ func (e *Engine) driven(c *change, err error) standing {
 }
 
 // waitOn waits, without the lock, where the change may go on soon enough for the request, and then goes on.
-func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, now standing) standing {
+func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, o order, now standing) standing {
 	for {
 		at, waits := now.waitsUntil()
 		deadline, ok := waiting.Deadline()
@@ -234,15 +236,24 @@ func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, now 
 			clock.Stop()
 			return now
 		}
-		now = e.goOn(ctx, waiting, s, name, triggerRequest, true)
+		now = e.goOn(ctx, waiting, s, name, &o)
 	}
 }
 
-// goOn drives what a role has open, if its time has come. asked: a request waits for it.
-func (e *Engine) goOn(ctx, waiting context.Context, s store, name, trigger string, asked bool) standing {
-	unlock, err := e.locks.lock(waiting, name)
-	if err != nil {
-		return failure(err)
+// goOn drives what a role has open, if its time has come. asked is the order that waits for it; nil: the engine goes on by
+// itself, and a worker of the timer waits for no lock and no slot.
+func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked *order) standing {
+	var unlock func()
+	if asked == nil {
+		if unlock = e.locks.try(name); unlock == nil {
+			e.timer.set(item{role: name}, e.clock().Add(scaled(jitter(firstBackoff))))
+			return standing{}
+		}
+	} else {
+		var err error
+		if unlock, err = e.locks.lock(waiting, name); err != nil {
+			return failure(busy("another change of the role %q is under way; read status/%s", name, name))
+		}
 	}
 	defer unlock()
 	role, l, err := e.load(ctx, s, name)
@@ -253,28 +264,46 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name, trigger strin
 		e.timer.set(item{role: name}, e.clock().Add(grow(time.Minute, 1)))
 		return failure(err)
 	}
-	c := &change{e: e, s: s, l: l, role: role, trigger: trigger}
+	c := &change{e: e, s: s, l: l, role: role, trigger: triggerResume}
+	if asked != nil {
+		c.trigger = asked.trigger
+		if lost := asked.lost(role); lost != nil {
+			return failure(lost)
+		}
+	}
 	switch now := e.clock(); {
 	case role.Record.Next.Staged():
 		return e.comeInForce(ctx, c, now)
-	case !role.Record.Unfinished() || role.Options.Disabled && !asked:
+	case !role.Record.Unfinished() || role.Options.Disabled && asked == nil:
 		return standing{role: role}
-	case now.Before(role.Retry.NextAttempt):
+	case role.Retry.resting(now, l.Revision):
 		e.schedule(ctx, s, role)
 		return standing{role: role}
 	}
 	err = c.drive(ctx)
-	var kind *Error
-	if errors.As(err, &kind) && ctx.Err() == nil { // paused, drifted, no fitting password: nothing was sent
-		e.timer.set(item{role: name}, c.whenBlocked())
+	if err != nil && ctx.Err() == nil { // paused, drifted, no slot, no fitting password, no storage
+		e.timer.set(item{role: name}, c.whenBlocked(err))
 	}
 	return e.driven(c, err)
 }
 
+// lost tells a request that set a given password, and waited, that another one took its place.
+func (o *order) lost(role *Role) error {
+	rec := role.Record
+	if o.given == "" || rec.Next != nil && rec.Next.Value == o.given || rec.Current != nil && rec.Current.Value == o.given {
+		return nil
+	}
+	return busy("another request for the role %q took the place of this one, whose password was not sent; read status/%s", role.Name, role.Name)
+}
+
 // whenBlocked is when a role that cannot go on is looked at again.
-func (c *change) whenBlocked() time.Time {
+func (c *change) whenBlocked(err error) time.Time {
+	soon := c.e.clock().Add(scaled(jitter(firstBackoff)))
+	if errors.Is(err, errFull) {
+		return soon
+	}
 	if pause := c.l.paused(); pause != nil {
-		return pause.NextProbe.Add(jitter(time.Second))
+		return later(soon, pause.NextProbe.Add(scaled(jitter(firstBackoff))))
 	}
 	return c.e.clock().Add(grow(time.Minute, c.role.Retry.Attempts+1))
 }

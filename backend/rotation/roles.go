@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -299,12 +300,19 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 		updated.Due = options.dueAfter(role.Record.Current.Since)
 	}
 	updated.Record = role.Record.Trim(options.HistorySize)
-	updated.Retry.NextAttempt = time.Time{} // what was changed may be what was wrong
+	if refused(role.Retry.Last) && (options != role.Options || !reflect.DeepEqual(target, role.Target)) {
+		updated.Retry.NextAttempt = time.Time{} // what was changed may be what was wrong
+	}
 	if err := s.putRole(ctx, &updated); err != nil {
 		return nil, storageError("storing the role "+name, err)
 	}
 	e.schedule(ctx, s, &updated)
 	return e.report(&updated), nil
+}
+
+// refused tells whether a failure is one that another setting of the role may mend.
+func refused(last *Failure) bool {
+	return last != nil && (last.Class == provider.Rejected || last.Class == provider.Mismatch)
 }
 
 // timing are the options that a due time follows from.
@@ -340,9 +348,8 @@ func (e *Engine) Delete(ctx context.Context, storage logical.Storage, name strin
 		return err
 	}
 	defer unlock()
-	state := role.Record.View(e.clock()).State
-	if (role.Record.Next.Exposed() || state == credential.StateUncertain) && !force {
-		return Mistake("the role %q is in the state %q: a password was sent that may be in force, and deleting the role would lose it. Settle it first (confirm-role/%s), or delete with force=true", name, state, name)
+	if now := e.clock(); role.Record.Open(now) && !force {
+		return Mistake("the role %q is in the state %q, and a password was sent that may be, or come, in force: deleting the role would lose it. Settle it first (confirm-role/%s), or delete with force=true", name, role.Record.View(now).State, name)
 	}
 	return storageError("deleting the role "+name, e.remove(ctx, s, role))
 }
@@ -377,7 +384,7 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 		return nil, err
 	}
 	defer unlock()
-	now := e.clock()
+	now, before := e.clock(), role.Record.Current
 	switch {
 	case value != "":
 		role.Record = role.Record.Adopt(value, "confirmed by hand", now)
@@ -390,10 +397,12 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 		return nil, Mistake("the role %q: %s; history/%s lists its passwords", name, err, name)
 	}
 	role.Retry = Retry{}
-	if !discard {
+	if current := role.Record.Current; current != nil && (before == nil || current.Version != before.Version) {
 		role.Due = role.Options.dueAfter(now)
 	}
-	role.Record = role.Record.Trim(role.Options.HistorySize)
+	if !role.Record.Open(now) { // else the next change drops what is too old
+		role.Record = role.Record.Trim(role.Options.HistorySize)
+	}
 	if err := s.putRole(ctx, role); err != nil {
 		return nil, storageError("storing the role "+name, err)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // workers bounds how many items are worked on at a time.
-const workers = 16
+const workers = 64
 
 // item is what waits for its time: a role, or a paused connection.
 type item struct {

@@ -58,6 +58,17 @@ func grow(first time.Duration, n int) time.Duration {
 	return scaled(jitter(wait))
 }
 
+// spread is a little time by chance, for things that wait for the same moment.
+func spread() time.Duration { return jitter(time.Second) - time.Second }
+
 func jitter(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Int64N(int64(d)/4+1)) //nolint:gosec // spreads load, guards nothing
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
