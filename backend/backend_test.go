@@ -131,8 +131,8 @@ func TestEveryWritingOperationIsForwarded(t *testing.T) {
 			require.NotEmpty(t, properties.Responses, "%s %s", operation, path.Pattern)
 			require.NotEmpty(t, properties.Summary, "%s %s", operation, path.Pattern)
 		}
-		for name, schema := range path.Fields {
-			require.NotEmpty(t, schema.Description, "%s of %s", name, path.Pattern)
+		for name, field := range path.Fields {
+			require.NotEmpty(t, field.Description, "%s of %s", name, path.Pattern)
 		}
 	}
 }

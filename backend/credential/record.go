@@ -249,7 +249,7 @@ func (r Record) List() []Listed {
 		out = append(out, Listed{r.Previous.Password, ListedPrevious})
 	}
 	for _, p := range r.History {
-		out = append(out, Listed{p.Password, p.State})
+		out = append(out, Listed(p))
 	}
 	return out
 }

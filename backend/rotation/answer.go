@@ -133,6 +133,7 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 		if last == nil {
 			return fmt.Sprintf("read creds/%s or write rotate-role/%s to set one", name, name)
 		}
+	default: // the password is in force; what remains is the last failure
 	}
 	if last == nil {
 		return "nothing"

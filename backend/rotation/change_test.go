@@ -298,7 +298,7 @@ func TestARestartResumesWithoutAnyoneAsking(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
 		hang := make(chan struct{})
-		r.remote.set(func(ctx context.Context, call int, _ provider.Change) (provider.Result, bool) {
+		r.remote.set(func(_ context.Context, call int, _ provider.Change) (provider.Result, bool) {
 			if call == 2 {
 				<-hang // it does not heed its context, as a stuck system call would not
 				return unknown, true
@@ -368,7 +368,7 @@ func TestARequestThatGoesAwayLeavesItsChangeUnderWay(t *testing.T) {
 		require.NotEmpty(t, report.Warning)
 		after(10 * time.Second)
 		require.Equal(t, r.remote.holds("login"), r.read().Password.Value)
-		require.EqualValues(t, 2, r.read().Password.Version)
+		require.Equal(t, 2, r.read().Password.Version)
 	})
 }
 

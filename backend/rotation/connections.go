@@ -188,20 +188,20 @@ func (e *Engine) open(c Connection) (*live, error) {
 }
 
 // denied is called when the remote system refused the credential to a request that began at that time. It makes one
-// read-only check, whoever else asks; if that fails too, the connection is paused, which is stored. Returns the pause,
-// or nil where the refusal concerns the one role only.
-func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) *Pause {
+// read-only check, whoever else asks; if that fails too, the connection is paused, which is stored; else
+// the refusal concerns the one role only.
+func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) {
 	select {
 	case l.checking <- struct{}{}:
 		defer func() { <-l.checking }()
 	case <-ctx.Done():
-		return l.paused()
+		return
 	}
 	l.mu.Lock()
 	known, fresh := l.pause, l.checked.After(began)
 	l.mu.Unlock()
 	if known != nil || fresh {
-		return known
+		return
 	}
 	at := e.clock()
 	check := e.check(ctx, l)
@@ -209,10 +209,10 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 		l.mu.Lock()
 		l.checked = at
 		l.mu.Unlock()
-		return nil
+		return
 	}
 	if ctx.Err() != nil {
-		return nil // the engine is stopping, the check proves nothing
+		return // the engine is stopping, the check proves nothing
 	}
 	pause := &Pause{Revision: l.Revision, Since: at, Code: check.Code, Reason: check.Reason}
 	pause.NextProbe = e.clock().Add(probeWait(check, 1))
@@ -225,7 +225,6 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 		e.logger.Error("the pause of a connection could not be stored", "connection", l.Name, "error", err)
 	}
 	e.timer.set(item{connection: l.Name}, pause.NextProbe)
-	return pause
 }
 
 // probe makes the single call that may open a paused connection again.

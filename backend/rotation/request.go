@@ -162,8 +162,8 @@ func (e *Engine) carryOut(ctx, waiting context.Context, s store, name string, o 
 	if err != nil {
 		return failure(err)
 	}
-	if report, err := e.alreadyAnswered(role, l, o); report != nil || err != nil {
-		return standing{role: role, report: report, err: err}
+	if done, ok := e.alreadyAnswered(role, l, o); ok {
+		return done
 	}
 	if pause := l.paused(); pause != nil {
 		return failure(e.pausedError(l.Name, pause))
@@ -177,30 +177,29 @@ func (e *Engine) carryOut(ctx, waiting context.Context, s store, name string, o 
 	return e.driven(c, c.drive(ctx))
 }
 
-// alreadyAnswered returns the answer to a request that has one without a remote call, or nothing: Vault's client repeats a request that
-// failed, and a repetition must do no harm.
-func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (*Report, error) {
+// alreadyAnswered returns the answer to a request that has one without a remote call: Vault's client repeats a request
+// that failed, and a repetition must do no harm.
+func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (standing, bool) {
 	rec, now := role.Record, e.clock()
 	view := rec.View(now)
 	switch {
 	case o.ifNone && (rec.Current != nil || rec.Next.Exposed()):
-		return e.report(role), nil
+		return standing{report: e.report(role)}, true
 	case o.ifVersion > 0 && view.Password != nil && o.ifVersion < view.Password.Version:
 		report := e.report(role)
 		report.Warning = "the password has been changed since that version: nothing was done"
-		return report, nil
+		return standing{report: report}, true
 	case o.ifVersion > 0 && (view.Password == nil || o.ifVersion > view.Password.Version):
-		return nil, Mistake("the role %q has no password of version %d in force: read creds/%s for the present version", role.Name, o.ifVersion, role.Name)
+		return failure(Mistake("the role %q has no password of version %d in force: read creds/%s for the present version", role.Name, o.ifVersion, role.Name)), true
 	case o.given != "" && rec.Current != nil && o.given == rec.Current.Value && view.State == credential.StateActive && rec.Next == nil:
-		return e.report(role), nil
+		return standing{report: e.report(role)}, true
+	case role.Retry.Last == nil || !role.Retry.resting(now, l.Revision):
+		return standing{}, false
+	case o.given != "" && (rec.Next == nil || rec.Next.Value != o.given):
+		return standing{}, false // not a repetition
+	default:
+		return standing{role: role}, true
 	}
-	if role.Retry.Last == nil || !role.Retry.resting(now, l.Revision) {
-		return nil, nil
-	}
-	if o.given != "" && (rec.Next == nil || rec.Next.Value != o.given) {
-		return nil, nil // not a repetition
-	}
-	return e.answer(role)
 }
 
 // driven is how a role stands after its change was driven.

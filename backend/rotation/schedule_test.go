@@ -1,7 +1,6 @@
 package rotation
 
 import (
-	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -15,7 +14,7 @@ import (
 func TestTTLIsNeverZeroAndOneReadFallsOnTheDueTime(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	at := func(d time.Duration) time.Time { return now.Add(d) }
+	at := now.Add
 	active := credential.View{State: credential.StateActive}
 	cases := []struct {
 		name string
@@ -71,7 +70,7 @@ func TestPeriodIsThereForEveryKindOfSchedule(t *testing.T) {
 		{Options{MaxReadTTL: 60}, 60},
 		{Options{}, 300},
 	} {
-		require.Equal(t, c.want, c.options.Period(now), fmt.Sprintf("%+v", c.options))
+		require.Equal(t, c.want, c.options.Period(now), "%+v", c.options)
 	}
 }
 

@@ -76,7 +76,7 @@ func (v *Vault) prepare(ctx context.Context, pluginBinary string) error {
 		return fmt.Errorf("asking the plugin for its version: %w", err)
 	}
 	v.Version = strings.TrimSpace(string(out))
-	api, err := freeAddress(ctx)
+	address, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (v *Vault) prepare(ctx context.Context, pluginBinary string) error {
 	if err != nil {
 		return err
 	}
-	v.address = "http://" + api
+	v.address = "http://" + address
 	config := fmt.Sprintf(`
 disable_mlock    = true
 api_addr         = %[1]q
@@ -99,7 +99,7 @@ listener "tcp" {
   cluster_address = %[2]q
   tls_disable     = true
 }
-`, v.address, cluster, filepath.Join(v.dir, "plugins"), filepath.Join(v.dir, "raft"), api)
+`, v.address, cluster, filepath.Join(v.dir, "plugins"), filepath.Join(v.dir, "raft"), address)
 	if err := os.WriteFile(filepath.Join(v.dir, "vault.hcl"), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("writing Vault's configuration: %w", err)
 	}

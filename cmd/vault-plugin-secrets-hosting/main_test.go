@@ -81,7 +81,7 @@ func pluginBinary(ctx context.Context, dir string) (string, error) {
 		return binary, nil
 	}
 	binary := filepath.Join(dir, vaulttest.Plugin)
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags", //nolint:gosec // our own arguments
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags",
 		"-X main.version=v0.0.1-test -X vault-plugin-secrets-hosting/backend/rotation.timescale=20", "-o", binary, ".")
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

@@ -220,7 +220,7 @@ func TestAnOperatorSettlesAnUnknownOutcome(t *testing.T) {
 	d = m.works("web1", role)
 	require.Equal(t, "assumed", d["state"])
 	m.must("confirm-role/web1", data{"version": versionOf(t, before) + 1}) // said twice
-	require.Eventually(t, func() bool { // once the request that was cut cannot be under way any more
+	require.Eventually(t, func() bool {                                    // once the request that was cut cannot be under way any more
 		_, err = m.client().Logical().Delete(m.path + "/roles/web1")
 		return err == nil
 	}, waitLong, tick)

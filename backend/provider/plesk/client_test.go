@@ -52,7 +52,7 @@ func TestErrorCodesProveWhatTheyProve(t *testing.T) {
 	check := func(body, code string, w want) {
 		s := newServer(t, says(200, body))
 		got := open(t, s.connection()).Change(t.Context(), s.change(t))
-		require.Equal(t, w, want{got.Outcome, got.Scope}, code)
+		require.Equal(t, want{got.Outcome, got.Scope}, w, code)
 		require.Equal(t, code, got.Code)
 		require.NotEmpty(t, got.Reason)
 		requireSecretFree(t, got)
