@@ -77,7 +77,12 @@ func newMount(t *testing.T) *mount {
 // bareMount has no connections yet.
 func bareMount(t *testing.T) *mount {
 	t.Helper()
-	sim, err := simulator.Start(context.Background(), simulator.Config{})
+	return mountOn(t, simulator.Config{})
+}
+
+func mountOn(t *testing.T, config simulator.Config) *mount {
+	t.Helper()
+	sim, err := simulator.Start(context.Background(), config)
 	require.NoError(t, err)
 	t.Cleanup(sim.Close)
 	require.NoError(t, sim.Switch("plesk", "alias_api", "allowed"), "so that a test can log in as an additional administrator")

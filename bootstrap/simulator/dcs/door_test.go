@@ -2,9 +2,7 @@ package dcs
 
 import (
 	"bufio"
-	"context"
 	"net"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -87,50 +85,4 @@ func TestAccountsLogInWithOneString(t *testing.T) {
 	for _, e := range b.lab.Journal.List(DoorName, "") {
 		assert.NotContains(t, e.Target+e.Result, good)
 	}
-}
-
-// TestARealRedisFollows proves that the way DCS accounts log in works with the
-// real software.
-func TestARealRedisFollows(t *testing.T) {
-	binary, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("redis-server is not on the PATH")
-	}
-	// A port that was free a moment ago.
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	_, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	redis := exec.CommandContext(ctx, binary, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	require.NoError(t, redis.Start())
-	t.Cleanup(func() { _ = redis.Wait() })
-	defer cancel()
-	require.Eventually(t, func() bool {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 20*time.Millisecond)
-
-	b := newBench(t)
-	service, err := New(ctx, b.lab, b.service.cloud, State{Instances: []Instance{{ID: "i1", ProjectID: b.project, Accounts: []Account{
-		{ID: "d", Name: "default", Type: "default", Password: good},
-		{ID: "a", Name: "app", Password: good},
-	}}}}, address)
-	require.NoError(t, err)
-	b.service = service
-	require.NoError(t, login.Redis(ctx, address, "app", good))
-	require.NoError(t, login.Redis(ctx, address, "default", good))
-	result, _ := b.modify(good, other)
-	require.Equal(t, "success", result)
-	require.NoError(t, login.Redis(ctx, address, "app", other))
-	var refused *login.RefusedError
-	require.ErrorAs(t, login.Redis(ctx, address, "app", good), &refused)
-	assert.Equal(t, "WRONGPASS", refused.Code)
-	require.NoError(t, login.Redis(ctx, address, "default", good))
 }
