@@ -1,0 +1,401 @@
+#!/usr/bin/env bash
+# Shows the secrets engine at work: a real Vault, the plugin, and simulated remote systems, all on loopback.
+#
+# It prints each command before it runs it, so that it can be done by hand too. It needs no root, writes to a temporary
+# folder only, and leaves nothing behind. With KEEP=1 it stays up until Ctrl-C and tells how to reach everything.
+#
+# shellcheck disable=SC2016 # commands are shown with the names of their variables, and expanded when they run
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+plugin="vault-plugin-secrets-hosting"
+keep=${KEEP:-}
+
+# --- Telling and checking ---------------------------------------------------------------------------------------------
+
+bold='' plain=''
+if [[ -t 1 ]]; then
+	bold=$'\e[1m' plain=$'\e[0m'
+fi
+
+title() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+note() {
+	printf '\n'
+	printf '# %s\n' "$@"
+}
+
+fail() {
+	printf '\ndemo: %s\n' "$*" >&2
+	exit 1
+}
+
+# mask leaves three characters of each password.
+mask() { sed -E 's/^((next_|last_)?password +.{3}).*/\1.../'; }
+
+# run shows a command and runs it. What it prints is kept for "value".
+run() {
+	printf '\n%s$ %s%s\n' "$bold" "$1" "$plain"
+	eval "$1" 2>&1 | tee "$work/output" | mask || fail "the command above failed"
+}
+
+# run_refused is for a command that has to fail, with this text.
+run_refused() {
+	printf '\n%s$ %s%s\n' "$bold" "$1" "$plain"
+	if eval "$1" >"$work/output" 2>&1; then
+		mask <"$work/output"
+		fail "the command above worked, and should not have"
+	fi
+	mask <"$work/output"
+	grep -q -- "$2" "$work/output" || fail "the command above failed otherwise than with \"$2\""
+}
+
+# value prints a field of what the last "run" printed.
+value() { awk -v name="$1" '$1 == name { sub(/^[^ ]+ +/, ""); print }' "$work/output"; }
+
+# expect checks a field of what the last "run" printed.
+expect() {
+	local got
+	got=$(value "$1")
+	[[ $got == "$2" ]] || fail "$1 is \"$got\" and should be \"$2\""
+}
+
+# await asks for a field of status/ROLE until it has a value.
+await() {
+	local role=$1 field=$2 wanted=$3 begin=$SECONDS got=''
+	while ((SECONDS - begin < 60)); do
+		got=$(vault read -field="$field" "hosting/status/$role")
+		if [[ $got == "$wanted" ]]; then
+			note "$field of $role is $wanted, after $((SECONDS - begin)) seconds."
+			return
+		fi
+		sleep 0.2
+	done
+	fail "$field of $role is \"$got\" after a minute, and should be \"$wanted\""
+}
+
+# Where it has another name.
+command -v sha256sum >/dev/null || sha256sum() { shasum -a 256 "$@"; }
+
+# --- Starting and ending ----------------------------------------------------------------------------------------------
+
+work=
+daemons=()
+
+# start runs a program in a process group of its own: start LOG COMMAND...
+start() {
+	local log=$1
+	shift
+	set -m
+	"$@" >"$log" 2>&1 </dev/null &
+	set +m
+	daemons+=($!)
+}
+
+# stop ends what start started, with everything that it started itself.
+stop() {
+	local pid _
+	for pid in ${daemons[@]+"${daemons[@]}"}; do
+		kill -TERM "$pid" 2>/dev/null || true # Vault ends its plugins itself
+	done
+	for pid in ${daemons[@]+"${daemons[@]}"}; do
+		for _ in {1..50}; do
+			kill -0 -- "-$pid" 2>/dev/null || break
+			sleep 0.1
+		done
+		kill -KILL -- "-$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	daemons=()
+}
+
+finish() {
+	local status=$? log
+	trap - EXIT
+	trap '' INT TERM HUP
+	stop
+	if [[ -n $work ]]; then
+		if ((status != 0 && status < 128)); then
+			for log in "$work"/*.log; do
+				[[ -f $log ]] || continue
+				printf '\n--- the last lines of %s\n' "${log##*/}" >&2
+				tail -n 20 "$log" >&2
+			done
+		fi
+		rm -rf "$work"
+	fi
+	exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+# until_ready waits for a condition: until_ready LOG COMMAND...
+until_ready() {
+	local log=$1 begin=$SECONDS
+	shift
+	until "$@"; do
+		kill -0 "${daemons[@]: -1}" 2>/dev/null || return 1
+		((SECONDS - begin < 30)) || fail "${log##*/}: not ready after 30 seconds"
+		sleep 0.1
+	done
+}
+
+all_run() {
+	local pid
+	for pid in "${daemons[@]}"; do
+		kill -0 "$pid" 2>/dev/null || return 1
+	done
+}
+
+listens() { (exec 4<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# A Vault that answers exits with 0, or with 2 as long as it is sealed.
+vault_answers() {
+	local status=0
+	vault status >/dev/null 2>&1 || status=$?
+	((status != 1))
+}
+
+start_vault() {
+	local port
+	for _ in {1..5}; do
+		port=$((20000 + RANDOM % 5000 * 2))
+		if listens "$port" || listens $((port + 1)); then
+			continue
+		fi
+		export VAULT_ADDR=http://127.0.0.1:$port
+		cat >vault.hcl <<-HCL
+			storage "raft" {
+			  path    = "$work/storage"
+			  node_id = "demo"
+
+			  performance_multiplier = 1
+			}
+			listener "tcp" {
+			  address     = "127.0.0.1:$port"
+			  tls_disable = true # on loopback, and only there
+			}
+			api_addr         = "$VAULT_ADDR"
+			cluster_addr     = "https://127.0.0.1:$((port + 1))" # Vault opens it itself, one above the listener's
+			plugin_directory = "$work/plugins"
+			disable_mlock    = true
+			log_level        = "info"
+		HCL
+		start vault.log vault server -config=vault.hcl
+		if until_ready vault.log vault_answers; then
+			return
+		fi
+		grep -q 'address already in use' vault.log || break
+	done
+	fail "Vault did not start"
+}
+
+start_simulator() {
+	start simulator.log hosting-simulator -state remote.json -ca-file ca.pem
+	until_ready simulator.log grep -q '^ready$' simulator.log || fail "the simulator did not start"
+	address() { awk -v name="$1" '$1 == name { print $2 }' simulator.log; }
+	PLESK_URL=$(address plesk) DCS_URL=$(address dcs) REDIS_ADDR=$(address redis) CONTROL_URL=$(address control)
+	export PLESK_URL DCS_URL REDIS_ADDR CONTROL_URL
+}
+
+random() { od -An -v -tx1 -N 12 /dev/urandom | tr -d ' \n'; }
+
+# The accounts on the remote systems, and the credentials that their operators gave us, each in a file of its own.
+remote_systems() {
+	local app
+	printf '%s' "$(random)" >plesk.key
+	printf '%s' "Sk$(random)" >cloud.key
+	app=App-$(random)
+	printf '%s' "$app" >app.password
+	cat >remote.json <<-JSON
+		{
+		  "plesk": {
+		    "admin_password": "Pa-$(random)",
+		    "secret_keys": [{"key": "$(<plesk.key)"}],
+		    "aliases": [
+		      {"login": "ops1", "password": "Pb-$(random)"},
+		      {"login": "ops2", "password": "Pc-$(random)"}
+		    ]
+		  },
+		  "huaweicloud": {
+		    "domain_name": "example",
+		    "projects": [{"id": "$PROJECT_ID", "name": "ap-southeast-3"}],
+		    "users": [],
+		    "access_keys": [{"access_key": "$ACCESS_KEY", "secret_key": "$(<cloud.key)"}]
+		  },
+		  "dcs": {
+		    "instances": [{
+		      "id": "$INSTANCE_ID", "name": "cache", "project_id": "$PROJECT_ID", "engine_version": "5.0",
+		      "accounts": [{"id": "$ACCOUNT_ID", "name": "app", "password": "$app"}]
+		    }]
+		  }
+		}
+	JSON
+}
+
+# --- Preparing --------------------------------------------------------------------------------------------------------
+
+echo "Building the plugin and the simulator, and looking for a Vault ..."
+make -C "$root" build >/dev/null
+vault=$("$root/scripts/vault.sh")
+version=$("$root/bin/$plugin" -version)
+
+# From here on nothing of the user's Vault is touched: neither his environment nor his ~/.vault-token.
+begin=$SECONDS
+umask 077
+for name in $(compgen -e VAULT_); do
+	unset "$name"
+done
+work=$(mktemp -d "${TMPDIR:-/tmp}/hosting-demo.XXXXXX")
+work=$(cd "$work" && pwd -P) # Vault wants no symbolic link on the way to its plugins
+cd "$work"
+mkdir bin plugins storage home
+export HOME=$work/home
+ln -s "$vault" bin/vault
+ln -s "$root/bin/hosting-simulator" "$root/bootstrap/demo/control" bin/
+cp "$root/bin/$plugin" plugins/
+export PATH=$work/bin:$PATH
+
+export PROJECT_ID=0f1e2d3c4b5a69788796a5b4c3d2e1f0 ACCESS_KEY=DEMOACCESSKEY
+export INSTANCE_ID=6a1f2c3d-1111-4a2b-8c3d-0123456789ab ACCOUNT_ID=7b2e3d4c-2222-4b3c-9d4e-abcdef012345
+remote_systems
+start_simulator
+start_vault
+vault operator init -key-shares=1 -key-threshold=1 >init.txt
+VAULT_TOKEN=$(sed -n 's/^Initial Root Token: //p' init.txt)
+export VAULT_TOKEN
+sed -n 's/^Unseal Key 1: //p' init.txt | tr -d '\n' >unseal.key
+vault write sys/unseal key=@unseal.key >/dev/null
+# The CLI would ask a second and a third time where a remote system is down; the engine answers the same each time.
+export VAULT_MAX_RETRIES=0
+
+note "$(vault version | cut -d , -f 1) is up at $VAULT_ADDR, Plesk at $PLESK_URL," \
+	"Huawei Cloud DCS at $DCS_URL, and its Redis at $REDIS_ADDR (the last three are simulated)."
+
+# --- The engine -------------------------------------------------------------------------------------------------------
+
+title "1. Register the plugin with its SHA-256, and mount it"
+run "sha256sum plugins/$plugin"
+SHA256=$(cut -d ' ' -f 1 output)
+export SHA256
+run "vault plugin register -sha256=\"\$SHA256\" -version=$version secret $plugin"
+run "vault secrets enable -path=hosting -plugin-version=$version $plugin"
+
+title "2. Connect to two remote systems"
+note "Each connection is tried out before it is stored. Secrets come from files, so that no command shows one."
+run 'vault write hosting/config/panel provider=plesk url="$PLESK_URL" ca_cert=@ca.pem \
+    secret_key=@plesk.key allowed_roles="ops*"'
+run 'vault write hosting/config/cloud provider=dcs url="$DCS_URL" ca_cert=@ca.pem project_id="$PROJECT_ID" \
+    access_key="$ACCESS_KEY" secret_key=@cloud.key allowed_roles=cache'
+
+title "3. Hand three accounts over to Vault, which sets a first password for each"
+run 'vault write hosting/roles/ops1 connection=panel login=ops1'
+expect state active
+run 'vault write hosting/roles/ops2 connection=panel login=ops2'
+expect state active
+note "A Redis account of DCS is changed with its present password, so the engine has to know that one at first."
+run 'vault write hosting/roles/cache connection=cloud instance_id="$INSTANCE_ID" account_id="$ACCOUNT_ID" \
+    username=app password=@app.password'
+expect state active
+
+title "4. Read a password and log in with it"
+note "The demo shows three characters of each password; vault read shows it all."
+run 'vault read hosting/creds/ops1'
+expect version 1
+note "Whether an additional administrator may use Plesk's XML API is not documented, so the simulated Plesk denies" \
+	"it unless told otherwise. It is the only place to log in at here, so it is allowed now. (control does what" \
+	"curl -X METHOD -d JSON \"\$CONTROL_URL/PATH\" does, at the simulator's control API.)"
+run "control PUT /v1/switches '{\"system\":\"plesk\",\"alias_api\":\"allowed\"}'"
+login_ops1='hosting-simulator login plesk -url "$PLESK_URL" -ca-file ca.pem -username ops1'
+login_ops2='hosting-simulator login plesk -url "$PLESK_URL" -ca-file ca.pem -username ops2'
+login_cache='hosting-simulator login redis -addr "$REDIS_ADDR" -username app'
+run "vault read -field=password hosting/creds/ops1 | $login_ops1"
+run "vault read -field=password hosting/creds/ops2 | $login_ops2"
+run "vault read -field=password hosting/creds/cache | $login_cache"
+
+title "5. Rotate, read again, and log in again"
+vault read -field=password hosting/creds/ops1 >old.password
+run 'vault write -f hosting/rotate-role/ops1'
+run 'vault read hosting/creds/ops1'
+expect version 2
+run "vault read -field=password hosting/creds/ops1 | $login_ops1"
+note "The old password, kept in a file for this, is of no use any more:"
+run_refused "$login_ops1 <old.password" 'login refused'
+run 'vault write -f hosting/rotate-role/cache'
+expect version 3
+run "vault read -field=password hosting/creds/cache | $login_cache"
+
+title "6. An outage: Plesk cannot be reached"
+run "control PUT /v1/faults '{\"system\":\"plesk\",\"target\":\"*\",\"kind\":\"unreachable\"}'"
+note "A rotation fails and says that nothing was changed:"
+run_refused 'vault write -f hosting/rotate-role/ops1' 'Code: 502'
+note "Readers do not notice. The password in force is still there:"
+run 'vault read hosting/creds/ops1'
+expect version 2
+expect state active
+note "Operators see what is going on:"
+run 'vault read hosting/status/ops1'
+expect last_error_class unreachable
+note "Plesk is back. The engine tries again by itself, and the rotation that was asked for comes true:"
+run "control DELETE '/v1/faults?system=plesk'"
+await ops1 version 3
+run "vault read -field=password hosting/creds/ops1 | $login_ops1"
+
+title "7. The worst outage: Plesk changes the password, and the answer is lost"
+run "control PUT /v1/faults '{\"system\":\"plesk\",\"target\":\"ops2\",\"kind\":\"apply-cut\",\"count\":1}'"
+note "Nobody can know now which password is in force. The engine stored the new one before it sent it, and keeps both:"
+run 'vault write -f hosting/rotate-role/ops2'
+expect state uncertain
+run 'vault read hosting/creds/ops2'
+[[ -n $(value next_password) ]] || fail "creds has no next_password"
+run 'vault read hosting/status/ops2'
+note "The engine sends the same password again by itself, until it knows:"
+await ops2 state active
+run "vault read -field=password hosting/creds/ops2 | $login_ops2"
+
+title "8. How everything stands, with a login for each"
+printf '\n%-6s  %-8s  %-7s  %-7s  %-9s  %s\n' ROLE PROVIDER ACCOUNT VERSION STATE 'LOGIN WORKS'
+for role in ops1 ops2 cache; do
+	vault read "hosting/creds/$role" >output
+	login=login_$role works=no
+	if [[ $(HOSTING_PASSWORD=$(value password) eval "${!login}" 2>&1) == 'login works' ]]; then
+		works=yes
+	fi
+	printf '%-6s  %-8s  %-7s  %-7s  %-9s  %s\n' \
+		"$role" "$(value provider)" "$(value username)" "$(value version)" "$(value state)" "$works"
+	[[ $(value state) == active && $works == yes ]] || bad=$role
+done
+[[ -z ${bad:-} ]] || fail "the role $bad does not stand as it should"
+printf '\nDone in %d seconds; looking after the binaries took %d before that.\n' $((SECONDS - begin)) "$begin"
+
+# --- Staying up -------------------------------------------------------------------------------------------------------
+
+if [[ -n $keep && $keep != 0 ]]; then
+	cat <<-TEXT
+
+		Everything stays up until Ctrl-C. In another terminal:
+
+		  cd $work
+		  export PATH=$work/bin:\$PATH
+		  export VAULT_ADDR=$VAULT_ADDR VAULT_TOKEN=$VAULT_TOKEN
+		  export PLESK_URL=$PLESK_URL REDIS_ADDR=$REDIS_ADDR CONTROL_URL=$CONTROL_URL
+
+		  vault path-help hosting
+		  vault read hosting/creds/ops1
+		  vault read hosting/history/ops1
+		  vault read -field=password hosting/creds/cache | $login_cache
+
+		  curl \$CONTROL_URL                 # what can be made to fail, and how
+		  curl -X PUT \$CONTROL_URL/v1/faults -d '{"system":"dcs","target":"*","kind":"busy"}'
+		  curl -X PUT \$CONTROL_URL/v1/faults -d '{"system":"plesk","target":"ops1","kind":"apply-500","count":2}'
+		  curl -X DELETE \$CONTROL_URL/v1/faults
+
+		Logs: $work/vault.log
+	TEXT
+	trap 'printf "\n"; exit 0' INT
+	while all_run; do
+		sleep 1
+	done
+	fail "Vault or the simulator ended"
+fi
