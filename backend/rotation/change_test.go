@@ -22,6 +22,7 @@ var unknown = provider.Result{Outcome: provider.Unknown, Reason: "no answer"}
 func TestAnUndisturbedRotationCostsTwoWritesAndOneRead(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
+		synctest.Wait() // what the new connection set going in the background
 		r.storage.reset()
 		_, err := r.rotate()
 		require.NoError(t, err)

@@ -121,7 +121,7 @@ func (v *Vault) run(ctx context.Context) error {
 	cmd := exec.Command(v.binary, "server", "-config", filepath.Join(v.dir, "vault.hcl"), "-log-level", "trace") //nolint:gosec,noctx // outlives the context, which bounds starting
 	cmd.Stdout, cmd.Stderr = v.log, v.log
 	cmd.Env = append(environment(), "HOME="+filepath.Join(v.dir, "home"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that the plugins can be ended with it
+	cmd.SysProcAttr = attributes()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting Vault: %w", err)
 	}

@@ -78,8 +78,11 @@ func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 	case Cut, ApplyCut:
 		cut(w)
 	case Hold:
-		l.hold(r.Context(), a)
-		Send(w, response)
+		if l.hold(r.Context(), a) {
+			Send(w, response)
+		} else {
+			cut(w)
+		}
 	case Huge:
 		sendHuge(w, response)
 	default:
@@ -190,14 +193,17 @@ func htmlPage(title string, request []byte) []byte {
 		title, title, request)
 }
 
-// hold waits until the fault is removed, the client leaves or the lab closes.
-func (l *Lab) hold(ctx context.Context, a *activeFault) {
+// hold waits until the fault is removed (true), the client leaves or the lab closes.
+func (l *Lab) hold(ctx context.Context, a *activeFault) bool {
 	l.Faults.holding(a, +1)
 	defer l.Faults.holding(a, -1)
 	select {
 	case <-a.released:
+		return true
 	case <-ctx.Done():
+		return false
 	case <-l.ctx.Done():
+		return false
 	}
 }
 
