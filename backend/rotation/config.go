@@ -415,32 +415,3 @@ func (e *Engine) DeleteConnection(ctx context.Context, storage logical.Storage, 
 	e.timer.forget(item{connection: name})
 	return nil
 }
-
-// Settings of the whole mount.
-type Settings struct {
-	Schema int `json:"schema"`
-	// CatchUpLimit in seconds.
-	CatchUpLimit int `json:"catch_up_limit"`
-}
-
-// DefaultCatchUpLimit is a day.
-const DefaultCatchUpLimit = 86400
-
-// ReadSettings returns the stored settings, or the defaults.
-func (e *Engine) ReadSettings(ctx context.Context, storage logical.Storage) (Settings, error) {
-	out := Settings{CatchUpLimit: DefaultCatchUpLimit}
-	_, err := store{storage}.get(ctx, settingsKey, &out)
-	if err == nil && out.Schema > schemaVersion {
-		err = newer(settingsKey, out.Schema)
-	}
-	return out, storageError("reading the settings", err)
-}
-
-// WriteSettings stores the settings.
-func (e *Engine) WriteSettings(ctx context.Context, storage logical.Storage, in Settings) error {
-	if in.CatchUpLimit < 60 {
-		return Mistake("catch_up_limit must be at least 60 seconds")
-	}
-	in.Schema = schemaVersion
-	return storageError("storing the settings", store{storage}.put(ctx, settingsKey, in))
-}

@@ -1,0 +1,253 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// NewRole is a role to be made.
+type NewRole struct {
+	Name       string
+	Connection string
+	// Target holds the target fields as given.
+	Target  provider.Settings
+	Options Options
+	// Password is the account's present one, where given.
+	Password string
+}
+
+// Create makes a role and sets its first password, unless it adopts the account as it is. Where the remote system refuses
+// and nothing was set, there is no role and an error; in every other case the role is there and the report says how it
+// stands.
+func (e *Engine) Create(ctx context.Context, storage logical.Storage, in NewRole) (*Report, error) {
+	s := store{storage}
+	return e.await(ctx, s, in.Name, func(work, waiting context.Context) (*Report, error) {
+		unlock, err := e.locks.lock(waiting, in.Name)
+		if err != nil {
+			return nil, busy("another request is working on the role %q; this one changed nothing: try again", in.Name)
+		}
+		defer unlock()
+		return e.create(work, s, in)
+	})
+}
+
+func (e *Engine) create(ctx context.Context, s store, in NewRole) (*Report, error) {
+	role, l, err := e.prepare(ctx, s, in)
+	if err != nil {
+		return nil, err
+	}
+	if in.Options.SkipInitialRotation {
+		return e.report(role), nil
+	}
+	c := &change{e: e, s: s, l: l, role: role, trigger: triggerCreate}
+	if err = c.make(ctx, "", "first password"); err == nil {
+		err = c.drive(ctx)
+	}
+	report, err := e.driven(c, err).answer(e)
+	if err == nil || !nothingSet(c.role) {
+		return e.soFar(c.role, report, err)
+	}
+	if undo := e.remove(ctx, s, c.role); undo != nil {
+		return nil, storageError("removing the role again after it failed", undo)
+	}
+	c.role.Record = credential.Record{} // it waits for nothing any more
+	if failed := e.failed(c.role, c.role.Record.View(e.clock()), "the role was not created"); failed != nil {
+		return nil, failed
+	}
+	return nil, withoutRole(err)
+}
+
+// soFar reports on a role that is there though its first change is not done.
+func (e *Engine) soFar(role *Role, report *Report, err error) (*Report, error) {
+	if err == nil {
+		return report, nil
+	}
+	var known *Error
+	if !errors.As(err, &known) {
+		return nil, err
+	}
+	report = e.report(role)
+	report.Warning = "the role was created, but has no new password yet: " + known.Message
+	return report, nil
+}
+
+// withoutRole says that the role was not made.
+func withoutRole(err error) error {
+	var known *Error
+	if errors.As(err, &known) {
+		return &Error{Kind: known.Kind, Message: "the role was not created: " + known.Message}
+	}
+	return err
+}
+
+// nothingSet tells whether a new role's first change left no trace on the remote system and cannot be waited for.
+func nothingSet(role *Role) bool {
+	rec := role.Record
+	if rec.Next.Exposed() || len(rec.Candidates) > 0 {
+		return false
+	}
+	return role.Retry.Last == nil || role.Retry.Last.Class != provider.Busy
+}
+
+// prepare validates a new role and stores it, after its target's index entries.
+func (e *Engine) prepare(ctx context.Context, s store, in NewRole) (*Role, *live, error) {
+	switch there, err := s.role(ctx, in.Name); {
+	case err != nil:
+		return nil, nil, storageError("reading the role "+in.Name, err)
+	case there != nil:
+		return nil, nil, Mistake("the role %q was created by another request in the meantime: read it, and write it again to change it", in.Name)
+	}
+	l, err := e.connection(ctx, s, in.Connection)
+	switch {
+	case errors.Is(err, ErrNoConnection):
+		return nil, nil, Mistake("the connection %q does not exist: write config/%s first", in.Connection, in.Connection)
+	case err != nil:
+		return nil, nil, storageError("reading the connection "+in.Connection, err)
+	}
+	target, err := l.kind.Target(l.complete, in.Target)
+	if err != nil {
+		return nil, nil, Mistake("%s", err)
+	}
+	role := &Role{
+		Name: in.Name, Connection: in.Connection, Provider: l.Provider, Target: target, Options: in.Options,
+	}
+	if err := l.allows(role.Name, target); err != nil {
+		return nil, nil, err
+	}
+	if err := e.checkOptions(ctx, l, role); err != nil {
+		return nil, nil, err
+	}
+	if err := checkPassword(l, role, in.Password); err != nil {
+		return nil, nil, err
+	}
+	if err := e.checkLogins(ctx, s, target); err != nil {
+		return nil, nil, err
+	}
+	now := e.clock()
+	if in.Password != "" {
+		role.Record = role.Record.Adopt(in.Password, "adopted", now)
+		role.Due = role.Options.dueAfter(now)
+		if role.Adopted, err = newDigest(in.Password, e.random); err != nil {
+			return nil, nil, err
+		}
+	}
+	if in.Options.SkipInitialRotation { // otherwise the change itself finds out
+		if err := e.checkTarget(ctx, s, l, role); err != nil {
+			return nil, nil, err
+		}
+	}
+	return role, l, e.reserve(ctx, s, l, role)
+}
+
+// checkPassword checks the present password that comes with a new role.
+func checkPassword(l *live, role *Role, given string) error {
+	required := l.kind.OldPassword(role.Target).Required
+	switch {
+	case given == "" && required:
+		return Mistake("password is missing: %s changes a password only for who presents the present one; give it, or set rotation_method=reset", l.Provider)
+	case given != "" && !required && !role.Options.SkipInitialRotation:
+		return Mistake("password goes with skip_initial_rotation=true only: without it the role sets a password of its own, and the present one is not needed")
+	}
+	return nil
+}
+
+// checkLogins refuses a target that a connection of this mount logs in with.
+func (e *Engine) checkLogins(ctx context.Context, s store, target provider.Target) error {
+	names, err := s.storage.List(ctx, connectionPrefix)
+	if err != nil {
+		return storageError("listing connections", err)
+	}
+	for _, name := range names {
+		l, err := e.connection(ctx, s, name)
+		if errors.Is(err, ErrNoConnection) {
+			continue
+		}
+		if err != nil {
+			return storageError("reading the connection "+name, err)
+		}
+		if login := l.kind.LoginIdentity(l.complete); login != "" && slices.Contains(target.Identities, login) {
+			return Mistake("the connection %q logs in with this account: a role that changed its password would lock the connection out", name)
+		}
+	}
+	return nil
+}
+
+// checkTarget asks the remote system whether the account exists.
+func (e *Engine) checkTarget(ctx context.Context, s store, l *live, role *Role) error {
+	if pause := l.paused(); pause != nil {
+		return e.pausedError(l.Name, pause)
+	}
+	began := e.clock()
+	checking, cancel := context.WithTimeout(ctx, l.Timeout())
+	defer cancel()
+	result := l.client.CheckTarget(checking, role.Target)
+	failure := (&Failure{Code: result.Code, Reason: result.Reason}).String()
+	switch result.Outcome {
+	case provider.Applied:
+		return nil
+	case provider.Rejected:
+		return Mistake("the role was not created: %s", failure)
+	case provider.Busy:
+		return busy("the role was not created: %s; try again later", failure)
+	case provider.Denied:
+		e.denied(ctx, s, l, began)
+		return unreachable("the role was not created: %s; check the credential and the rights of config/%s", failure, l.Name)
+	default:
+		return unreachable("the role was not created: %s", failure)
+	}
+}
+
+// reserve stores the target's index entries and then the role. An entry whose role is absent or has another target is
+// free: a crash in between leaves nothing that blocks.
+func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) error {
+	e.index.Lock()
+	defer e.index.Unlock()
+	if now, err := s.connection(ctx, l.Name); err != nil {
+		return storageError("reading the connection "+l.Name, err)
+	} else if now == nil || now.Revision != l.Revision {
+		return busy("the connection %q was changed in the meantime; the role was not created, try again", l.Name)
+	}
+	for _, identity := range role.Target.Identities {
+		key := targetKey(identity)
+		var held owner
+		found, err := s.get(ctx, key, &held)
+		if err != nil {
+			return storageError("reading the index of targets", err)
+		}
+		if found && held.Role != role.Name {
+			other, err := s.role(ctx, held.Role)
+			if err != nil {
+				return storageError("reading the role "+held.Role, err)
+			}
+			if other != nil && slices.Contains(other.Target.Identities, identity) {
+				return Mistake("the role %q has this target already: two roles would change one password", held.Role)
+			}
+		}
+		if err := s.put(ctx, key, owner{Role: role.Name, Identity: identity}); err != nil {
+			return storageError("storing the index of targets", err)
+		}
+	}
+	return storageError("storing the role "+role.Name, s.putRole(ctx, role))
+}
+
+// remove deletes a role, then its index entries.
+func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
+	e.index.Lock()
+	defer e.index.Unlock()
+	if err := s.storage.Delete(ctx, rolePrefix+role.Name); err != nil {
+		return err
+	}
+	e.timer.forget(item{role: role.Name})
+	for _, identity := range role.Target.Identities {
+		if err := s.storage.Delete(ctx, targetKey(identity)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
