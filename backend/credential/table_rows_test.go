@@ -40,7 +40,7 @@ unsent | OldRefused | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | GiveUp | current 2 confirmed, previous 1 | active 2
 unsent | Confirm next | error | no password of this version is waiting to be confirmed or discarded
 unsent | Confirm current | current 2 confirmed, next 3 unsent, previous 1 | active 2
-unsent | Discard next | error | no password of this version is waiting to be confirmed or discarded
+unsent | Discard next | current 2 confirmed, previous 1 | active 2
 unsent | Adopt next | current 3, previous 2, history 1 old | assumed 3
 unsent | Adopt current | current 2 confirmed, previous 1 | active 2
 unsent | Adopt previous | current 1, previous 2 | assumed 1

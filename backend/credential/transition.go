@@ -211,11 +211,15 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 }
 
 // Discard: an operator says that the password of this version is not in force. It stays a candidate, since a late
-// request may still put it there. Returns ErrNothingToConfirm where there is none.
+// request may still put it there; one that was never sent is withdrawn. Returns ErrNothingToConfirm where there is none.
 func (r Record) Discard(version int) (Record, error) {
 	out := r.clone()
 	if out.Next.Exposed() && out.Next.Version == version {
 		out.retireNext(WhyDiscarded)
+		return out, nil
+	}
+	if out.Next != nil && out.Next.Version == version { // it was never sent: nothing is left of it
+		out.Next = nil
 		return out, nil
 	}
 	if at := out.candidate(version); at >= 0 {
@@ -351,6 +355,24 @@ func (r Record) QuietUntil() time.Time {
 		}
 	}
 	return until
+}
+
+// LastRequest is when the last request had to end that nobody resolved, with whichever password. The zero time: there is
+// none.
+func (r Record) LastRequest() time.Time {
+	out := r.clone()
+	out.keepQuiet()
+	return out.Quiet
+}
+
+// Heed takes over what an earlier record for the same account knew: when its last unresolved request had to end, and the
+// old passwords that the remote system may have counted as wrong.
+func (r Record) Heed(lastRequest time.Time, tries OldTries) Record {
+	out := r.clone()
+	out.quiet(lastRequest)
+	out.OldTries = tries
+	out.OldTries.Left = copyOf(tries.Left)
+	return out
 }
 
 // Open tells whether a password other than the one in force may be in force, or may come in force: it is staged, its

@@ -25,13 +25,25 @@ func (e *Engine) answer(role *Role) (*Report, error) {
 		return report, nil
 	}
 	if report.View.State == credential.StateUncertain {
-		report.Warning = fmt.Sprintf("a new password was sent and its outcome is unknown: %s; it is kept as next_password, and %s", last, e.goesOn(role))
+		where := "it is kept as next_password"
+		if report.View.Next == nil {
+			where = "creds gives the one that is most likely in force"
+		}
+		report.Warning = fmt.Sprintf("a new password was sent and its outcome is unknown: %s; %s, and %s", last, where, e.goesOn(role))
 		return report, nil
 	}
-	if err := e.failed(role, report.View, fmt.Sprintf("role %q: nothing was changed", role.Name)); err != nil {
+	if err := e.failed(role, report.View, fmt.Sprintf("role %q: nothing was changed%s", role.Name, yet(role))); err != nil {
 		return nil, err
 	}
 	return report, nil
+}
+
+// yet tells that a new password waits to be sent.
+func yet(role *Role) string {
+	if role.Record.Next == nil {
+		return ""
+	}
+	return " yet"
 }
 
 // failed is the error for the last failure of a role whose password is what it was; nil if there is none.
@@ -58,10 +70,18 @@ func (e *Engine) goesOn(role *Role) string {
 	case !role.Record.Unfinished():
 		return "nothing is tried again before the next request"
 	case role.Options.Disabled:
-		return "the engine does not go on by itself, since disable_automated_rotation is set: ask again"
+		return "the engine does not go on by itself, since disable_automated_rotation is set: ask again after " + stamp(role.Retry.NextAttempt)
 	default:
-		return "the engine goes on by itself at " + stamp(role.Retry.NextAttempt)
+		return "the engine goes on by itself at " + stamp(role.Retry.NextAttempt) + tried(role)
 	}
+}
+
+// tried says of when the last failure is: requests in between get the same answer.
+func tried(role *Role) string {
+	if role.Retry.Last == nil {
+		return ""
+	}
+	return " (last tried at " + stamp(role.Retry.Last.Time) + ")"
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
@@ -95,7 +115,21 @@ func (e *Engine) explain(role *Role, pause *Pause) Status {
 }
 
 func (e *Engine) reason(role *Role, view credential.View) string {
-	rec := role.Record
+	text := stateReason(role.Record, view)
+	switch next := role.Record.Next; {
+	case next == nil:
+	case next.Phase == credential.Sending:
+		text += " A new password is being sent (" + next.Reason + ")."
+	case next.Phase == credential.Unsent:
+		text += fmt.Sprintf(" A new password of version %d waits to be sent (%s).", next.Version, next.Reason)
+	}
+	if !role.Due.IsZero() && e.clock().After(role.Due) {
+		text += " It is overdue: this version changes passwords by request only."
+	}
+	return text
+}
+
+func stateReason(rec credential.Record, view credential.View) string {
 	switch view.State {
 	case credential.StateNone:
 		return "No password has been set yet."
@@ -169,6 +203,9 @@ func (e *Engine) pausedError(connection string, pause *Pause) error {
 }
 
 func driftedError(role *Role) error {
+	if role.Record.Current == nil && len(role.Record.Candidates) == 0 {
+		return Mistake("the remote system changes this password only for who presents the present one, and Vault does not know it: write it to confirm-role/%s (password=…)", role.Name)
+	}
 	return Mistake("the remote system refuses every password that Vault holds for the role %q as the old one, so nothing was sent: write the present password to confirm-role/%s (password=…), or set rotation_method=reset on the role where the remote system can change a password without the old one",
 		role.Name, role.Name)
 }

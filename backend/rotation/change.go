@@ -27,6 +27,10 @@ type change struct {
 	trigger string
 	// old is the old password presented with the request under way.
 	old credential.Old
+	// waiting is the context of the request that waits for this; nil: none does, and this waits for nothing.
+	waiting context.Context
+	// commitment is the request's; nil: no request can give up.
+	commitment *commitment
 	// waits: the role waits for something to pass, and no request was made.
 	waits bool
 	// unstored: an outcome is in the record that is not in storage yet.
@@ -59,24 +63,32 @@ func (c *change) step(ctx context.Context) (again bool, err error) {
 			return false, err
 		}
 	}
-	release, err := c.l.acquire(ctx, c.trigger != triggerResume)
-	if err != nil {
+	began := c.e.clock()
+	result, err := c.request(ctx)
+	if err != nil || c.waits {
 		return false, err
+	}
+	return c.settle(ctx, result, began)
+}
+
+// request makes one request, in one of the connection's slots. Where its time has not come, the role waits.
+func (c *change) request(ctx context.Context) (provider.Result, error) {
+	release, err := c.l.acquire(c.waiting)
+	if err != nil {
+		return provider.Result{}, err
 	}
 	defer release()
 	at, why, err := c.notBefore()
 	if err != nil {
-		return false, err
+		return provider.Result{}, err
+	}
+	if !c.commitment.made() {
+		return provider.Result{}, errGivenUp
 	}
 	if at.After(c.e.clock()) {
-		return false, c.wait(ctx, at, why)
+		return provider.Result{}, c.wait(ctx, at, why)
 	}
-	began := c.e.clock()
-	result, err := c.send(ctx)
-	if err != nil {
-		return false, err
-	}
-	return c.settle(ctx, result, began)
+	return c.send(ctx)
 }
 
 // needsAnother tells whether a new password has to be made before anything can be sent: none is there but something is
@@ -116,8 +128,11 @@ func (c *change) notBefore() (at time.Time, why string, err error) {
 	if pause := c.l.paused(); pause != nil {
 		return at, "", c.e.pausedError(c.l.Name, pause)
 	}
-	if hold := c.e.connections.heldUntil(c.l.Name); hold.After(at) {
+	if hold := c.e.connections.heldUntil(c.l.Name, c.l.Revision); hold.After(at) {
 		at, why = hold, "the remote system asked this connection to wait"
+	}
+	if check := c.e.clock().Add(scaled(checkWait)); c.l.suspected() && check.After(at) {
+		at, why = check, "the connection's credential was refused a moment ago and is being checked"
 	}
 	if quiet := c.role.Record.QuietUntil(); !quiet.IsZero() {
 		if quiet = quiet.Add(c.l.margin()); quiet.After(at) {
@@ -169,7 +184,9 @@ func (c *change) send(ctx context.Context) (provider.Result, error) {
 	c.unstored = false
 	push, cancel := context.WithTimeout(ctx, deadline.Sub(c.e.clock()))
 	defer cancel()
-	return c.l.client.Change(push, request), nil
+	result := c.l.client.Change(push, request)
+	c.l.saw(result)
+	return result, nil
 }
 
 func (c *change) lockWindow() time.Duration {
@@ -204,12 +221,15 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 		c.role.Record = rec.NotApplied()
 		c.fail(result)
 		if result.Scope == provider.ScopeConnection {
-			c.e.connections.hold(c.l.Name, c.role.Retry.NextAttempt)
+			c.e.connections.hold(c.l.Name, c.l.Revision, c.role.Retry.NextAttempt)
 		}
 	case provider.Denied:
 		c.role.Record = rec.NotApplied()
 		c.fail(result)
 		c.e.denied(ctx, c.s, c.l, began)
+		if pause := c.l.paused(); pause != nil {
+			c.role.Retry.NextAttempt = later(c.role.Retry.NextAttempt, pause.NextProbe)
+		}
 	case provider.Unreachable:
 		c.role.Record = rec.NotApplied()
 		c.fail(result)
@@ -293,10 +313,12 @@ func (c *change) conclude(ctx context.Context) error {
 	if err := c.s.putRole(ctx, c.role); err != nil {
 		c.e.logger.Error("the outcome of a change could not be stored; it is found out again", "role", c.role.Name,
 			"connection", c.l.Name, "error", err)
-		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(backoff(1)))
+		c.unstored = false // storage says that the password is being sent, which is what the engine goes on from
+		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(backoff(c.e.hiccups.more(c.role.Name))))
 		return &unstoredError{role: c.role.Name}
 	}
 	c.unstored = false
+	c.e.hiccups.over(c.role.Name)
 	c.e.schedule(ctx, c.s, c.role)
 	return nil
 }

@@ -198,3 +198,84 @@ func TestWhatWasReadBeforeAChangeIsNotCachedAfterIt(t *testing.T) {
 	cached, _ := c.cached("conn")
 	require.Nil(t, cached, "and no other")
 }
+
+func TestARequestWhoseTurnDoesNotComeSaysThatNothingWasChanged(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(func(ctx context.Context, _ int, _ provider.Change) (provider.Result, bool) {
+			time.Sleep(20 * time.Second)
+			return provider.Result{Outcome: provider.Applied}, true
+		})
+		go func() { _, _ = r.engine.Rotate(t.Context(), r.storage, "role", 0) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := r.engine.SetPassword(ctx, r.storage, "role", "chosenbyhand")
+		require.Equal(t, KindBusy, kindOf(t, err))
+		after(10 * time.Minute)
+		require.NotEqual(t, "chosenbyhand", r.remote.holds("login"), "and nothing is")
+		require.Equal(t, 2, r.remote.count())
+	})
+}
+
+func TestAPanicEndsNeitherThePluginNorTheWork(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(func(_ context.Context, call int, _ provider.Change) (provider.Result, bool) {
+			if call == 2 {
+				panic("of a provider")
+			}
+			return provider.Result{Outcome: provider.Applied}, true
+		})
+		_, err := r.rotate()
+		require.NoError(t, err, "what was sent is not an error that says that nothing was changed")
+		r.restart()
+		after(time.Minute)
+		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, 3, r.remote.count())
+	})
+}
+
+func TestHistoryKeepsWhatItIsToldTo(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(func(in *NewRole) { in.Options.HistorySize = 2 })
+		for range 8 {
+			_, err := r.rotate()
+			require.NoError(t, err)
+		}
+		require.Len(t, r.role().Record.History, 2)
+		require.Len(t, r.role().Record.List(), 4, "the one in force, the one before, and two older ones")
+	})
+}
+
+func TestAPendingPasswordCanBeWithdrawn(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(always(provider.Result{Outcome: provider.Unreachable, Reason: "refused"}, false))
+		_, err := r.engine.SetPassword(t.Context(), r.storage, "role", "chosenbyhand")
+		require.ErrorContains(t, err, "yet")
+		status, err := r.engine.Explain(t.Context(), r.storage, "role")
+		require.NoError(t, err)
+		require.Contains(t, status.Reason, "set by hand")
+		_, err = r.engine.Confirm(t.Context(), r.storage, "role", 2, true, "")
+		require.NoError(t, err)
+		r.remote.set(nil)
+		after(time.Hour)
+		require.Equal(t, 1, r.read().Password.Version)
+		require.Nil(t, r.role().Retry.Last)
+
+		r.remote.set(always(provider.Result{Outcome: provider.Unreachable, Reason: "refused"}, false))
+		_, err = r.engine.SetPassword(t.Context(), r.storage, "role", "chosenbyhand")
+		require.Error(t, err)
+		r.remote.set(nil)
+		_, err = r.rotate()
+		require.NoError(t, err)
+		require.NotEqual(t, "chosenbyhand", r.remote.holds("login"), "a rotation takes the place of a password that somebody knows")
+	})
+}
+
+func TestSecretsAreSealWrapped(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []string{"config/", "role/"}, SealWrapped())
+	require.Equal(t, []string{connectionPrefix, rolePrefix}, SealWrapped())
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -92,13 +93,11 @@ func (e *Engine) WriteConnection(ctx context.Context, storage logical.Storage, n
 	if err != nil {
 		return err
 	}
-	if !fresh && next.VerifyConnection && e.isPaused(ctx, s, name) && givesSecret(kind, patch.Settings) {
-		// The same credential again: somebody says that it works now. If it does, it opens the connection.
-		fresh = true
-		next.Revision++
-	}
-	if err := e.tryPolicy(ctx, next.PasswordPolicy, kind.Rules(provider.Target{})); err != nil {
-		return err
+	again := !fresh && next.VerifyConnection && givesSecret(kind, patch.Settings)
+	if stored == nil || stored.PasswordPolicy != next.PasswordPolicy {
+		if err := e.tryPolicy(ctx, next.PasswordPolicy, kind.Rules(provider.Target{})); err != nil {
+			return err
+		}
 	}
 	l, err := e.open(*next)
 	if err != nil {
@@ -109,6 +108,17 @@ func (e *Engine) WriteConnection(ctx context.Context, storage logical.Storage, n
 	}
 	if fresh && next.VerifyConnection {
 		if err := e.verify(ctx, l); err != nil {
+			return err
+		}
+	}
+	if again {
+		// The same credential once more: somebody says that it works now. If it does, that opens a pause and ends what its
+		// failures made wait. If not, it is as it was, and an error only where the connection is paused for it.
+		switch err := e.verify(ctx, l); {
+		case err == nil:
+			fresh = true
+			l.Revision++
+		case e.isPaused(ctx, s, name):
 			return err
 		}
 	}
@@ -309,6 +319,9 @@ func missingSecrets(kind provider.Type, c provider.Connection, given provider.Se
 	return missing
 }
 
+// lockHint is how long a remote system tells to wait that has locked a login, rather than being busy for a moment.
+const lockHint = time.Minute
+
 // verify tries a connection out. A refused credential is tried once.
 func (e *Engine) verify(ctx context.Context, l *live) error {
 	result := e.check(ctx, l)
@@ -319,6 +332,9 @@ func (e *Engine) verify(ctx context.Context, l *live) error {
 	case provider.Denied, provider.Rejected:
 		return Mistake("the connection was not stored, since its check failed: %s; correct it, or store it unchecked with verify_connection=false", failure)
 	case provider.Busy:
+		if result.RetryAfter >= lockHint { // a client must not repeat it
+			return Mistake("the connection was not stored, since its check failed: %s; try again in %s", failure, result.RetryAfter.Round(time.Second))
+		}
 		return busy("the connection was not stored, since its check failed: %s; try again later", failure)
 	default:
 		return unreachable("the connection was not stored, since its check failed: %s; correct url and TLS settings, or store it unchecked with verify_connection=false", failure)

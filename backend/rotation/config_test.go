@@ -23,21 +23,25 @@ func TestAnAddressIsChangedOnlyTogetherWithTheCredential(t *testing.T) {
 
 func TestAConnectionIsTriedOutOnlyWhenWhatItSendsChanges(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		checks := r.remote.checks
+		checks := r.remote.checked()
 		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{MaxInFlight: ptr(9)}))
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "key"}}))
-		require.Equal(t, checks, r.remote.checks)
+		require.Equal(t, checks, r.remote.checked())
+		r.remote.check = func() provider.Result { return provider.Result{Outcome: provider.Unreachable, Reason: "gone"} }
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "key"}}),
+			"a field sent again with its present value is never an error")
+		require.Equal(t, checks+1, r.remote.checked())
+		checks++
 		r.remote.check = func() provider.Result {
 			return provider.Result{Outcome: provider.Denied, Reason: "wrong key", Code: "11003"}
 		}
 		err := r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "another"}})
 		require.Equal(t, KindMistake, kindOf(t, err), "a client must not repeat it: more tries lock the credential")
 		require.ErrorContains(t, err, "11003")
-		require.Equal(t, checks+1, r.remote.checks)
+		require.Equal(t, checks+1, r.remote.checked())
 		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{
 			Settings: provider.Settings{"key": "another"}, VerifyConnection: ptr(false),
 		}))
-		require.Equal(t, checks+1, r.remote.checks)
+		require.Equal(t, checks+1, r.remote.checked())
 	})
 }
 

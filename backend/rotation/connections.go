@@ -18,8 +18,8 @@ type live struct {
 	kind     provider.Type
 	complete provider.Connection
 	client   provider.Client
-	// slots bounds the concurrent changes.
-	slots chan struct{}
+	// slots bounds the concurrent changes, and resumes those of them that no request waits for.
+	slots, resumes chan struct{}
 
 	mu sync.Mutex // guards the fields below; never held over a call
 	// pause: the credential is refused.
@@ -29,6 +29,8 @@ type live struct {
 	checking chan struct{}
 	// checked is when the last such check that succeeded began; guarded by mu.
 	checked time.Time
+	// refusals of the credential since it worked last; guarded by mu.
+	refusals int
 }
 
 // allows checks a role against the connection's globs.
@@ -60,23 +62,51 @@ func (l *live) margin() time.Duration {
 // connections.
 var errFull = &Error{Kind: KindBusy, Message: "as many changes as max_in_flight allows are under way on the connection"}
 
-// acquire takes a slot for one change, and waits for it or returns errFull.
-func (l *live) acquire(ctx context.Context, wait bool) (release func(), err error) {
-	release = func() { <-l.slots }
+// errGivenUp: a request stopped waiting before anything was done for it.
+var errGivenUp = &Error{Kind: KindBusy, Message: "the request ended before its turn came; nothing was changed, try again"}
+
+// acquire takes a slot for one request. It waits for one until the context ends; without a context it returns errFull.
+func (l *live) acquire(waiting context.Context) (release func(), err error) {
+	if waiting == nil {
+		select {
+		case l.resumes <- struct{}{}:
+		default:
+			return nil, errFull
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return func() { <-l.slots; <-l.resumes }, nil
+		default:
+			<-l.resumes
+			return nil, errFull
+		}
+	}
 	select {
 	case l.slots <- struct{}{}:
-		return release, nil
-	default:
+		return func() { <-l.slots }, nil
+	case <-waiting.Done():
+		return nil, errGivenUp
 	}
-	if !wait {
-		return nil, errFull
+}
+
+// saw takes notice of what an answer says about the connection's credential.
+func (l *live) saw(result provider.Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch result.Outcome {
+	case provider.Denied:
+		l.refusals++
+	case provider.Applied, provider.Staged, provider.Rejected, provider.Mismatch:
+		l.refusals = 0
+	default: // says nothing about it
 	}
-	select {
-	case l.slots <- struct{}{}:
-		return release, nil
-	case <-ctx.Done():
-		return nil, errStopped
-	}
+}
+
+// suspected tells whether the credential was refused and nothing has spoken for it since.
+func (l *live) suspected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refusals > 0
 }
 
 // connections caches live connections by name. The zero value is empty.
@@ -86,7 +116,13 @@ type connections struct {
 	// drops counts what was dropped: what was read from storage before a drop is not cached after it.
 	drops int
 	// holds: until when the remote system asked a connection to wait.
-	holds map[string]time.Time
+	holds map[revision]time.Time
+}
+
+// revision is one version of a connection's credential and address: what one was told does not hold for another.
+type revision struct {
+	name   string
+	number int
 }
 
 func (c *connections) drop(name string) {
@@ -120,22 +156,22 @@ func (c *connections) keep(l *live, drops int) *live {
 }
 
 // hold lets a connection wait, as its remote system asked.
-func (c *connections) hold(name string, until time.Time) {
+func (c *connections) hold(name string, number int, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.holds == nil {
-		c.holds = map[string]time.Time{}
+		c.holds = map[revision]time.Time{}
 	}
-	if until.After(c.holds[name]) {
-		c.holds[name] = until
+	if r := (revision{name, number}); until.After(c.holds[r]) {
+		c.holds[r] = until
 	}
 }
 
 // heldUntil is when a connection may be used again.
-func (c *connections) heldUntil(name string) time.Time {
+func (c *connections) heldUntil(name string, number int) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.holds[name]
+	return c.holds[revision{name, number}]
 }
 
 // connection returns the live connection of that name, or ErrNoConnection. With a warm cache it does no I/O.
@@ -183,13 +219,17 @@ func (e *Engine) open(c Connection) (*live, error) {
 	return &live{
 		Connection: c, kind: kind, complete: complete, client: client,
 		slots:    make(chan struct{}, max(1, c.MaxInFlight)),
+		resumes:  make(chan struct{}, max(1, min(c.MaxInFlight, workers/4))),
 		checking: make(chan struct{}, 1),
 	}, nil
 }
 
+// safeRefusals is how many times a credential may be refused in a row. The systems that count lock at five.
+const safeRefusals = 4
+
 // denied is called when the remote system refused the credential to a request that began at that time. It makes one
-// read-only check, whoever else asks; if that fails too, the connection is paused, which is stored; else
-// the refusal concerns the one role only.
+// read-only check, whoever else asks; if that fails too, the connection is paused, which is stored; else the refusal
+// concerns the one role only. While this goes on, no other request is made with the credential.
 func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) {
 	select {
 	case l.checking <- struct{}{}:
@@ -197,17 +237,24 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 	case <-ctx.Done():
 		return
 	}
+	l.drain(ctx)
 	l.mu.Lock()
-	known, fresh := l.pause, l.checked.After(began)
+	paused, proved, refusals := l.pause != nil, l.checked.After(began), l.refusals
+	if proved && !paused {
+		l.refusals = 0
+	}
 	l.mu.Unlock()
-	if known != nil || fresh {
+	if paused || proved {
 		return
 	}
 	at := e.clock()
-	check := e.check(ctx, l)
+	check := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Reason: fmt.Sprintf("the remote system refused the credential to %d requests at the same time", refusals)}
+	if refusals < safeRefusals {
+		check = e.check(ctx, l)
+	}
 	if check.Outcome == provider.Applied {
 		l.mu.Lock()
-		l.checked = at
+		l.checked, l.refusals = at, 0
 		l.mu.Unlock()
 		return
 	}
@@ -227,6 +274,22 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 	e.timer.set(item{connection: l.Name}, pause.NextProbe)
 }
 
+// drain waits until the requests that are under way have ended: each of them may be refused too. No new one begins
+// while the credential is suspected.
+func (l *live) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout())
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for len(l.slots) > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // probe makes the single call that may open a paused connection again.
 func (e *Engine) probe(ctx context.Context, name string) {
 	s := e.own()
@@ -244,7 +307,7 @@ func (e *Engine) probe(ctx context.Context, name string) {
 			e.logger.Error("the end of a pause could not be stored", "connection", name, "error", err)
 		}
 		l.mu.Lock()
-		l.pause = nil
+		l.pause, l.refusals = nil, 0
 		l.mu.Unlock()
 		e.logger.Info("connection resumed", "connection", name, "provider", l.Provider, "paused_since", pause.Since)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -27,40 +28,72 @@ type NewRole struct {
 // stands.
 func (e *Engine) Create(ctx context.Context, storage logical.Storage, in NewRole) (*Report, error) {
 	s := store{storage}
-	return e.await(ctx, s, in.Name, func(work, waiting context.Context) (*Report, error) {
+	return e.await(ctx, s, in.Name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
 		unlock, err := e.locks.lock(waiting, in.Name)
 		if err != nil {
 			return nil, busy("another request is working on the role %q; this one changed nothing: try again", in.Name)
 		}
 		defer unlock()
-		return e.create(work, s, in)
+		return e.create(work, waiting, promise, s, in)
 	})
 }
 
-func (e *Engine) create(ctx context.Context, s store, in NewRole) (*Report, error) {
-	role, l, err := e.prepare(ctx, s, in)
+func (e *Engine) create(ctx, waiting context.Context, promise *commitment, s store, in NewRole) (*Report, error) {
+	role, l, err := e.prepare(ctx, waiting, s, in)
 	if err != nil {
+		return nil, err
+	}
+	c := &change{e: e, s: s, l: l, role: role, trigger: triggerCreate, waiting: waiting}
+	if !in.Options.SkipInitialRotation { // before the role is stored: a crash after that leaves something to resume
+		if err := c.make(ctx, "", "first password"); err != nil {
+			return nil, withoutRole(err)
+		}
+	}
+	if !promise.made() {
+		return nil, errGivenUp
+	}
+	if err := e.reserve(ctx, s, l, role); err != nil {
 		return nil, err
 	}
 	if in.Options.SkipInitialRotation {
 		return e.report(role), nil
 	}
-	c := &change{e: e, s: s, l: l, role: role, trigger: triggerCreate}
-	if err = c.make(ctx, "", "first password"); err == nil {
+	if until := c.restsUntil(); until.After(e.clock()) {
+		err = busy("the remote system counts wrong passwords for this account and has to forget the last ones; try again at %s", stamp(until))
+	} else {
 		err = c.drive(ctx)
 	}
 	report, err := e.driven(c, err).answer(e)
 	if err == nil || !nothingSet(c.role) {
 		return e.soFar(c.role, report, err)
 	}
-	if undo := e.remove(ctx, s, c.role); undo != nil {
-		return nil, storageError("removing the role again after it failed", undo)
+	return nil, e.undo(ctx, s, c, err)
+}
+
+// restsUntil is until when no old password may be presented for a new role: earlier roles for the account spent the tries.
+func (c *change) restsUntil() time.Time {
+	if !c.l.kind.OldPassword(c.role.Target).Required {
+		return time.Time{}
+	}
+	return c.role.Record.Old(c.e.clock()).NotBefore
+}
+
+// undo removes a new role that set nothing, and returns the error that says so.
+func (e *Engine) undo(ctx context.Context, s store, c *change, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWait) // the engine may be stopping
+	defer cancel()
+	if err := e.remove(ctx, s, c.role); err != nil {
+		e.timer.set(item{role: c.role.Name}, e.clock())
+		return storageError("removing the role again after it failed", err)
+	}
+	if last := c.role.Retry.Last; last != nil && last.Class == provider.Mismatch {
+		return Mistake("the role was not created: %s; repeat the request with the account's present password", last)
 	}
 	c.role.Record = credential.Record{} // it waits for nothing any more
 	if failed := e.failed(c.role, c.role.Record.View(e.clock()), "the role was not created"); failed != nil {
-		return nil, failed
+		return failed
 	}
-	return nil, withoutRole(err)
+	return withoutRole(cause)
 }
 
 // soFar reports on a role that is there though its first change is not done.
@@ -95,8 +128,8 @@ func nothingSet(role *Role) bool {
 	return role.Retry.Last == nil || role.Retry.Last.Class != provider.Busy
 }
 
-// prepare validates a new role and stores it, after its target's index entries.
-func (e *Engine) prepare(ctx context.Context, s store, in NewRole) (*Role, *live, error) {
+// prepare validates a new role. It stores nothing.
+func (e *Engine) prepare(ctx, waiting context.Context, s store, in NewRole) (*Role, *live, error) {
 	switch there, err := s.role(ctx, in.Name); {
 	case err != nil:
 		return nil, nil, storageError("reading the role "+in.Name, err)
@@ -120,13 +153,10 @@ func (e *Engine) prepare(ctx context.Context, s store, in NewRole) (*Role, *live
 	if err := l.allows(role.Name, target); err != nil {
 		return nil, nil, err
 	}
-	if err := e.checkOptions(ctx, l, role); err != nil {
+	if err := e.checkOptions(ctx, l, role, true); err != nil {
 		return nil, nil, err
 	}
 	if err := checkPassword(l, role, in.Password); err != nil {
-		return nil, nil, err
-	}
-	if err := e.checkLogins(ctx, s, target); err != nil {
 		return nil, nil, err
 	}
 	now := e.clock()
@@ -138,17 +168,19 @@ func (e *Engine) prepare(ctx context.Context, s store, in NewRole) (*Role, *live
 		}
 	}
 	if in.Options.SkipInitialRotation { // otherwise the change itself finds out
-		if err := e.checkTarget(ctx, s, l, role); err != nil {
+		if err := e.checkTarget(ctx, waiting, s, l, role); err != nil {
 			return nil, nil, err
 		}
 	}
-	return role, l, e.reserve(ctx, s, l, role)
+	return role, l, nil
 }
 
 // checkPassword checks the present password that comes with a new role.
 func checkPassword(l *live, role *Role, given string) error {
 	required := l.kind.OldPassword(role.Target).Required
 	switch {
+	case len(given) > maxGiven:
+		return Mistake("password is too long: at most %d bytes", maxGiven)
 	case given == "" && required:
 		return Mistake("password is missing: %s changes a password only for who presents the present one; give it, or set rotation_method=reset", l.Provider)
 	case given != "" && !required && !role.Options.SkipInitialRotation:
@@ -179,14 +211,24 @@ func (e *Engine) checkLogins(ctx context.Context, s store, target provider.Targe
 }
 
 // checkTarget asks the remote system whether the account exists.
-func (e *Engine) checkTarget(ctx context.Context, s store, l *live, role *Role) error {
+func (e *Engine) checkTarget(ctx, waiting context.Context, s store, l *live, role *Role) error {
 	if pause := l.paused(); pause != nil {
 		return e.pausedError(l.Name, pause)
+	}
+	release, err := l.acquire(waiting)
+	if err != nil {
+		return err
+	}
+	if l.suspected() || l.paused() != nil {
+		release()
+		return busy("the role was not created: the credential of the connection %q was refused a moment ago and is being checked; try again", l.Name)
 	}
 	began := e.clock()
 	checking, cancel := context.WithTimeout(ctx, l.Timeout())
 	defer cancel()
 	result := l.client.CheckTarget(checking, role.Target)
+	l.saw(result)
+	release()
 	failure := (&Failure{Code: result.Code, Reason: result.Reason}).String()
 	switch result.Outcome {
 	case provider.Applied:
@@ -204,7 +246,7 @@ func (e *Engine) checkTarget(ctx context.Context, s store, l *live, role *Role) 
 }
 
 // reserve stores the target's index entries and then the role. An entry whose role is absent or has another target is
-// free: a crash in between leaves nothing that blocks.
+// free: a crash in between leaves nothing that blocks. What an earlier role left to heed there goes into the new one's record.
 func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) error {
 	e.index.Lock()
 	defer e.index.Unlock()
@@ -212,6 +254,9 @@ func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) erro
 		return storageError("reading the connection "+l.Name, err)
 	} else if now == nil || now.Revision != l.Revision {
 		return busy("the connection %q was changed in the meantime; the role was not created, try again", l.Name)
+	}
+	if err := e.checkLogins(ctx, s, role.Target); err != nil {
+		return err
 	}
 	for _, identity := range role.Target.Identities {
 		key := targetKey(identity)
@@ -229,14 +274,17 @@ func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) erro
 				return Mistake("the role %q has this target already: two roles would change one password", held.Role)
 			}
 		}
-		if err := s.put(ctx, key, owner{Role: role.Name, Identity: identity}); err != nil {
+		role.Record = role.Record.Heed(held.Quiet, held.OldTries)
+		held.Role, held.Identity = role.Name, identity
+		if err := s.put(ctx, key, held); err != nil {
 			return storageError("storing the index of targets", err)
 		}
 	}
 	return storageError("storing the role "+role.Name, s.putRole(ctx, role))
 }
 
-// remove deletes a role, then its index entries.
+// remove deletes a role, then its index entries; but an entry stays, without its role, as long as the next role for the
+// account has something to heed: a request that may still be under way, or old passwords that were wrong.
 func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
 	e.index.Lock()
 	defer e.index.Unlock()
@@ -244,8 +292,18 @@ func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
 		return err
 	}
 	e.timer.forget(item{role: role.Name})
+	left := owner{Quiet: role.Record.LastRequest(), OldTries: role.Record.OldTries}
+	now := e.clock()
 	for _, identity := range role.Target.Identities {
-		if err := s.storage.Delete(ctx, targetKey(identity)); err != nil {
+		key := targetKey(identity)
+		var err error
+		if now.Before(left.Quiet.Add(scaled(quietMargin))) || now.Before(left.OldTries.Until) {
+			left.Identity = identity
+			err = s.put(ctx, key, left)
+		} else {
+			err = s.storage.Delete(ctx, key)
+		}
+		if err != nil {
 			return err
 		}
 	}

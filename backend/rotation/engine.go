@@ -13,7 +13,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -55,6 +57,8 @@ type Engine struct {
 
 	// writing is one lock for each connection that is being written.
 	writing locks
+	// hiccups counts outcomes in a row that could not be stored, by role.
+	hiccups hiccups
 	// index guards what ties roles to targets and connections: checks together with the writes that follow from them.
 	// It is held over storage calls only.
 	index sync.Mutex
@@ -156,8 +160,20 @@ func (e *Engine) background(work func(context.Context)) bool {
 	e.working.Add(1)
 	go func() {
 		defer e.working.Done()
+		defer e.recovered("in the background")
 		work(e.ctx)
 	}()
+	return true
+}
+
+// recovered keeps a panic from ending the process, which serves other mounts too. What panicked is logged without its
+// value, which could be anything. Call it deferred.
+func (e *Engine) recovered(doing string) bool {
+	cause := recover()
+	if cause == nil {
+		return false
+	}
+	e.logger.Error("a panic was caught: please report it", "doing", doing, "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 	return true
 }
 
@@ -185,6 +201,7 @@ func (e *Engine) Now() time.Time { return e.clock() }
 
 // due is called by the timer, in a worker, when an item's time has come.
 func (e *Engine) due(ctx context.Context, i item) {
+	defer e.recovered("working on a role or a connection whose time has come")
 	if !e.writable() {
 		return // another node does it
 	}

@@ -126,8 +126,7 @@ type Retry struct {
 // resting tells whether nothing is to be tried now. A failure that another credential may have mended does not count once
 // the connection has one; revision is the connection's.
 func (r Retry) resting(now time.Time, revision int) bool {
-	if r.Last != nil && r.Last.Revision != 0 && r.Last.Revision != revision &&
-		(r.Last.Class == provider.Denied || r.Last.Class == provider.Unreachable) {
+	if r.Last != nil && r.Last.Revision != 0 && r.Last.Revision != revision && r.Last.ofConnection() {
 		return false
 	}
 	return now.Before(r.NextAttempt)
@@ -143,6 +142,11 @@ type Failure struct {
 	Time      time.Time        `json:"time"`
 	// Revision of the connection that it happened with.
 	Revision int `json:"revision,omitempty"`
+}
+
+// ofConnection tells whether it was a matter of the connection more than of the role.
+func (f *Failure) ofConnection() bool {
+	return f.Class == provider.Denied || f.Class == provider.Unreachable || f.Scope == provider.ScopeConnection && f.Class == provider.Busy
 }
 
 // String is the failure as one sentence with its code.

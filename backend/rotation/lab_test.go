@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,9 @@ type remote struct {
 	check  func() provider.Result
 	// needsOld: changes present the old password.
 	needsOld bool
+	// loginIdentity is what connections log in with; checkTarget is called when a target is checked.
+	loginIdentity string
+	checkTarget   func()
 }
 
 func (r *remote) Name() string { return "remote" }
@@ -56,7 +60,7 @@ func (r *remote) Target(_ provider.Connection, s provider.Settings) (provider.Ta
 	login := s.String("login")
 	return provider.Target{Names: []string{login}, Identities: []string{"remote|" + login}, Username: login, Settings: s}, nil
 }
-func (r *remote) LoginIdentity(provider.Connection) string { return "" }
+func (r *remote) LoginIdentity(provider.Connection) string { return r.loginIdentity }
 func (r *remote) Rules(provider.Target) password.Rules {
 	return password.Rules{
 		MinLength: 8, MaxLength: 64, Allowed: password.Lower + password.Upper + password.Digits,
@@ -80,6 +84,9 @@ func (r *remote) Check(context.Context) provider.Result {
 }
 
 func (r *remote) CheckTarget(context.Context, provider.Target) provider.Result {
+	if r.checkTarget != nil {
+		r.checkTarget()
+	}
 	return provider.Result{Outcome: provider.Applied}
 }
 
@@ -104,6 +111,12 @@ func (r *remote) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.calls)
+}
+
+func (r *remote) checked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.checks
 }
 
 func (r *remote) holds(login string) string {
@@ -194,6 +207,8 @@ type rig struct {
 	engine  *Engine
 	remote  *remote
 	storage *counted
+	// readOnly: this node must not write.
+	readOnly atomic.Bool
 	// policy makes passwords where a policy is named.
 	policy func(name string) (string, error)
 }
@@ -222,7 +237,9 @@ func ptr[T any](v T) *T { return &v }
 
 // start makes a new engine on the same storage, as a restart does.
 func (r *rig) start() {
-	r.engine = New(Config{Types: []provider.Type{r.remote}, Policies: r})
+	r.engine = New(Config{
+		Types: []provider.Type{r.remote}, Policies: r, Writable: func() bool { return !r.readOnly.Load() },
+	})
 	r.engine.Start(r.storage)
 	synctest.Wait()
 }

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -121,5 +122,34 @@ func TestOperatorsWhoGuessCannotLockTheAccount(t *testing.T) {
 		}
 		_, _ = l.rotate()
 		require.LessOrEqual(t, l.wrong, 3)
+	})
+}
+
+func TestRolesMadeWithWrongPasswordsNeverLockTheAccount(t *testing.T) {
+	inLockingTime(t, func(t *testing.T, l *locking) {
+		require.NoError(t, l.engine.Delete(t.Context(), l.storage, "role", false))
+		var err error
+		for n := range 8 {
+			_, err = l.create(func(in *NewRole) { in.Password = fmt.Sprintf("guess%dguess", n) })
+			require.Error(t, err)
+		}
+		require.Equal(t, KindBusy, kindOf(t, err), "it says when to try again")
+		require.Equal(t, 2, l.wrong)
+		after(10 * time.Minute)
+		l.mustCreate(func(in *NewRole) { in.Password = l.remote.holds("login") })
+		require.Equal(t, credential.StateActive, l.read().State)
+	})
+}
+
+func TestAnswersThatDidNotLookAtTheOldPasswordCostNoTry(t *testing.T) {
+	inLockingTime(t, func(t *testing.T, l *locking) {
+		_, err := l.engine.Confirm(t.Context(), l.storage, "role", 0, false, l.remote.holds("login")+"x") // a slip
+		require.NoError(t, err)
+		l.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeTarget, Reason: "busy"}, false))
+		for range 5 {
+			_, _ = l.rotate()
+			after(2 * time.Minute)
+		}
+		require.Zero(t, l.role().Record.OldTries.Count)
 	})
 }

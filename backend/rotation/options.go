@@ -9,7 +9,7 @@ import (
 func (o Options) timing() [2]any { return [2]any{o.RotationPeriod, o.RotationSchedule} }
 
 // checkOptions validates what needs the role's connection and target.
-func (e *Engine) checkOptions(ctx context.Context, l *live, role *Role) error {
+func (e *Engine) checkOptions(ctx context.Context, l *live, role *Role, newPolicy bool) error {
 	o := role.Options
 	if err := o.validate(); err != nil {
 		return err
@@ -19,6 +19,9 @@ func (e *Engine) checkOptions(ctx context.Context, l *live, role *Role) error {
 	}
 	if o.VerifyAddress != "" && !allowsAddress(l.AllowedVerifyAddresses, o.VerifyAddress) {
 		return Mistake("the connection %q does not allow the verify_address %q: add it to allowed_verify_addresses of config/%s", l.Name, o.VerifyAddress, l.Name)
+	}
+	if !newPolicy {
+		return nil
 	}
 	policy := o.PasswordPolicy
 	if policy == "" {

@@ -18,10 +18,11 @@ import (
 func TestAnOutcomeThatCouldNotBeStoredIsFoundOutAgain(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
+		synctest.Wait()
 		writes := 0
 		r.storage.failing(func(operation, _ string) error {
 			if operation == "put" {
-				if writes++; writes == 2 {
+				if writes++; writes%2 == 0 { // the first of a change is that it is being sent
 					return errors.New("storage hiccup")
 				}
 			}
@@ -31,8 +32,17 @@ func TestAnOutcomeThatCouldNotBeStoredIsFoundOutAgain(t *testing.T) {
 		require.NoError(t, err, "what was sent is never an error that says that nothing was changed")
 		require.Equal(t, credential.StateUncertain, report.View.State)
 		require.NotEmpty(t, report.Warning)
+		require.Equal(t, credential.Sending, r.role().Record.Next.Phase)
 		r.held()
-		after(time.Minute)
+		after(time.Hour)
+		calls := r.remote.count()
+		require.Greater(t, calls, 3, "the same password is sent again")
+		require.Less(t, calls, 20, "with growing distances")
+		for _, c := range r.remote.calls[1:] {
+			require.Equal(t, r.remote.calls[1].NewPassword, c.NewPassword)
+		}
+		r.storage.failing(nil)
+		after(2 * time.Hour)
 		require.Equal(t, credential.StateActive, r.read().State)
 		require.Equal(t, r.remote.holds("login"), r.read().Password.Value)
 	})

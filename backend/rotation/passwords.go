@@ -3,7 +3,6 @@ package rotation
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"vault-plugin-secrets-hosting/backend/password"
 )
@@ -31,7 +30,7 @@ func (e *Engine) generate(ctx context.Context, l *live, role *Role) (string, err
 	for range policyDraws {
 		value, err := e.policies.GeneratePasswordFromPolicy(ctx, policy)
 		if err != nil {
-			return "", fmt.Errorf("the password policy %q made no password: %w", policy, err)
+			return "", Mistake("the password policy %q made no password: see whether it still exists (sys/policies/password), or name another one", policy)
 		}
 		err = rules.Check(value)
 		if err == nil {

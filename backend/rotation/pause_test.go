@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	"vault-plugin-secrets-hosting/backend/credential"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,7 +19,7 @@ func TestARefusedCredentialPausesTheConnectionForAllItsRoles(t *testing.T) {
 		denied := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
 		r.remote.set(always(denied, false))
 		r.remote.check = func() provider.Result { return denied }
-		checks := r.remote.checks
+		checks := r.remote.checked()
 		_, err := r.rotate()
 		require.Equal(t, KindUnreachable, kindOf(t, err))
 		for range 10 {
@@ -26,21 +27,21 @@ func TestARefusedCredentialPausesTheConnectionForAllItsRoles(t *testing.T) {
 			require.Equal(t, KindBusy, kindOf(t, err))
 		}
 		require.Equal(t, 3, r.remote.count(), "two first passwords and one failure")
-		require.Equal(t, checks+1, r.remote.checks)
+		require.Equal(t, checks+1, r.remote.checked())
 
 		r.restart() // the pause is stored
 		_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)
 		require.Equal(t, KindBusy, kindOf(t, err))
 		require.Equal(t, 3, r.remote.count())
 		after(5 * time.Minute)
-		require.Equal(t, checks+1, r.remote.checks, "the first probe comes after a lock of five minutes would be over")
+		require.Equal(t, checks+1, r.remote.checked(), "the first probe comes after a lock of five minutes would be over")
 
 		r.remote.mu.Lock()
 		r.remote.check = nil
 		r.remote.mu.Unlock()
 		r.remote.set(nil)
 		after(10 * time.Minute)
-		require.Equal(t, checks+2, r.remote.checks, "a single probe opens it")
+		require.Equal(t, checks+2, r.remote.checked(), "a single probe opens it")
 		require.Equal(t, r.remote.holds("login"), r.read().Password.Value, "and the role that waited goes on")
 		require.Equal(t, 2, r.read().Password.Version)
 	})
@@ -167,5 +168,118 @@ func TestADeadConnectionDelaysNoOther(t *testing.T) {
 			}
 		}
 		require.Equal(t, 2, own, "its first retry comes in time")
+	})
+}
+
+// However many requests are under way when a credential stops working: it is refused fewer times than systems that
+// count take, with the default of max_in_flight.
+func TestACredentialThatStopsWorkingIsNotTriedUntilItLocks(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		for i := range 20 {
+			name := fmt.Sprintf("role%d", i)
+			r.mustCreate(func(in *NewRole) { in.Name, in.Target = name, provider.Settings{"login": name} })
+		}
+		refused := 0
+		deny := func() provider.Result {
+			r.remote.mu.Lock()
+			refused++
+			r.remote.mu.Unlock()
+			return provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
+		}
+		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
+			time.Sleep(time.Second)
+			return deny(), false
+		})
+		r.remote.check = func() provider.Result {
+			r.remote.mu.Unlock()
+			defer r.remote.mu.Lock()
+			return deny()
+		}
+		done := make(chan error, 20)
+		for i := range cap(done) {
+			go func() {
+				_, err := r.engine.Rotate(t.Context(), r.storage, fmt.Sprintf("role%d", i), 0)
+				done <- err
+			}()
+		}
+		for range cap(done) {
+			require.Error(t, <-done)
+		}
+		after(5 * time.Minute)
+		require.LessOrEqual(t, refused, 4)
+	})
+}
+
+func TestAHoldEndsWithTheCredentialItWasFor(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "login locked", RetryAfter: 30 * time.Minute}, false))
+		_, err := r.rotate()
+		require.Equal(t, KindBusy, kindOf(t, err))
+		r.remote.set(nil)
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "another"}}))
+		after(time.Second)
+		require.Equal(t, 2, r.read().Password.Version)
+	})
+}
+
+func TestAConnectionThatOpenedStaysOpenOverARestart(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		denied := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
+		r.remote.set(always(denied, false))
+		r.remote.check = func() provider.Result { return denied }
+		_, err := r.rotate()
+		require.Error(t, err)
+		checks := r.remote.checked()
+		after(9 * time.Minute)
+		require.Equal(t, checks+1, r.remote.checked())
+		after(9 * time.Minute)
+		require.Equal(t, checks+1, r.remote.checked(), "the distances grow")
+		r.remote.mu.Lock()
+		r.remote.check = nil
+		r.remote.mu.Unlock()
+		r.remote.set(nil)
+		after(time.Hour)
+		require.Equal(t, 2, r.read().Password.Version)
+		left, err := r.storage.List(t.Context(), pausePrefix)
+		require.NoError(t, err)
+		require.Empty(t, left)
+	})
+}
+
+func TestAPauseThatAnotherNodeStoredIsHeeded(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		pause := &Pause{Revision: 1, Since: time.Now(), Reason: "refused", NextProbe: time.Now().Add(time.Hour)}
+		require.NoError(t, store{r.storage}.putPause(t.Context(), "conn", pause))
+		r.engine.Invalidate(pausePrefix + "conn")
+		_, err := r.rotate()
+		require.Equal(t, KindBusy, kindOf(t, err))
+		pause.Revision = 0 // of an older credential
+		require.NoError(t, store{r.storage}.putPause(t.Context(), "conn", pause))
+		r.engine.Invalidate(pausePrefix + "conn")
+		_, err = r.rotate()
+		require.NoError(t, err)
+	})
+}
+
+func TestANodeThatMustNotWriteLeavesTheWorkToOthers(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(always(unknown, true))
+		_, err := r.rotate()
+		require.NoError(t, err)
+		r.readOnly.Store(true)
+		calls := r.remote.count()
+		after(time.Hour)
+		r.restart()
+		after(time.Hour)
+		require.Equal(t, calls, r.remote.count())
+		r.readOnly.Store(false)
+		r.remote.set(nil)
+		r.engine.Wake() // Vault's heartbeat finds what the timer does not know
+		after(time.Minute)
+		require.Equal(t, credential.StateActive, r.read().State)
 	})
 }

@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -58,24 +59,42 @@ func (e *Engine) First(ctx context.Context, storage logical.Storage, name string
 
 // request carries out an order in the engine's own context, and waits for it.
 func (e *Engine) request(ctx context.Context, storage logical.Storage, name string, o order) (*Report, error) {
-	return e.await(ctx, store{storage}, name, func(work, waiting context.Context) (*Report, error) {
-		done := e.carryOut(work, waiting, store{storage}, name, o)
+	return e.await(ctx, store{storage}, name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
+		done := e.carryOut(work, waiting, promise, store{storage}, name, o)
 		return e.waitOn(work, waiting, store{storage}, name, o, done).answer(e)
 	})
 }
 
+// commitment is what a request and the work for it agree on: either the request is still there when the work begins to
+// change something, and is told how it stands when it stops waiting, or the work gives up and the request is told that nothing was changed.
+type commitment struct{ state atomic.Int32 }
+
+const (
+	committed = 1
+	abandoned = 2
+)
+
+// made is called by the work before its first change, and tells whether it may be made. A nil commitment is always made.
+func (c *commitment) made() bool {
+	return c == nil || c.state.CompareAndSwap(0, committed) || c.state.Load() == committed
+}
+
+// abandon is called by the request that stops waiting, and tells whether nothing has been changed, nor will be.
+func (c *commitment) abandon() bool { return c.state.CompareAndSwap(0, abandoned) }
+
 // await runs work in the engine's context and waits for it, until the request's context ends or the time that a
 // request may wait. waiting is the context of that wait.
-func (e *Engine) await(ctx context.Context, s store, name string, work func(work, waiting context.Context) (*Report, error)) (*Report, error) {
+func (e *Engine) await(ctx context.Context, s store, name string, work func(work, waiting context.Context, promise *commitment) (*Report, error)) (*Report, error) {
 	type answer struct {
 		report *Report
 		err    error
 	}
 	waiting, cancel := context.WithTimeout(ctx, requestWait)
 	answers := make(chan answer, 1)
+	promise := &commitment{}
 	started := e.background(func(engine context.Context) {
 		defer cancel()
-		report, err := work(engine, waiting)
+		report, err := work(engine, waiting, promise)
 		answers <- answer{report, err}
 	})
 	if !started {
@@ -91,6 +110,9 @@ func (e *Engine) await(ctx context.Context, s store, name string, work func(work
 	case a := <-answers:
 		return a.report, a.err
 	default:
+	}
+	if promise.abandon() {
+		return nil, busy("the role %q is being worked on, and this request ended before its turn came: nothing was changed, try again or read status/%s", name, name)
 	}
 	role, err := s.role(context.WithoutCancel(ctx), name)
 	if err != nil || role == nil {
@@ -143,6 +165,11 @@ func (s standing) answer(e *Engine) (*Report, error) {
 	return e.answer(s.role)
 }
 
+// failed tells whether the answer is the last failure of a role whose password is what it was.
+func (s standing) failed() bool {
+	return s.role != nil && s.report == nil && s.err == nil && s.role.Retry.Last != nil && !s.role.Record.Next.Exposed()
+}
+
 // waitsUntil is when what has to pass first has passed; false: nothing has to.
 func (s standing) waitsUntil() (time.Time, bool) {
 	if s.report != nil || s.err != nil || !s.waits {
@@ -152,7 +179,7 @@ func (s standing) waitsUntil() (time.Time, bool) {
 }
 
 // carryOut takes the role's lock, makes the new password and drives it.
-func (e *Engine) carryOut(ctx, waiting context.Context, s store, name string, o order) standing {
+func (e *Engine) carryOut(ctx, waiting context.Context, promise *commitment, s store, name string, o order) standing {
 	unlock, err := e.locks.lock(waiting, name)
 	if err != nil {
 		return failure(busy("another change of the role %q is under way; this request changed nothing: try again, or read status/%s", name, name))
@@ -162,13 +189,14 @@ func (e *Engine) carryOut(ctx, waiting context.Context, s store, name string, o 
 	if err != nil {
 		return failure(err)
 	}
-	if done, ok := e.alreadyAnswered(role, l, o); ok {
+	pause := l.paused()
+	if done, ok := e.alreadyAnswered(role, l, o); ok && (pause == nil || !done.failed()) {
 		return done
 	}
-	if pause := l.paused(); pause != nil {
+	if pause != nil {
 		return failure(e.pausedError(l.Name, pause))
 	}
-	c := &change{e: e, s: s, l: l, role: role, trigger: o.trigger}
+	c := &change{e: e, s: s, l: l, role: role, trigger: o.trigger, waiting: waiting, commitment: promise}
 	if next := role.Record.Next; o.given == "" || next == nil || next.Value != o.given { // else it is sent once more
 		if err := c.make(ctx, o.given, o.reason); err != nil {
 			return failure(err)
@@ -195,7 +223,7 @@ func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (standing, bool) 
 		return standing{report: e.report(role)}, true
 	case role.Retry.Last == nil || !role.Retry.resting(now, l.Revision):
 		return standing{}, false
-	case o.given != "" && (rec.Next == nil || rec.Next.Value != o.given):
+	case o.given != "" && (rec.Next == nil || rec.Next.Value != o.given), o.given == "" && rec.Next != nil && rec.Next.Given:
 		return standing{}, false // not a repetition
 	default:
 		return standing{role: role}, true
@@ -265,7 +293,7 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	}
 	c := &change{e: e, s: s, l: l, role: role, trigger: triggerResume}
 	if asked != nil {
-		c.trigger = asked.trigger
+		c.trigger, c.waiting = asked.trigger, waiting
 		if lost := asked.lost(role); lost != nil {
 			return failure(lost)
 		}
@@ -280,7 +308,8 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 		return standing{role: role}
 	}
 	err = c.drive(ctx)
-	if err != nil && ctx.Err() == nil { // paused, drifted, no slot, no fitting password, no storage
+	var unstored *unstoredError
+	if err != nil && ctx.Err() == nil && !errors.As(err, &unstored) { // paused, drifted, no slot, no fitting password, no storage
 		e.timer.set(item{role: name}, c.whenBlocked(err))
 	}
 	return e.driven(c, err)

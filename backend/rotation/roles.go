@@ -51,14 +51,18 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 	if err := l.allows(name, target); err != nil {
 		return nil, err
 	}
-	if err := e.checkOptions(ctx, l, &updated); err != nil {
+	if l.kind.OldPassword(target).Required && !l.kind.OldPassword(role.Target).Required && role.Record.View(e.clock()).Password == nil {
+		return nil, Mistake("%s would need the present password for this, and Vault does not know it: write it to confirm-role/%s first", l.Provider, name)
+	}
+	if err := e.checkOptions(ctx, l, &updated, options.PasswordPolicy != role.Options.PasswordPolicy); err != nil {
 		return nil, err
 	}
 	if options.timing() != role.Options.timing() && role.Record.Current != nil {
 		updated.Due = options.dueAfter(role.Record.Current.Since)
 	}
 	updated.Record = role.Record.Trim(options.HistorySize)
-	if refused(role.Retry.Last) && (options != role.Options || !reflect.DeepEqual(target, role.Target)) {
+	moved := !reflect.DeepEqual(target, role.Target) // another way to change the password
+	if moved || refused(role.Retry.Last) && options != role.Options {
 		updated.Retry.NextAttempt = time.Time{} // what was changed may be what was wrong
 	}
 	if err := s.putRole(ctx, &updated); err != nil {
@@ -141,6 +145,8 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 	defer unlock()
 	now, before := e.clock(), role.Record.Current
 	switch {
+	case len(value) > maxGiven:
+		return nil, Mistake("the password is too long: at most %d bytes", maxGiven)
 	case value != "":
 		role.Record = role.Record.Adopt(value, "confirmed by hand", now)
 	case discard:
@@ -166,6 +172,9 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 		"discard", discard, "given", value != "")
 	return e.report(role), nil
 }
+
+// maxGiven bounds a password that somebody says is in force; it obeys no rules.
+const maxGiven = 1024
 
 // Read reports a role's password to a reader: one storage read, no lock. It checks that the connection still allows the
 // role.

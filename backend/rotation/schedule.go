@@ -2,11 +2,13 @@ package rotation
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	cron "github.com/hashicorp/vault/sdk/rotation"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/password"
 )
 
 // Bounds of the fields that concern time.
@@ -18,6 +20,9 @@ const (
 	// overdueTTL is the least that a reader waits while the engine works on the role.
 	overdueTTL = 5 * time.Second
 )
+
+// cronCharacters may stand in a rotation_schedule.
+const cronCharacters = password.Lower + password.Upper + password.Digits + " */,?-"
 
 // validateSchedule checks the fields that say when a password is due.
 func (o Options) validateSchedule() error {
@@ -35,6 +40,10 @@ func (o Options) validateSchedule() error {
 	}
 	if o.RotationSchedule == "" {
 		return nil
+	}
+	// The parser also takes descriptors and time zones, panics on some of the latter, and all times here are UTC.
+	if strings.Trim(o.RotationSchedule, cronCharacters) != "" {
+		return Mistake("rotation_schedule is not a cron expression of five fields: it may hold only letters, digits, blanks and * / , ? -; times are in UTC")
 	}
 	parsed, err := cron.DefaultScheduler.Parse(o.RotationSchedule)
 	if err != nil {
@@ -102,12 +111,16 @@ func remains(role *Role, view credential.View, now time.Time) time.Duration {
 	byHand := time.Duration(role.Options.lookAgain()) * time.Second
 	attempt := max(overdueTTL, role.Retry.NextAttempt.Sub(now))
 	switch {
+	case role.Options.Disabled: // nothing is tried before somebody asks
+		return byHand
 	case view.State == credential.StateUncertain:
 		return attempt
-	case role.Options.Disabled || role.Due.IsZero() || view.State == credential.StateRestartRequired:
+	case role.Due.IsZero() || view.State == credential.StateRestartRequired:
 		return byHand
-	case !now.Before(role.Due):
+	case !now.Before(role.Due) && role.Record.Unfinished():
 		return attempt
+	case !now.Before(role.Due):
+		return byHand
 	default:
 		return role.Due.Sub(now)
 	}

@@ -16,6 +16,7 @@ func TestTTLIsNeverZeroAndOneReadFallsOnTheDueTime(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	at := now.Add
 	active := credential.View{State: credential.StateActive}
+	begun := credential.Record{Next: &credential.Next{Phase: credential.Unsent}}
 	cases := []struct {
 		name string
 		role Role
@@ -30,11 +31,13 @@ func TestTTLIsNeverZeroAndOneReadFallsOnTheDueTime(t *testing.T) {
 		{"due in 301 s", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(301 * time.Second)}, active, 151},
 		{"due in 10 s", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(10 * time.Second)}, active, 10},
 		{"due in half a second", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(time.Second / 2)}, active, 1},
-		{"overdue", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour)}, active, 5},
-		{"overdue, next attempt in a minute", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour), Retry: Retry{NextAttempt: at(time.Minute)}}, active, 60},
-		{"overdue, next attempt in an hour", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour), Retry: Retry{NextAttempt: at(time.Hour)}}, active, 300},
+		{"overdue and not begun", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour)}, active, 300},
+		{"overdue", Role{Record: begun, Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour)}, active, 5},
+		{"overdue, next attempt in a minute", Role{Record: begun, Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour), Retry: Retry{NextAttempt: at(time.Minute)}}, active, 60},
+		{"overdue, next attempt in an hour", Role{Record: begun, Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour), Retry: Retry{NextAttempt: at(time.Hour)}}, active, 300},
 		{"uncertain", Role{Options: Options{MaxReadTTL: 300}, Retry: Retry{NextAttempt: at(42 * time.Second)}}, credential.View{State: credential.StateUncertain}, 42},
 		{"uncertain, attempt at once", Role{Options: Options{MaxReadTTL: 300}}, credential.View{State: credential.StateUncertain}, 5},
+		{"uncertain and paused", Role{Options: Options{MaxReadTTL: 60, Disabled: true}}, credential.View{State: credential.StateUncertain}, 60},
 		{"paused", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 60, Disabled: true}, Due: at(10 * time.Second)}, active, 60},
 		{"waits for a restart", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 60}, Due: at(-time.Hour)}, credential.View{State: credential.StateRestartRequired}, 60},
 	}
@@ -87,4 +90,14 @@ func TestDueTimesAreInUTCAndStored(t *testing.T) {
 		require.Equal(t, r.role().Record.Current.Since.Add(time.Hour), r.role().Due, "counted from the last rotation")
 		require.Equal(t, 1, r.remote.count(), "a changed schedule causes no rotation")
 	})
+}
+
+func TestAScheduleIsFiveFieldsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	for _, schedule := range []string{"TZ=UTC", "CRON_TZ=UTC", "TZ=Asia/Tokyo 0 0 * * *", "@daily", "@every 1h", "0 0 * *", "0 0 0 * * *", "x", "61 0 * * *", "0 0 30 2 *"} {
+		require.Error(t, Options{RotationSchedule: schedule}.validateSchedule(), schedule)
+	}
+	for _, schedule := range []string{"0 0 * * *", "*/5 1-3 1,15 JAN-DEC MON", "0 0 29 2 *", "0 0 ? * SAT"} {
+		require.NoError(t, Options{RotationSchedule: schedule}.validateSchedule(), schedule)
+	}
 }

@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/credential"
 )
 
 // Storage prefixes. The first two hold secrets and are seal-wrapped (SealWrapped); a prefix must end in "/" for that.
@@ -106,6 +109,9 @@ func (s store) putPause(ctx context.Context, connection string, p *Pause) error 
 type owner struct {
 	Role     string `json:"role"`
 	Identity string `json:"identity"`
+	// Quiet and OldTries are what a role that is gone left to the next one: see credential.Record.Heed.
+	Quiet    time.Time           `json:"quiet,omitzero"`
+	OldTries credential.OldTries `json:"old_tries,omitzero"`
 }
 
 // targetKey hides the identity's characters, which may be anything, from storage keys.

@@ -24,6 +24,8 @@ const (
 	// firstProbe is when a paused connection is tried again for the first time. Huawei Cloud locks a key for five
 	// minutes after five failures in a row.
 	firstProbe = 6 * time.Minute
+	// checkWait is how long a role waits while the connection's credential is being checked.
+	checkWait = time.Second
 	// stopWait bounds how long Stop waits for work under way: Vault stops all mounts of a plugin one after the other.
 	stopWait = 1500 * time.Millisecond
 	// storeWait bounds the storing of an outcome when the engine is stopping.
