@@ -6,11 +6,16 @@ package backend
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
+	"time"
 
+	"github.com/hashicorp/go-secure-stdlib/parseutil"
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
@@ -87,21 +92,24 @@ func (b *Backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 	return b.Backend.HandleExistenceCheck(ctx, req)
 }
 
+// refuse says what is wrong with a request before the framework looks at it; empty: nothing.
 func (b *Backend) refuse(req *logical.Request) string {
-	switch req.Operation {
-	case logical.CreateOperation, logical.UpdateOperation, logical.PatchOperation, logical.DeleteOperation, logical.ReadOperation:
-	default:
-		return ""
-	}
 	path := b.Route(req.Path)
 	if path == nil {
 		return ""
 	}
-	if strings.Contains(req.Path, "..") {
-		return "a name must not contain two dots in a row"
-	}
-	if req.Operation == logical.ReadOperation {
+	switch req.Operation {
+	case logical.ReadOperation, logical.ListOperation:
+		return badName(req.Path)
+	case logical.CreateOperation, logical.UpdateOperation, logical.DeleteOperation:
+	default:
 		return ""
+	}
+	if path.Operations[req.Operation] == nil && path.Operations[logical.UpdateOperation] == nil {
+		return "" // the framework says that the path cannot be written
+	}
+	if problem := badName(req.Path); problem != "" {
+		return problem
 	}
 	var unknown []string
 	for name, value := range req.Data {
@@ -110,8 +118,8 @@ func (b *Backend) refuse(req *logical.Request) string {
 			unknown = append(unknown, fmt.Sprintf("%q%s", name, suggest(name, path.Fields)))
 			continue
 		}
-		if _, text := value.(string); !text && value != nil && secret(schema) {
-			return fmt.Sprintf("the field %q must be a string", name)
+		if problem := badValue(req.Path, name, value, schema); problem != "" {
+			return problem
 		}
 	}
 	if len(unknown) == 0 {
@@ -119,6 +127,57 @@ func (b *Backend) refuse(req *logical.Request) string {
 	}
 	sort.Strings(unknown)
 	return "unknown field " + strings.Join(unknown, ", ") + "; nothing was changed"
+}
+
+func badName(path string) string {
+	if strings.Contains(path, "..") {
+		return "a name must not contain two dots in a row"
+	}
+	return ""
+}
+
+// badValue says what is wrong with a value that the framework would print in its error, or take for another one.
+func badValue(path, name string, value any, schema *framework.FieldSchema) string {
+	text, isText := value.(string)
+	switch {
+	case value == nil:
+		return ""
+	case name == "name" && (!isText || !strings.HasSuffix(path, "/"+text)):
+		return `the field "name" is part of the path, and differs from it in the request`
+	case secret(schema) && !isText:
+		return fmt.Sprintf("the field %q must be a string", name)
+	case schema.Type == framework.TypeInt && !wholeNumber(value):
+		return fmt.Sprintf("the field %q must be a whole number", name)
+	case schema.Type == framework.TypeDurationSecond && !wholeSeconds(value):
+		return fmt.Sprintf(`the field %q must be a time in whole seconds: a number, or a text such as "90s", "5m" or "24h"`, name)
+	default:
+		return ""
+	}
+}
+
+func wholeNumber(value any) bool {
+	switch v := value.(type) {
+	case bool:
+		return false
+	case float64:
+		return v == math.Trunc(v)
+	case json.Number:
+		_, err := v.Int64()
+		return err == nil
+	case string:
+		_, err := strconv.Atoi(v)
+		return err == nil
+	default:
+		return true
+	}
+}
+
+func wholeSeconds(value any) bool {
+	if _, wrong := value.(bool); wrong {
+		return false
+	}
+	d, err := parseutil.ParseDurationSecond(value)
+	return err == nil && d%time.Second == 0
 }
 
 // suggest names the field that was probably meant.

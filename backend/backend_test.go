@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/helper/testhelpers/schema"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
@@ -24,6 +25,7 @@ type mounted struct {
 	*testing.T
 	backend *Backend
 	storage logical.Storage
+	view    *logical.StaticSystemView
 	sim     *simulator.Simulator
 }
 
@@ -33,15 +35,16 @@ func mount(t *testing.T) *mounted {
 	require.NoError(t, err)
 	t.Cleanup(sim.Close)
 	storage := &logical.InmemStorage{}
+	view := &logical.StaticSystemView{}
 	made, err := Factory("v0.0.1")(t.Context(), &logical.BackendConfig{
-		Logger: hclog.NewNullLogger(), System: &logical.StaticSystemView{}, StorageView: storage,
+		Logger: hclog.NewNullLogger(), System: view, StorageView: storage,
 	})
 	require.NoError(t, err)
 	b, ok := made.(*Backend)
 	require.True(t, ok)
 	require.NoError(t, b.Initialize(t.Context(), &logical.InitializationRequest{Storage: storage}))
 	t.Cleanup(func() { b.Cleanup(context.Background()) })
-	return &mounted{T: t, backend: b, storage: storage, sim: sim}
+	return &mounted{T: t, backend: b, storage: storage, view: view, sim: sim}
 }
 
 // do makes a request, and checks the answer against the path's own description of it.
@@ -148,4 +151,26 @@ func TestSuggestionsNameTheFieldThatWasMeant(t *testing.T) {
 	}
 	require.Empty(t, suggest("frobnicate", fields))
 	require.Empty(t, suggest("", fields))
+}
+
+func TestAStandbyForwardsWhatItMustNotDoItself(t *testing.T) {
+	m := mount(t)
+	out := m.sim.Output()
+	m.do(logical.UpdateOperation, "config/panel", map[string]any{
+		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
+		"ca_cert": out.CAPEM, "allowed_roles": "*",
+	})
+	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"connection": "panel", "login": "ops1"})
+	m.do(logical.UpdateOperation, "roles/web2", map[string]any{"connection": "panel", "login": "ops2", "skip_initial_rotation": true})
+	m.view.ReplicationStateVal = consts.ReplicationPerformanceStandby
+	changes := len(m.sim.Journal("plesk", "ops2"))
+
+	m.do(logical.ReadOperation, "creds/web1", nil) // reads are answered here
+	for path, operation := range map[string]logical.Operation{
+		"creds/web2": logical.ReadOperation, "rotate-role/web1": logical.UpdateOperation, "roles/web1": logical.DeleteOperation,
+	} {
+		_, err := m.backend.HandleRequest(t.Context(), &logical.Request{Operation: operation, Path: path, Storage: m.storage})
+		require.Equal(t, logical.ErrReadOnly, err, "%s: Vault compares without unwrapping", path)
+	}
+	require.Len(t, m.sim.Journal("plesk", "ops2"), changes)
 }

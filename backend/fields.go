@@ -25,22 +25,26 @@ func nameField(what string) *framework.FieldSchema {
 	}
 }
 
-// merge puts the fields of all providers beside the common ones. A field that several providers have says so; its
-// meaning is the same in all of them.
+// merge puts the fields of all providers beside the common ones. Where several providers have a field, each says what it
+// means there.
 func merge(common map[string]*framework.FieldSchema, types []provider.Type, fields func(provider.Type) []provider.Field) map[string]*framework.FieldSchema {
-	users := map[string][]string{}
-	for _, kind := range types {
-		for _, field := range fields(kind) {
-			users[field.Name] = append(users[field.Name], kind.Name())
-		}
+	own := map[string]bool{}
+	for name := range common {
+		own[name] = true
 	}
 	for _, kind := range types {
 		for _, field := range fields(kind) {
-			if common[field.Name] != nil {
+			if own[field.Name] {
+				continue
+			}
+			text := fmt.Sprintf("(%s) %s", kind.Name(), field.Schema.Description)
+			if known := common[field.Name]; known != nil {
+				known.Description += " " + text
 				continue
 			}
 			schema := *field.Schema
-			schema.Description = fmt.Sprintf("(%s) %s", strings.Join(users[field.Name], ", "), schema.Description)
+			schema.Description = text
+			schema.Required = false // by its provider, which says so
 			if field.Secret {
 				attrs := framework.DisplayAttributes{}
 				if schema.DisplayAttrs != nil {
@@ -52,7 +56,22 @@ func merge(common map[string]*framework.FieldSchema, types []provider.Type, fiel
 			common[field.Name] = &schema
 		}
 	}
+	for _, schema := range common {
+		schema.Description += defaultOf(schema)
+	}
 	return common
+}
+
+// defaultOf tells a field's default, which path-help does not show by itself.
+func defaultOf(schema *framework.FieldSchema) string {
+	switch value := schema.Default.(type) {
+	case nil:
+		return ""
+	case []string:
+		return fmt.Sprintf(" Default: %s.", strings.Join(value, ","))
+	default:
+		return fmt.Sprintf(" Default: %v.", value)
+	}
 }
 
 // names is the set of field names that providers bring along.

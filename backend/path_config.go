@@ -90,7 +90,7 @@ func (b *Backend) configFields() map[string]*framework.FieldSchema {
 		},
 		"verify_connection": {
 			Type: framework.TypeBool, Default: true,
-			Description: "Try a new address, TLS setting or credential out with a read-only call before it is stored.",
+			Description: "Try a new address, TLS setting or credential out with a read-only call before it is stored. What is set here stays set: false is for one write, and then true again.",
 		},
 		"request_timeout": {
 			Type: framework.TypeDurationSecond, Default: rotation.DefaultRequestTimeout,
@@ -98,7 +98,7 @@ func (b *Backend) configFields() map[string]*framework.FieldSchema {
 		},
 		"max_in_flight": {
 			Type: framework.TypeInt, Default: rotation.DefaultMaxInFlight,
-			Description: "How many changes may be under way at a time on this connection, 1 to 100.",
+			Description: "How many changes may be under way at a time on this connection, 1 to 100. With more than 4, a credential that is changed elsewhere may be refused often enough at once for the remote system to lock it.",
 		},
 	}
 }

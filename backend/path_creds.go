@@ -116,7 +116,12 @@ state says what is known about password:
   accepted          as above, and the remote system has queued next_password
   restart_required  as above, and next_password comes into force at the next start
   uncertain         next_password was sent and the outcome is unknown; the engine is working on it
-  drifted           the remote system refuses what Vault holds: somebody else changed it
+  drifted           the remote system refuses what Vault holds: somebody else changed it, and password does not work
+
+While the first request with a new password is under way, which takes at most request_timeout, the answer stays as it was.
+
+rotation_period is there for every role, since Vault Agent and the Vault Secrets Operator heed ttl only then. Where a role
+has a schedule it is the time between two due times, and where it is changed by hand it is how often to look.
 
 A read changes nothing, but for a role that has no password yet: the first read sets one and waits for it.
 `

@@ -81,12 +81,12 @@ func roleFields() map[string]*framework.FieldSchema {
 			Description: "Pause: the engine sends nothing on its own, retries included. Reads and requests of operators go on.",
 		},
 		"max_read_ttl": {
-			Type: framework.TypeDurationSecond, Default: 300,
+			Type: framework.TypeDurationSecond, Default: rotation.DefaultReadTTL,
 			Description: "Upper bound of the ttl that creds/:name gives: how soon readers learn of a change by hand. At least 10 seconds; 0: no bound.",
 		},
 		"return_last_password": {Type: framework.TypeBool, Description: "creds/:name has last_password too."},
 		"history_size": {
-			Type: framework.TypeInt, Default: 5,
+			Type: framework.TypeInt, Default: rotation.DefaultHistory,
 			Description: "How many older passwords are kept, 0 to 50. Passwords that may still be valid are kept in any case.",
 		},
 		"password_policy": {
@@ -179,7 +179,7 @@ func (b *Backend) createRole(ctx context.Context, req *logical.Request, d *frame
 		return fail(*connection, problem)
 	}
 	options := rotation.Options{
-		RotationMode: rotation.ModeAuto, MaxReadTTL: 300, HistorySize: 5, VerifyTLS: true, OnDrift: rotation.DriftReport,
+		RotationMode: rotation.ModeAuto, MaxReadTTL: rotation.DefaultReadTTL, HistorySize: rotation.DefaultHistory, VerifyTLS: true, OnDrift: rotation.DriftReport,
 	}
 	if err := apply(d, &options); err != nil {
 		return fail(name, err)

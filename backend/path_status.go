@@ -18,6 +18,7 @@ func (b *Backend) statusPath() *framework.Path {
 			logical.ReadOperation: reads(b.readStatus, "Read how a role stands, and why.", response("How the role stands.", map[string]*framework.FieldSchema{
 				"state":              {Type: framework.TypeString, Required: true, Description: "As in creds/:name."},
 				"version":            {Type: framework.TypeInt, Description: "Version of the password in force."},
+				"next_version":       {Type: framework.TypeInt, Description: "Version of the password that is being set; confirm-role takes it."},
 				"reason":             {Type: framework.TypeString, Required: true, Description: "Why the role is in this state."},
 				"connection":         {Type: framework.TypeString, Required: true, Description: "The role's connection."},
 				"provider":           {Type: framework.TypeString, Required: true, Description: "The kind of remote system."},
@@ -52,6 +53,9 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, d *frame
 	}
 	if view.Password != nil {
 		data["version"] = view.Password.Version
+	}
+	if next := role.Record.Next; next != nil {
+		data["next_version"] = next.Version
 	}
 	putTime(data, "next_rotation_time", status.Due)
 	putTime(data, "next_attempt_time", status.Next)

@@ -202,7 +202,7 @@ func TestWhatWasReadBeforeAChangeIsNotCachedAfterIt(t *testing.T) {
 func TestARequestWhoseTurnDoesNotComeSaysThatNothingWasChanged(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		r.remote.set(func(ctx context.Context, _ int, _ provider.Change) (provider.Result, bool) {
+		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
 			time.Sleep(20 * time.Second)
 			return provider.Result{Outcome: provider.Applied}, true
 		})

@@ -168,13 +168,11 @@ func (e *Engine) background(work func(context.Context)) bool {
 
 // recovered keeps a panic from ending the process, which serves other mounts too. What panicked is logged without its
 // value, which could be anything. Call it deferred.
-func (e *Engine) recovered(doing string) bool {
-	cause := recover()
-	if cause == nil {
-		return false
+func (e *Engine) recovered(doing string) {
+	cause := recover() //nolint:revive // this is the deferred function
+	if cause != nil {
+		e.logger.Error("a panic was caught: please report it", "doing", doing, "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 	}
-	e.logger.Error("a panic was caught: please report it", "doing", doing, "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
-	return true
 }
 
 // Invalidate is called on a node whose storage was changed by another one.

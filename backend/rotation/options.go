@@ -54,5 +54,9 @@ func (o Options) validate() error {
 	return nil
 }
 
-// maxHistory bounds history_size: the history is part of the role's one storage entry.
-const maxHistory = 50
+// DefaultHistory is history_size where nothing is said; maxHistory bounds it, as the history is part of the role's one
+// storage entry.
+const (
+	DefaultHistory = 5
+	maxHistory     = 50
+)

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"testing"
 	"time"
-	"vault-plugin-secrets-hosting/backend/credential"
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 

@@ -13,10 +13,11 @@ import (
 
 // Bounds of the fields that concern time.
 const (
-	minPeriod      = 10 * time.Second
-	minWindow      = 3600 * time.Second
-	minReadTTL     = 10
-	defaultReadTTL = 300
+	minPeriod  = 10 * time.Second
+	minWindow  = 3600 * time.Second
+	minReadTTL = 10
+	// DefaultReadTTL is max_read_ttl where nothing is said, in seconds.
+	DefaultReadTTL = 300
 	// overdueTTL is the least that a reader waits while the engine works on the role.
 	overdueTTL = 5 * time.Second
 )
@@ -92,7 +93,7 @@ func (o Options) lookAgain() int {
 	if o.MaxReadTTL > 0 {
 		return o.MaxReadTTL
 	}
-	return defaultReadTTL
+	return DefaultReadTTL
 }
 
 // ttl is how long until it pays to read the role again: at least a second. With a bound, the time that remains is cut

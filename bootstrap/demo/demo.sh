@@ -267,7 +267,7 @@ VAULT_TOKEN=$(sed -n 's/^Initial Root Token: //p' init.txt)
 export VAULT_TOKEN
 sed -n 's/^Unseal Key 1: //p' init.txt | tr -d '\n' >unseal.key
 vault write sys/unseal key=@unseal.key >/dev/null
-# The CLI would ask a second and a third time where a remote system is down; the engine answers the same each time.
+# One request, one answer: clients of the API repeat a request that was answered 5xx, and get the same answer.
 export VAULT_MAX_RETRIES=0
 
 note "$(vault version | cut -d , -f 1) is up at $VAULT_ADDR, Plesk at $PLESK_URL," \
@@ -379,7 +379,8 @@ if [[ -n $keep && $keep != 0 ]]; then
 		  cd $work
 		  export PATH=$work/bin:\$PATH
 		  export VAULT_ADDR=$VAULT_ADDR VAULT_TOKEN=$VAULT_TOKEN
-		  export PLESK_URL=$PLESK_URL REDIS_ADDR=$REDIS_ADDR CONTROL_URL=$CONTROL_URL
+		  export PLESK_URL=$PLESK_URL DCS_URL=$DCS_URL REDIS_ADDR=$REDIS_ADDR CONTROL_URL=$CONTROL_URL
+		  export PROJECT_ID=$PROJECT_ID INSTANCE_ID=$INSTANCE_ID ACCOUNT_ID=$ACCOUNT_ID
 
 		  vault path-help hosting
 		  vault read hosting/creds/ops1

@@ -35,6 +35,10 @@ func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 	m.must("config/other", with(m.panel(), data{"allowed_roles": "nobody", "allowed_targets": "x*"}))
 	m.must("roles/web1", alias("ops1"))
 	m.must("roles/cache", m.account("app"))
+	user := m.out.HuaweiCloud.Users[0]
+	m.must("config/token", with(without(m.cloud(), "access_key", "secret_key"), data{
+		"username": user.Name, "password": user.Password, "domain_name": m.out.HuaweiCloud.DomainName, "iam_url": m.out.HuaweiCloud.IAMURL,
+	}))
 	policy := func(name, rules string) {
 		putPolicy(t, m.path+name, rules)
 	}
@@ -107,6 +111,14 @@ rule "charset" { charset = "abcdefghijABCDEFGHIJ0123456789\"'" }`)
 		{"rotation mode", "roles/web1", data{"rotation_mode": "sometimes"}, "rotation_mode"},
 		{"read ttl", "roles/web1", data{"max_read_ttl": 3}, "max_read_ttl"},
 		{"history size", "roles/web1", data{"history_size": -1}, "history_size"},
+		{"history size that is no number", "roles/web1", data{"history_size": true}, "whole number"},
+		{"fraction", "config/panel", data{"max_in_flight": 2.7}, "whole number"},
+		{"part of a second", "roles/web1", data{"rotate_after_read": "500ms"}, "whole seconds"},
+		{"another name in the request", "roles/web1", data{"name": "web2"}, "part of the path"},
+		{"time zone in a schedule", "roles/web1", data{"rotation_schedule": "TZ=UTC"}, "cron"},
+		{"schedule in another time zone", "roles/web1", data{"rotation_schedule": "TZ=Asia/Tokyo 0 0 * * *"}, "UTC"},
+		{"iam_url without the credential", "config/token", data{"iam_url": "https://127.0.0.1:1"}, "credential"},
+		{"long word", "confirm-role/web1", data{"password": strings.Repeat("Long", 1000)}, "too long"},
 		{"history size of a wrong type", "roles/web1", data{"history_size": "many"}, "history_size"},
 		{"role's policy does not exist", "roles/web1", data{"password_policy": "no-such-policy"}, "no-such-policy"},
 		{"role's policy cannot fit", "roles/web1", data{"password_policy": m.path + "quotes"}, "character"},

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"vault-plugin-secrets-hosting/backend"
 	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
 )
 
@@ -19,6 +20,10 @@ import (
 var vault *vaulttest.Vault
 
 func TestMain(m *testing.M) {
+	// The plugin is built by itself; this makes its code a part of the test too, so that a changed one is tested again.
+	if backend.Factory(version) == nil {
+		os.Exit(1)
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -47,7 +47,8 @@ func TestEveryWayToLogInToTheCloudWorks(t *testing.T) {
 	role := m.account("app")
 	role["connection"] = "way"
 	created := false
-	for name, way := range ways {
+	for _, name := range []string{"temporary key", "permanent key", "token", "temporary key"} { // each replaces the one before, whole
+		way := ways[name]
 		t.Log(name)
 		config := data{}
 		for k, v := range base {
