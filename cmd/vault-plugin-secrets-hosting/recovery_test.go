@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/bootstrap/simulator"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
 	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
 )
 
@@ -270,4 +273,40 @@ func TestAGivenPasswordOverAnUnknownOneKeepsItsDistance(t *testing.T) {
 	require.Equal(t, "active", m.works("web1", role)["state"])
 	require.Zero(t, m.sim.Trapped())
 	require.Equal(t, 1, m.sim.MaxConcurrentChanges("plesk", "ops1"))
+}
+
+// Sixteen requests at once with a credential that somebody has changed: Plesk locks a login after five refusals.
+func TestACredentialThatIsChangedElsewhereIsNeverLocked(t *testing.T) {
+	t.Parallel()
+	state := simulator.DefaultState()
+	const roles = 16
+	for n := range roles {
+		state.Plesk.Aliases = append(state.Plesk.Aliases, plesk.Alias{
+			Login: fmt.Sprintf("many%d", n), Password: state.Plesk.Aliases[0].Password,
+		})
+	}
+	m := mountOn(t, simulator.Config{State: state})
+	m.must("config/panel", m.panel())
+	for n := range roles {
+		m.must(fmt.Sprintf("roles/many%d", n), alias(fmt.Sprintf("many%d", n)))
+	}
+	const elsewhere = "Set-by-Somebody.Else-3!42" // #nosec G101 -- of a simulated account
+	require.NoError(t, m.sim.SetPassword("plesk", "admin", elsewhere))
+	answers := make(chan error, roles)
+	for n := range roles {
+		go func() {
+			_, err := m.write(fmt.Sprintf("rotate-role/many%d", n), nil)
+			answers <- err
+		}()
+	}
+	for range roles {
+		require.Contains(t, []int{502, 503}, status(<-answers))
+	}
+	m.nothingLocked()
+	m.must("config/panel", with(m.panel(), data{"password": elsewhere}))
+	for n := range roles {
+		name := fmt.Sprintf("many%d", n)
+		m.must("rotate-role/"+name, nil)
+		m.works(name, alias(name))
+	}
 }
