@@ -88,6 +88,8 @@ type OldPassword struct {
 	Required bool
 	// LockWindow is how long the remote system keeps an account locked after too many wrong ones.
 	LockWindow time.Duration
+	// Otherwise says how a role can do without it, as advice to an operator ("set … on the role"); "": it cannot.
+	Otherwise string
 }
 
 // Field is one field of a connection or of a target.
@@ -96,6 +98,8 @@ type Field struct {
 	Schema *framework.FieldSchema
 	// Secret fields are never read back.
 	Secret bool
+	// Address fields of a connection say where the credential is sent: changing one needs the credential.
+	Address bool
 	// Mutable target fields do not name the account, they say how its password is changed.
 	Mutable bool
 }

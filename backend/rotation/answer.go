@@ -156,7 +156,7 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 	name, last := role.Name, role.Retry.Last
 	switch view.State {
 	case credential.StateDrifted:
-		return fmt.Sprintf("write the account's present password to confirm-role/%s (password=…), or, where the remote system can change a password without the old one, set rotation_method=reset on the role and rotate it", name)
+		return fmt.Sprintf("write the account's present password to confirm-role/%s (password=…)%s", name, e.otherwise(role))
 	case credential.StateAccepted:
 		return "nothing: the engine settles it by itself"
 	case credential.StateRestartRequired:
@@ -189,6 +189,16 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 	}
 }
 
+// otherwise is how the role can do without the present password, as the end of an advice.
+func (e *Engine) otherwise(role *Role) string {
+	if kind := e.types[role.Provider]; kind != nil {
+		if way := kind.OldPassword(role.Target).Otherwise; way != "" {
+			return ", or " + way + " and rotate it"
+		}
+	}
+	return ""
+}
+
 // sentence makes a clause a sentence.
 func sentence(clause string) string {
 	if clause == "" {
@@ -202,10 +212,10 @@ func (e *Engine) pausedError(connection string, pause *Pause) error {
 		connection, stamp(pause.Since), pause.Reason, connection, stamp(pause.NextProbe))
 }
 
-func driftedError(role *Role) error {
+func (e *Engine) driftedError(role *Role) error {
 	if role.Record.Current == nil && len(role.Record.Candidates) == 0 {
 		return Mistake("the remote system changes this password only for who presents the present one, and Vault does not know it: write it to confirm-role/%s (password=…)", role.Name)
 	}
-	return Mistake("the remote system refuses every password that Vault holds for the role %q as the old one, so nothing was sent: write the present password to confirm-role/%s (password=…), or set rotation_method=reset on the role where the remote system can change a password without the old one",
-		role.Name, role.Name)
+	return Mistake("the remote system refuses every password that Vault holds for the role %q as the old one, so nothing was sent: write the present password to confirm-role/%s (password=…)%s",
+		role.Name, role.Name, e.otherwise(role))
 }

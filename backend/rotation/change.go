@@ -143,7 +143,7 @@ func (c *change) notBefore() (at time.Time, why string, err error) {
 	if c.l.kind.OldPassword(c.role.Target).Required {
 		c.old = c.role.Record.Old(c.e.clock())
 		if c.old.Password == nil {
-			return at, "", driftedError(c.role)
+			return at, "", c.e.driftedError(c.role)
 		}
 		if c.old.NotBefore.After(at) {
 			at, why = c.old.NotBefore, "the remote system locks the account after too many wrong old passwords, and has to forget the last ones first"

@@ -273,7 +273,9 @@ func (e *Engine) compare(stored, next *Connection, kind provider.Type, complete 
 	if err != nil {
 		return false, err
 	}
-	moved := before.URL != complete.URL || before.TLS != complete.TLS || before.Settings.String("iam_url") != complete.Settings.String("iam_url")
+	moved := before.URL != complete.URL || before.TLS != complete.TLS || slices.ContainsFunc(kind.ConnectionFields(), func(f provider.Field) bool {
+		return f.Address && before.Settings.String(f.Name) != complete.Settings.String(f.Name)
+	})
 	if moved {
 		if missing := missingSecrets(kind, complete, patch.Settings); len(missing) > 0 {
 			return false, Mistake("the address and the TLS settings can be changed only together with the credential: give %s too", strings.Join(missing, " and "))

@@ -177,12 +177,16 @@ func (e *Engine) prepare(ctx, waiting context.Context, s store, in NewRole) (*Ro
 
 // checkPassword checks the present password that comes with a new role.
 func checkPassword(l *live, role *Role, given string) error {
-	required := l.kind.OldPassword(role.Target).Required
+	old := l.kind.OldPassword(role.Target)
+	required, otherwise := old.Required, ""
+	if old.Otherwise != "" {
+		otherwise = ", or " + old.Otherwise
+	}
 	switch {
 	case len(given) > maxGiven:
 		return Mistake("password is too long: at most %d bytes", maxGiven)
 	case given == "" && required:
-		return Mistake("password is missing: %s changes a password only for who presents the present one; give it, or set rotation_method=reset", l.Provider)
+		return Mistake("password is missing: %s changes a password only for who presents the present one; give it%s", l.Provider, otherwise)
 	case given != "" && !required && !role.Options.SkipInitialRotation:
 		return Mistake("password goes with skip_initial_rotation=true only: without it the role sets a password of its own, and the present one is not needed")
 	}

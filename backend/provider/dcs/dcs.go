@@ -194,7 +194,7 @@ func (Type) OldPassword(target provider.Target) provider.OldPassword {
 	if target.Settings.String(fieldMethod) == methodReset {
 		return provider.OldPassword{}
 	}
-	return provider.OldPassword{Required: true, LockWindow: lockWindow}
+	return provider.OldPassword{Required: true, LockWindow: lockWindow, Otherwise: "set rotation_method=reset on the role"}
 }
 
 // Open returns a client. An error is the user's mistake in the TLS settings or an incomplete connection.

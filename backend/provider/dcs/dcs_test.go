@@ -93,7 +93,7 @@ func TestTargets(t *testing.T) {
 	require.Equal(t, target, again)
 	require.Empty(t, Type{}.LoginIdentity(connection))
 
-	require.Equal(t, provider.OldPassword{Required: true, LockWindow: 5 * time.Minute}, Type{}.OldPassword(target))
+	require.Equal(t, provider.OldPassword{Required: true, LockWindow: 5 * time.Minute, Otherwise: "set rotation_method=reset on the role"}, Type{}.OldPassword(target))
 	target.Settings["rotation_method"] = "reset"
 	require.Equal(t, provider.OldPassword{}, Type{}.OldPassword(target))
 }

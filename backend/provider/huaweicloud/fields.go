@@ -42,7 +42,7 @@ func ConnectionFields() []provider.Field {
 		text(FieldUsername, "IAM user", "Name of the IAM user that tokens are got for, instead of an access key. Needs password and domain_name."),
 		secret(FieldPassword, "IAM password", "Password of the IAM user."),
 		text(FieldDomainName, "Account name", "Name of the account (domain) that the IAM user belongs to."),
-		text(FieldIAMURL, "IAM address", "Address of the identity service IAM, without /v3; default: that of the region. Used with username only."),
+		address(FieldIAMURL, "IAM address", "Address of the identity service IAM, without /v3; default: that of the region. Used with username only."),
 		text(FieldProjectID, "Project ID", "ID of the project that the instances are in; see My Credentials in the console. Required."),
 		text(FieldRegion, "Region", "Region, such as ap-southeast-3, that the addresses are derived from where none are given."),
 	}
@@ -54,6 +54,12 @@ func text(name, display, description string) provider.Field {
 		Description:  description,
 		DisplayAttrs: &framework.DisplayAttributes{Name: display},
 	}}
+}
+
+func address(name, display, description string) provider.Field {
+	field := text(name, display, description)
+	field.Address = true
+	return field
 }
 
 func secret(name, display, description string) provider.Field {
