@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,6 +66,24 @@ func TestEveryWayToLogInToTheCloudWorks(t *testing.T) {
 		m.must("rotate-role/cache", nil)
 		m.works("cache", role)
 	}
+}
+
+func TestATokenThatTheCloudEndedIsRenewed(t *testing.T) {
+	t.Parallel()
+	m := bareMount(t)
+	user := m.out.HuaweiCloud.Users[0]
+	m.must("config/cloud", with(without(m.cloud(), "access_key", "secret_key"), data{
+		"username": user.Name, "password": user.Password, "domain_name": m.out.HuaweiCloud.DomainName, "iam_url": m.out.HuaweiCloud.IAMURL,
+	}))
+	role := m.account("app")
+	m.must("roles/cache", role)
+	issued := len(m.sim.Journal("iam", ""))
+	m.must("rotate-role/cache", nil)
+	require.Len(t, m.sim.Journal("iam", ""), issued, "one token does for many calls")
+	m.sim.Advance(25 * time.Hour)
+	m.must("rotate-role/cache", nil)
+	m.works("cache", role)
+	require.Len(t, m.sim.Journal("iam", ""), issued+1)
 }
 
 // outcome is what must follow when a change meets a fault.
