@@ -90,7 +90,7 @@ func (b *Backend) configFields() map[string]*framework.FieldSchema {
 		},
 		"verify_connection": {
 			Type: framework.TypeBool, Default: true,
-			Description: "Try a new address, TLS setting or credential out with a read-only call before it is stored. What is set here stays set: false is for one write, and then true again.",
+			Description: "Try a new address, TLS setting or credential out with a read-only call before it is stored. It stays as it was written: after a write with false, write true again.",
 		},
 		"request_timeout": {
 			Type: framework.TypeDurationSecond, Default: rotation.DefaultRequestTimeout,

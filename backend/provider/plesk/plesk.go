@@ -70,7 +70,7 @@ func (Type) ConnectionFields() []provider.Field {
 		}},
 		{Name: fieldPassword, Secret: true, Schema: &framework.FieldSchema{
 			Type:         framework.TypeString,
-			Description:  "Password of that administrator.",
+			Description:  "Password of the Plesk administrator.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Administrator's password", Sensitive: true},
 		}},
 		{Name: fieldSecretKey, Secret: true, Schema: &framework.FieldSchema{
