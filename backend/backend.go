@@ -164,9 +164,9 @@ func wholeNumber(value any) bool {
 	case json.Number:
 		_, err := v.Int64()
 		return err == nil
-	case string:
-		_, err := strconv.Atoi(v)
-		return err == nil
+	case string: // the framework takes a leading zero for an octal number
+		n, err := strconv.Atoi(v)
+		return err == nil && strconv.Itoa(n) == strings.TrimPrefix(v, "+")
 	default:
 		return true
 	}

@@ -357,6 +357,11 @@ func (r Record) QuietUntil() time.Time {
 	return until
 }
 
+// Exposed tells whether a password is open whose outcome the engine has to find out.
+func (r Record) Exposed() bool {
+	return r.Next.Exposed() || slices.ContainsFunc(r.Candidates, Candidate.open)
+}
+
 // LastRequest is when the last request had to end that nobody resolved, with whichever password. The zero time: there is
 // none.
 func (r Record) LastRequest() time.Time {
@@ -378,10 +383,7 @@ func (r Record) Heed(lastRequest time.Time, tries OldTries) Record {
 // Open tells whether a password other than the one in force may be in force, or may come in force: it is staged, its
 // outcome is unknown, or a request with it may still be under way.
 func (r Record) Open(now time.Time) bool {
-	if r.Next.Exposed() || now.Before(r.QuietUntil()) {
-		return true
-	}
-	return slices.ContainsFunc(r.Candidates, Candidate.open)
+	return r.Exposed() || now.Before(r.QuietUntil())
 }
 
 // Unfinished tells whether the engine has something to find out or to finish that waits for no one else.

@@ -18,7 +18,8 @@ const (
 	// Busy: the remote system proved, by its own envelope or by HTTP 429, that it did nothing because it is busy,
 	// throttles, or has locked the account (ScopeTarget) or the login (ScopeConnection) for a while.
 	Busy Outcome = "busy"
-	// Denied: the remote system refused the connection's credential or its rights; nothing was changed.
+	// Denied: the remote system refused the connection's credential (ScopeConnection: more tries may lock it) or its
+	// rights to this account (ScopeTarget); nothing was changed.
 	Denied Outcome = "denied"
 	// Unreachable: the request that would change something was not sent (no connection, no TLS, no session), or was
 	// refused before it did anything and could not be sent again.

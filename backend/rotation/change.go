@@ -123,41 +123,47 @@ func (c *change) make(ctx context.Context, given, reason string) error {
 	return nil
 }
 
+// obstacle is what a change has to wait for, and whom it concerns.
+type obstacle struct {
+	scope provider.Scope
+	text  string
+}
+
 // notBefore is when the next request may be made, and what it has to wait for. An error means: not without a person.
-func (c *change) notBefore() (at time.Time, why string, err error) {
+func (c *change) notBefore() (at time.Time, why obstacle, err error) {
 	if pause := c.l.paused(); pause != nil {
-		return at, "", c.e.pausedError(c.l.Name, pause)
+		return at, why, c.e.pausedError(c.l.Name, pause)
 	}
 	if hold := c.e.connections.heldUntil(c.l.Name, c.l.Revision); hold.After(at) {
-		at, why = hold, "the remote system asked this connection to wait"
+		at, why = hold, obstacle{provider.ScopeConnection, "the remote system asked this connection to wait"}
 	}
 	if check := c.e.clock().Add(scaled(checkWait)); c.l.suspected() && check.After(at) {
-		at, why = check, "the connection's credential was refused a moment ago and is being checked"
+		at, why = check, obstacle{provider.ScopeConnection, "the connection's credential was refused a moment ago and is being checked"}
 	}
 	if quiet := c.role.Record.QuietUntil(); !quiet.IsZero() {
 		if quiet = quiet.Add(c.l.margin()); quiet.After(at) {
-			at, why = quiet, "an earlier request with another password may still be under way on the remote system"
+			at, why = quiet, obstacle{provider.ScopeTarget, "an earlier request with another password may still be under way on the remote system"}
 		}
 	}
 	c.old = credential.Old{}
 	if c.l.kind.OldPassword(c.role.Target).Required {
 		c.old = c.role.Record.Old(c.e.clock())
 		if c.old.Password == nil {
-			return at, "", c.e.driftedError(c.role)
+			return at, why, c.e.driftedError(c.role)
 		}
 		if c.old.NotBefore.After(at) {
-			at, why = c.old.NotBefore, "the remote system locks the account after too many wrong old passwords, and has to forget the last ones first"
+			at, why = c.old.NotBefore, obstacle{provider.ScopeTarget, "the remote system locks the account after too many wrong old passwords, and has to forget the last ones first"}
 		}
 	}
 	return at, why, nil
 }
 
 // wait stores when the role goes on, and why not before, and sets the timer.
-func (c *change) wait(ctx context.Context, at time.Time, why string) error {
+func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 	c.waits = true
-	c.role.Retry.NextAttempt = at.Add(scaled(spread())) // others may wait for the same time
-	if c.role.Retry.Last == nil {
-		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: provider.ScopeTarget, Reason: why, Time: c.e.clock()}
+	c.role.Retry.NextAttempt = at.Add(scaled(spread()))       // others may wait for the same time
+	if c.role.Retry.Last == nil || !c.role.Record.Exposed() { // else what is known of the open one says more
+		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: why.scope, Reason: why.text, Time: c.e.clock(), Revision: c.l.Revision}
 	}
 	if err := c.s.putRole(ctx, c.role); err != nil {
 		return storageError("storing the role "+c.role.Name, err)

@@ -279,3 +279,40 @@ func TestSecretsAreSealWrapped(t *testing.T) {
 	require.Equal(t, []string{"config/", "role/"}, SealWrapped())
 	require.Equal(t, []string{connectionPrefix, rolePrefix}, SealWrapped())
 }
+
+func TestARequestWhosePasswordWasWithdrawnSaysSo(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
+		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "throttled", RetryAfter: 20 * time.Second}, false))
+		_, err := r.engine.Rotate(t.Context(), r.storage, "other", 0)
+		require.Error(t, err)
+		r.remote.set(nil)
+		waiting := make(chan error, 1)
+		go func() { _, err := r.rotate(); waiting <- err }()
+		synctest.Wait()
+		_, err = r.engine.Confirm(t.Context(), r.storage, "role", 2, true, "")
+		require.NoError(t, err)
+		require.Equal(t, KindBusy, kindOf(t, <-waiting))
+		require.Equal(t, 1, r.read().Password.Version)
+	})
+}
+
+func TestAnOldRefusalIsNotTheAnswerToANewOrderThatWaits(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
+		r.remote.set(always(provider.Result{Outcome: provider.Rejected, Scope: provider.ScopePassword, Reason: "too simple"}, false))
+		_, err := r.engine.SetPassword(t.Context(), r.storage, "role", "toosimple")
+		require.Equal(t, KindMistake, kindOf(t, err))
+		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "throttled", RetryAfter: 10 * time.Minute}, false))
+		_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)
+		require.Error(t, err)
+		r.remote.set(nil)
+		_, err = r.engine.SetPassword(t.Context(), r.storage, "role", "chosenbyhand")
+		require.Equal(t, KindBusy, kindOf(t, err))
+		require.NotContains(t, err.Error(), "too simple")
+		after(time.Hour)
+		require.Equal(t, "chosenbyhand", r.remote.holds("login"))
+	})
+}

@@ -429,7 +429,7 @@ func (e *Engine) DeleteConnection(ctx context.Context, storage logical.Storage, 
 			return storageError("deleting the connection "+name, err)
 		}
 	}
-	e.connections.drop(name)
+	e.connections.forget(name)
 	e.timer.forget(item{connection: name})
 	return nil
 }

@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -95,7 +96,9 @@ func (l *live) saw(result provider.Result) {
 	defer l.mu.Unlock()
 	switch result.Outcome {
 	case provider.Denied:
-		l.refusals++
+		if result.Scope == provider.ScopeConnection {
+			l.refusals++
+		}
 	case provider.Applied, provider.Staged, provider.Rejected, provider.Mismatch:
 		l.refusals = 0
 	default: // says nothing about it
@@ -130,6 +133,14 @@ func (c *connections) drop(name string) {
 	defer c.mu.Unlock()
 	delete(c.byName, name)
 	c.drops++
+}
+
+// forget drops a connection that is gone, with what its remote system asked for: a new one of that name is another.
+func (c *connections) forget(name string) {
+	c.drop(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.holds, func(r revision, _ time.Time) bool { return r.name == name })
 }
 
 // cached returns the connection of that name, or nil and the count of drops to store one with.
@@ -238,6 +249,14 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 		return
 	}
 	l.drain(ctx)
+	settled := false
+	defer func() {
+		if !settled { // the check panicked, or the engine is stopping: whoever comes next finds out
+			l.mu.Lock()
+			l.refusals = 0
+			l.mu.Unlock()
+		}
+	}()
 	l.mu.Lock()
 	paused, proved, refusals := l.pause != nil, l.checked.After(began), l.refusals
 	if proved && !paused {
@@ -245,6 +264,7 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 	}
 	l.mu.Unlock()
 	if paused || proved {
+		settled = true
 		return
 	}
 	at := e.clock()
@@ -256,6 +276,7 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 		l.mu.Lock()
 		l.checked, l.refusals = at, 0
 		l.mu.Unlock()
+		settled = true
 		return
 	}
 	if ctx.Err() != nil {
@@ -266,6 +287,7 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 	l.mu.Lock()
 	l.pause = pause
 	l.mu.Unlock()
+	settled = true
 	e.logger.Error("connection paused: the remote system refused its credential, and the check that followed failed", "connection", l.Name,
 		"provider", l.Provider, "code", check.Code, "reason", check.Reason, "next_probe", pause.NextProbe)
 	if err := s.putPause(ctx, l.Name, pause); err != nil {

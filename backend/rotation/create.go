@@ -64,7 +64,8 @@ func (e *Engine) create(ctx, waiting context.Context, promise *commitment, s sto
 		err = c.drive(ctx)
 	}
 	report, err := e.driven(c, err).answer(e)
-	if err == nil || !nothingSet(c.role) {
+	if err == nil || !nothingSet(c.role) || waiting.Err() != nil { // a request that was told that it goes on must not be undone
+		e.schedule(ctx, s, c.role)
 		return e.soFar(c.role, report, err)
 	}
 	return nil, e.undo(ctx, s, c, err)
@@ -287,27 +288,32 @@ func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) erro
 	return storageError("storing the role "+role.Name, s.putRole(ctx, role))
 }
 
-// remove deletes a role, then its index entries; but an entry stays, without its role, as long as the next role for the
-// account has something to heed: a request that may still be under way, or old passwords that were wrong.
+// remove deletes a role, then its index entries; but they stay, and are free, where the next role for the account has
+// something to heed: a request that may still be under way, or old passwords that were wrong.
 func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
 	e.index.Lock()
 	defer e.index.Unlock()
+	left := owner{Role: role.Name, Quiet: role.Record.LastRequest(), OldTries: role.Record.OldTries}
+	now := e.clock()
+	heeded := now.Before(left.Quiet.Add(lastBackoff)) || now.Before(left.OldTries.Until) // longer than any margin
+	for _, identity := range role.Target.Identities {
+		if !heeded {
+			break
+		}
+		left.Identity = identity
+		if err := s.put(ctx, targetKey(identity), left); err != nil {
+			return err
+		}
+	}
 	if err := s.storage.Delete(ctx, rolePrefix+role.Name); err != nil {
 		return err
 	}
 	e.timer.forget(item{role: role.Name})
-	left := owner{Quiet: role.Record.LastRequest(), OldTries: role.Record.OldTries}
-	now := e.clock()
 	for _, identity := range role.Target.Identities {
-		key := targetKey(identity)
-		var err error
-		if now.Before(left.Quiet.Add(scaled(quietMargin))) || now.Before(left.OldTries.Until) {
-			left.Identity = identity
-			err = s.put(ctx, key, left)
-		} else {
-			err = s.storage.Delete(ctx, key)
+		if heeded {
+			break
 		}
-		if err != nil {
+		if err := s.storage.Delete(ctx, targetKey(identity)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -163,5 +164,20 @@ func TestARoleMadeAgainKeepsItsDistanceFromTheOneBefore(t *testing.T) {
 		after(2 * time.Minute)
 		require.Equal(t, calls+1, r.remote.count())
 		require.GreaterOrEqual(t, r.read().Since.Sub(began), time.Minute)
+	})
+}
+
+func TestARoleThatARequestWasToldGoesOnIsNotUndone(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{RequestTimeout: ptr(60)}))
+		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
+			time.Sleep(50 * time.Second) // longer than a request waits
+			return provider.Result{Outcome: provider.Rejected, Scope: provider.ScopeTarget, Reason: "no such account"}, false
+		})
+		report, err := r.create(nil)
+		require.NoError(t, err)
+		require.NotEmpty(t, report.Warning)
+		after(time.Hour)
+		require.Equal(t, provider.Rejected, r.role().Retry.Last.Class, "the role is there, and says why it has no password")
 	})
 }

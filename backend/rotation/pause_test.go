@@ -283,3 +283,62 @@ func TestANodeThatMustNotWriteLeavesTheWorkToOthers(t *testing.T) {
 		require.Equal(t, credential.StateActive, r.read().State)
 	})
 }
+
+func TestRolesThatWaitBehindAHoldGoOnWithAnotherCredential(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
+		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "login locked", RetryAfter: 30 * time.Minute}, false))
+		_, err := r.engine.Rotate(t.Context(), r.storage, "other", 0)
+		require.Equal(t, KindBusy, kindOf(t, err))
+		_, err = r.rotate()
+		require.ErrorContains(t, err, "asked this connection to wait")
+		r.remote.set(nil)
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "another"}}))
+		after(time.Second)
+		require.Equal(t, 2, r.read().Password.Version)
+	})
+}
+
+func TestMissingRightsOfManyRolesDoNotPauseAConnectionThatWorks(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		for i := range 8 {
+			name := fmt.Sprintf("role%d", i)
+			r.mustCreate(func(in *NewRole) { in.Name, in.Target = name, provider.Settings{"login": name} })
+		}
+		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
+			time.Sleep(time.Second)
+			return provider.Result{Outcome: provider.Denied, Scope: provider.ScopeTarget, Code: "403", Reason: "no permission"}, false
+		})
+		done := make(chan error, 8)
+		for i := range cap(done) {
+			go func() {
+				_, err := r.engine.Rotate(t.Context(), r.storage, fmt.Sprintf("role%d", i), 0)
+				done <- err
+			}()
+		}
+		for range cap(done) {
+			require.Equal(t, KindUnreachable, kindOf(t, <-done))
+		}
+		left, err := r.storage.List(t.Context(), pausePrefix)
+		require.NoError(t, err)
+		require.Empty(t, left)
+	})
+}
+
+func TestAConnectionMadeAgainIsAnotherOne(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "login locked", RetryAfter: 30 * time.Minute}, false))
+		_, err := r.rotate()
+		require.Error(t, err)
+		require.NoError(t, r.engine.Delete(t.Context(), r.storage, "role", false))
+		require.NoError(t, r.engine.DeleteConnection(t.Context(), r.storage, "conn"))
+		r.remote.set(nil)
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{
+			Provider: ptr("remote"), Address: ptr("https://another.example"), AllowedRoles: &[]string{"*"}, Settings: provider.Settings{"key": "key"},
+		}))
+		r.mustCreate(nil)
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}

@@ -38,6 +38,8 @@ type order struct {
 	reason    string
 	// ifNone: only if the role has no password yet.
 	ifNone bool
+	// waits is the password that the request waits for, once it does.
+	waits string
 }
 
 // Rotate changes the password of a role to a generated one. With ifVersion above 0 it does so only if that version is
@@ -263,6 +265,7 @@ func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, o or
 			clock.Stop()
 			return now
 		}
+		o.waits = now.role.Record.Next.Value
 		now = e.goOn(ctx, waiting, s, name, &o)
 	}
 }
@@ -315,11 +318,15 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	return e.driven(c, err)
 }
 
-// lost tells a request that set a given password, and waited, that another one took its place.
+// lost tells a request that waited that another one took the place of its password, or withdrew it.
 func (o *order) lost(role *Role) error {
-	rec := role.Record
-	if o.given == "" || rec.Next != nil && rec.Next.Value == o.given || rec.Current != nil && rec.Current.Value == o.given {
+	if o.waits == "" {
 		return nil
+	}
+	for _, p := range role.Record.List() {
+		if p.Value == o.waits {
+			return nil
+		}
 	}
 	return busy("another request for the role %q took the place of this one, whose password was not sent; read status/%s", role.Name, role.Name)
 }

@@ -177,8 +177,8 @@ func (a *API) Refusal(response *transport.Response) provider.Result {
 	case http.StatusUnauthorized:
 		result.Outcome, result.Scope = provider.Denied, provider.ScopeConnection
 		result.Reason = a.unauthorizedReason(response)
-	case http.StatusForbidden:
-		result.Outcome, result.Scope = provider.Denied, provider.ScopeConnection
+	case http.StatusForbidden: // who asks was recognised, so that no try counts
+		result.Outcome, result.Scope = provider.Denied, provider.ScopeTarget
 		result.Reason = "the connection's user may not do this; see its permissions in IAM, project_id, and whether the account is in arrears"
 	case http.StatusNotFound:
 		result.Outcome = provider.Rejected

@@ -244,8 +244,8 @@ func TestRefusal(t *testing.T) {
 		"bad request of somebody":      {400, "no", provider.Unknown, provider.ScopeTarget, "HTTP 400"},
 		"unauthorized":                 {401, refused, provider.Denied, provider.ScopeConnection, "APIGW.0301"},
 		"unauthorized by somebody":     {401, "", provider.Unknown, provider.ScopeTarget, "HTTP 401"},
-		"forbidden":                    {403, `{"error_code":"APIG.0302"}`, provider.Denied, provider.ScopeConnection, "APIG.0302"},
-		"forbidden natively":           {403, `{"forbidden":{"code":403}}`, provider.Denied, provider.ScopeConnection, "HTTP 403"},
+		"forbidden":                    {403, `{"error_code":"APIG.0302"}`, provider.Denied, provider.ScopeTarget, "APIG.0302"},
+		"forbidden natively":           {403, `{"forbidden":{"code":403}}`, provider.Denied, provider.ScopeTarget, "HTTP 403"},
 		"forbidden by a proxy":         {403, "<html>", provider.Unknown, provider.ScopeTarget, "HTTP 403"},
 		"not found":                    {404, `{"error_code":"DCS.3022"}`, provider.Rejected, provider.ScopeTarget, "DCS.3022"},
 		"not found by a proxy":         {404, "", provider.Unknown, provider.ScopeTarget, "HTTP 404"},
@@ -258,8 +258,8 @@ func TestRefusal(t *testing.T) {
 		"found":                        {302, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
 		"conflict":                     {409, service, provider.Unknown, provider.ScopeTarget, "DCS.5000"},
 		"body too large":               {413, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
-		"a code that could be a leak":  {403, `{"error_code":"cAnArY"}`, provider.Denied, provider.ScopeConnection, "HTTP 403"},
-		"an id that could be anything": {403, `{"error_code":"DCS.1","request_id":"cAnArY <x>"}`, provider.Denied, provider.ScopeConnection, "DCS.1"},
+		"a code that could be a leak":  {403, `{"error_code":"cAnArY"}`, provider.Denied, provider.ScopeTarget, "HTTP 403"},
+		"an id that could be anything": {403, `{"error_code":"DCS.1","request_id":"cAnArY <x>"}`, provider.Denied, provider.ScopeTarget, "DCS.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t)

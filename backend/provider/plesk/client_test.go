@@ -45,7 +45,7 @@ func TestErrorCodesProveWhatTheyProve(t *testing.T) {
 	result := map[string]want{
 		"1002": target, "1007": target, "1013": target, "1014": target, "1017": target, "1026": target, "1030": target, "1031": target,
 		"1019": badPassword, "1038": badPassword,
-		"1006": denied,
+		"1006": {provider.Denied, provider.ScopeTarget},
 		"1003": busyTarget, "1008": busyTarget,
 		"1001": unknown, "1012": unknown, "1023": unknown, "1024": unknown, "14008": unknown,
 	}

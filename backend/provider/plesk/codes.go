@@ -45,7 +45,7 @@ var (
 	inResult = map[string]meaning{
 		"1002": {provider.Rejected, provider.ScopeTarget, 0, "Plesk refused the change: such an account exists already; see the login in Plesk"},
 		"1003": {provider.Busy, provider.ScopeTarget, 0, "Plesk could not start the operation; it will be asked again later"},
-		"1006": {provider.Denied, provider.ScopeConnection, 0, "the connection's credential may not do this; use the main administrator's, additional ones may not change each other"},
+		"1006": {provider.Denied, provider.ScopeTarget, 0, "the connection's credential may not do this; use the main administrator's, additional ones may not change each other"},
 		"1007": {provider.Rejected, provider.ScopeTarget, 0, "Plesk refused the change: such data exists already; see the login in Plesk"},
 		"1008": {provider.Busy, provider.ScopeTarget, 0, "Plesk denied a second access at the same time; it will be asked again later"},
 		"1013": {provider.Rejected, provider.ScopeTarget, 0, "Plesk knows no additional administrator with this login; create it in Plesk, or correct login"},
