@@ -316,3 +316,37 @@ func TestAnOldRefusalIsNotTheAnswerToANewOrderThatWaits(t *testing.T) {
 		require.Equal(t, "chosenbyhand", r.remote.holds("login"))
 	})
 }
+
+func TestAnOperatorsWordEndsTheFailureAndSetsTheDueTime(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(func(in *NewRole) { in.Options.RotationPeriod = 3600 })
+		r.remote.set(always(unknown, true))
+		_, err := r.rotate()
+		require.NoError(t, err)
+		after(10 * time.Minute)
+		require.NotNil(t, r.role().Retry.Last)
+		_, err = r.engine.Confirm(t.Context(), r.storage, "role", 2, false, "")
+		require.NoError(t, err)
+		require.Equal(t, Retry{}, r.role().Retry)
+		require.Equal(t, r.engine.Now().Add(time.Hour), r.role().Due)
+		due := r.role().Due
+		after(time.Minute)
+		_, err = r.engine.Confirm(t.Context(), r.storage, "role", 2, false, "")
+		require.NoError(t, err)
+		require.Equal(t, due, r.role().Due, "said twice")
+	})
+}
+
+func TestADeletedRoleIsNotLookedAtAgain(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(always(provider.Result{Outcome: provider.Unreachable, Reason: "refused"}, false))
+		_, err := r.rotate()
+		require.Error(t, err)
+		require.NoError(t, r.engine.Delete(t.Context(), r.storage, "role", false))
+		r.storage.reset()
+		after(5 * time.Minute)
+		gets, _, _, _ := r.storage.operations()
+		require.Zero(t, gets)
+	})
+}

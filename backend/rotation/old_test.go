@@ -153,3 +153,27 @@ func TestAnswersThatDidNotLookAtTheOldPasswordCostNoTry(t *testing.T) {
 		require.Zero(t, l.role().Record.OldTries.Count)
 	})
 }
+
+func TestALockThatTheRemoteSystemAnnouncesIsWaitedFor(t *testing.T) {
+	inLockingTime(t, func(t *testing.T, l *locking) {
+		l.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
+			left := 4
+			return provider.Result{Outcome: provider.Mismatch, Reason: "wrong", TriesLeft: &left, RetryAfter: time.Hour}, false
+		})
+		_, err := l.rotate()
+		require.Error(t, err)
+		_, err = l.engine.Confirm(t.Context(), l.storage, "role", 0, false, "oneguessatit")
+		require.NoError(t, err)
+		_, _ = l.rotate()
+		_, err = l.engine.Confirm(t.Context(), l.storage, "role", 0, false, l.remote.holds("login"))
+		require.NoError(t, err)
+		calls := l.remote.count()
+		_, err = l.rotate()
+		require.Equal(t, KindBusy, kindOf(t, err))
+		after(50 * time.Minute)
+		require.Equal(t, calls, l.remote.count())
+		l.remote.set(l.change)
+		after(20 * time.Minute)
+		require.Equal(t, credential.StateActive, l.read().State)
+	})
+}

@@ -98,6 +98,7 @@ rule "charset" { charset = "abcdefghijABCDEFGHIJ0123456789\"'" }`)
 		{"dcs account of another name", "roles/report", with(m.account("report"), data{"username": "someone"}), "username"},
 		{"dcs default account", "roles/default", with(m.account("default"), data{}), "default"},
 		{"dcs account that is not there", "roles/report", with(m.account("report"), data{"account_id": "00000000-0000-0000-0000-000000000000"}), "account"},
+		{"adopted dcs account that is not there", "roles/report", with(m.account("report"), data{"account_id": "00000000-0000-0000-0000-000000000000", "skip_initial_rotation": true}), "account"},
 		{"rotation method", "roles/report", with(m.account("report"), data{"rotation_method": "guess"}), "rotation_method"},
 		{"password without need", "roles/web2", with(alias("ops2"), data{"password": "Some-Password.1"}), "skip_initial_rotation"},
 		{"both period and schedule", "roles/web2", with(alias("ops2"), data{"rotation_period": 60, "rotation_schedule": "0 0 * * *"}), "not both"},
