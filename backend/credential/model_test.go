@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,31 +98,6 @@ func (w *world) do(what string, happens func(Record) Record) {
 	_ = w.event(what, func(r Record) (Record, error) { return happens(r), nil })
 }
 
-func pending(r Record) []Password {
-	var out []Password
-	if r.Next.Exposed() {
-		out = append(out, r.Next.Password)
-	}
-	for _, c := range r.Candidates {
-		out = append(out, c.Password)
-	}
-	return out
-}
-
-// nothingDropped is I3: a password that may be valid is settled only by what the comment of Candidate lists.
-func (w *world) nothingDropped(before, after Record) {
-	w.t.Helper()
-	for _, p := range pending(before) {
-		kept := slices.ContainsFunc(pending(after), func(q Password) bool { return q == p })
-		if kept || after.Current != nil && after.Current.Password == p || w.settled[p.Value] || !w.open[p.Value] {
-			continue
-		}
-		if w.sentTo[p.Value] < 2 {
-			w.fail("password %d was dropped, with %d changes confirmed since it was sent", p.Version, w.sentTo[p.Value])
-		}
-	}
-}
-
 // settle: a proof or a word says that this password is in force, so that the others are not.
 func (w *world) settle(inForce string) {
 	for _, p := range pending(w.rec) {
@@ -213,13 +187,6 @@ func (w *world) confirmed(done *request, exclusive bool) {
 	w.stranger, w.noTrim = false, w.now
 	for _, r := range w.flying {
 		w.watch(r)
-	}
-}
-
-// watch: nothing is trimmed while a request is on its way whose password was settled by a word.
-func (w *world) watch(r *request) {
-	if end := r.deadline.Add(margin); r.worded && end.After(w.noTrim) {
-		w.noTrim = end
 	}
 }
 
@@ -348,137 +315,6 @@ func (w *world) comeInForce(failing bool) {
 		}
 	}
 	w.do("in force by time", func(r Record) Record { return r.InForce(w.now, false) })
-}
-
-// modify sends Next once with an old password, as rotation does.
-func (w *world) modify() {
-	if n := w.rec.Next; n == nil || n.Exposed() && (w.rec.Current == nil || w.rec.Current.Refused) {
-		if !w.makeNext() {
-			return
-		}
-	}
-	old := w.rec.Old(w.now)
-	if old.Password == nil {
-		w.do("give up", Record.GiveUp)
-		if w.chance(30) {
-			w.speak()
-		}
-		return
-	}
-	if !w.ready() {
-		return
-	}
-	if old = w.rec.Old(w.now); w.now.Before(old.NotBefore) {
-		w.pass(300)
-		return
-	}
-	if !old.Certain {
-		w.countTry()
-	}
-	w.do("send with "+old.Password.Value, func(r Record) Record {
-		return r.SendWithOld(w.now, w.now.Add(requestTime), r.Old(w.now), lockWindow)
-	})
-	sent := w.sending(old.Password.Value)
-	switch dice := w.dice.IntN(100); {
-	case dice < 12:
-		w.do("busy", func(r Record) Record { return r.OldTryFree(old.Certain).NotApplied() })
-		w.freeTry(old)
-	case dice < 20:
-		w.refused[sent.value] = true
-		w.do("free", func(r Record) Record { return r.OldTryFree(old.Certain) })
-		w.freeTry(old)
-		w.refuse(sent)
-	case dice < 50:
-		w.lose(sent)
-	case w.carryOut(sent):
-		w.confirmed(sent, true)
-		delete(w.refused, old.Password.Value)
-		w.tries, w.fewUntil = nil, time.Time{}
-		w.do("applied", func(r Record) Record { return r.Applied(w.now, true) })
-	default:
-		w.mismatch(old)
-	}
-}
-
-func (w *world) mismatch(old Old) {
-	var left *int
-	if w.chance(70) {
-		n := 1 + w.dice.IntN(5)
-		left = &n
-	}
-	until := w.now.Add(lockWindow)
-	w.fewUntil = time.Time{}
-	if left != nil && *left < 3 {
-		w.fewUntil = until
-	}
-	if old.Certain { // the others were counted when they were sent
-		w.tries = append(w.tries, try{until})
-	}
-	w.do(fmt.Sprintf("mismatch, left %v", left != nil), func(r Record) Record { return r.OldRefused(old.Certain, left, until) })
-}
-
-// countTry checks the budget: two tries that may be wrong in a window, none where few are left.
-func (w *world) countTry() {
-	w.tries = slices.DeleteFunc(w.tries, func(t try) bool { return !w.now.Before(t.until) })
-	if len(w.tries) >= 2 {
-		w.fail("a third try in one window")
-	}
-	if w.now.Before(w.fewUntil) {
-		w.fail("a try where few are left")
-	}
-	w.tries = append(w.tries, try{w.now.Add(requestTime + lockWindow)})
-}
-
-func (w *world) freeTry(old Old) {
-	if !old.Certain {
-		w.tries = w.tries[:len(w.tries)-1]
-	}
-}
-
-// check holds the invariants against the world.
-func (w *world) check() {
-	w.t.Helper()
-	versions := map[int]bool{}
-	holds := false
-	for _, listed := range w.rec.List() {
-		if versions[listed.Version] || listed.Version < 1 {
-			w.fail("version %d is there twice, or is none", listed.Version)
-		}
-		versions[listed.Version] = true
-		holds = holds || listed.Value == w.held
-	}
-	if !holds && !w.stranger {
-		w.fail("I1: the password of the account is lost")
-	}
-	if len(w.rec.Candidates) > MaxCandidates+1 {
-		w.fail("%d candidates", len(w.rec.Candidates))
-	}
-	view := w.rec.View(w.now)
-	if view.Password != nil && w.refused[view.Password.Value] {
-		w.fail("I4: version %d was refused and is handed out", view.Password.Version)
-	}
-	if (view.Password == nil) != (w.rec.Current == nil && len(pending(w.rec)) == 0) && view.State != StateNone && view.State != StateUncertain {
-		w.fail("state %s without a password", view.State)
-	}
-	if view.Next != nil && !slices.Contains([]State{StateAccepted, StateRestartRequired, StateUncertain}, view.State) {
-		w.fail("a next password in the state %s", view.State)
-	}
-	if view.State == StateActive && !w.rec.Next.Exposed() && !w.stranger {
-		w.active(view.Password.Value)
-	}
-}
-
-func (w *world) active(password string) {
-	w.t.Helper()
-	if w.held != password {
-		w.fail("I4: %s is said to be active", password)
-	}
-	for _, r := range w.flying {
-		over := w.now.After(r.deadline.Add(margin)) && (r.worded || r.later >= 2)
-		if r.value != password && !over && (r.old == "" || r.old == w.held) {
-			w.fail("I4: %s is said to be active, and the request with %s may follow", password, r.value)
-		}
-	}
 }
 
 // Three kinds of remote systems: one confirms, one queues, one wants the old password.

@@ -1,9 +1,7 @@
 package rotation
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -71,18 +69,7 @@ func TestAnInvalidatedConnectionIsReadAgain(t *testing.T) {
 func TestChangesOnAConnectionAreLimited(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{MaxInFlight: ptr(3)}))
-		under, most := 0, 0
-		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
-			r.remote.mu.Lock()
-			under++
-			most = max(most, under)
-			r.remote.mu.Unlock()
-			time.Sleep(time.Second)
-			r.remote.mu.Lock()
-			under--
-			r.remote.mu.Unlock()
-			return provider.Result{Outcome: provider.Applied}, true
-		})
+		most := r.remote.countOverlap()
 		done := make(chan error, 20)
 		for i := range cap(done) {
 			go func() {
@@ -94,7 +81,7 @@ func TestChangesOnAConnectionAreLimited(t *testing.T) {
 		for range cap(done) {
 			require.NoError(t, <-done)
 		}
-		require.Equal(t, 3, most)
+		require.Equal(t, 3, most())
 	})
 }
 

@@ -92,9 +92,7 @@ func TestACrashWhileARoleIsCreatedLeavesSomethingToResume(t *testing.T) {
 func TestARoleOnAPausedConnectionIsNotCreated(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		denied := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
-		r.remote.set(always(denied, false))
-		r.remote.check = func() provider.Result { return denied }
+		r.remote.refuseCredential()
 		_, err := r.rotate()
 		require.Error(t, err)
 		for _, skip := range []bool{false, true} {

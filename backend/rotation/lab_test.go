@@ -137,6 +137,36 @@ func always(result provider.Result, applied bool) func(context.Context, int, pro
 	return func(context.Context, int, provider.Change) (provider.Result, bool) { return result, applied }
 }
 
+// refuseCredential lets changes and checks be refused for the connection's credential.
+func (r *remote) refuseCredential() {
+	denied := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
+	r.set(always(denied, false))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.check = func() provider.Result { return denied }
+}
+
+// countOverlap lets each change take a second, and returns how to ask how many were under way at a time.
+func (r *remote) countOverlap() (most func() int) {
+	under, highest := 0, 0
+	r.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
+		r.mu.Lock()
+		under++
+		highest = max(highest, under)
+		r.mu.Unlock()
+		time.Sleep(time.Second) // of the bubble
+		r.mu.Lock()
+		under--
+		r.mu.Unlock()
+		return provider.Result{Outcome: provider.Applied}, true
+	})
+	return func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return highest
+	}
+}
+
 // counted is storage that counts, and fails when it is told to.
 type counted struct {
 	logical.Storage

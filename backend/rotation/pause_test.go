@@ -16,9 +16,7 @@ func TestARefusedCredentialPausesTheConnectionForAllItsRoles(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
 		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
-		denied := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
-		r.remote.set(always(denied, false))
-		r.remote.check = func() provider.Result { return denied }
+		r.remote.refuseCredential()
 		checks := r.remote.checked()
 		_, err := r.rotate()
 		require.Equal(t, KindUnreachable, kindOf(t, err))
@@ -97,9 +95,7 @@ func TestAShortThrottleIsWaitedFor(t *testing.T) {
 func TestTheSameCredentialWrittenAgainOpensAPausedConnectionIfItWorks(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		denied := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
-		r.remote.set(always(denied, false))
-		r.remote.check = func() provider.Result { return denied }
+		r.remote.refuseCredential()
 		_, err := r.rotate()
 		require.Equal(t, KindUnreachable, kindOf(t, err))
 		again := Patch{Settings: provider.Settings{"key": "key"}}
@@ -226,9 +222,7 @@ func TestAHoldEndsWithTheCredentialItWasFor(t *testing.T) {
 func TestAConnectionThatOpenedStaysOpenOverARestart(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		denied := provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
-		r.remote.set(always(denied, false))
-		r.remote.check = func() provider.Result { return denied }
+		r.remote.refuseCredential()
 		_, err := r.rotate()
 		require.Error(t, err)
 		checks := r.remote.checked()
