@@ -99,7 +99,7 @@ func (l *live) saw(result provider.Result) {
 		if result.Scope == provider.ScopeConnection {
 			l.refusals++
 		}
-	case provider.Applied, provider.Staged, provider.Rejected, provider.Mismatch:
+	case provider.Applied, provider.Staged, provider.Mismatch: // a refusal may come before the credential is looked at
 		l.refusals = 0
 	default: // says nothing about it
 	}
