@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -40,6 +41,9 @@ func merge(common map[string]*framework.FieldSchema, types []provider.Type, fiel
 			text := fmt.Sprintf("(%s) %s", kind.Name(), field.Schema.Description)
 			if known := common[field.Name]; known != nil {
 				known.Description += " " + text
+				if !reflect.DeepEqual(known.Default, field.Schema.Default) {
+					known.Default = nil // each provider's text says its own
+				}
 				continue
 			}
 			schema := *field.Schema

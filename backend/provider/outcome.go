@@ -70,7 +70,14 @@ const (
 type Result struct {
 	Outcome Outcome
 	Scope   Scope
-	Stage   Stage
+	// Stage says what a change waits for that was taken; set with Staged and with Taken.
+	Stage Stage
+
+	// Taken names the parts of the target that took the change although the others did not: Outcome is then that of
+	// the others. Empty with Staged and Applied, which are for all parts of the Change.
+	Taken []string
+	// Failures says of parts that did not take the change why not, where the remote system tells them apart.
+	Failures []PartFailure
 
 	// Exclusive: the remote system applied this change because the old password was right, so that no earlier change
 	// that is still under way can follow it.
@@ -87,4 +94,13 @@ type Result struct {
 	// TriesLeft is how many more wrong old passwords the remote system takes before it locks the account; nil: it
 	// did not say.
 	TriesLeft *int
+}
+
+// PartFailure is why one part of a target did not take a change.
+type PartFailure struct {
+	Part string `json:"part"`
+	// Code is the remote system's own error code, or "".
+	Code string `json:"code,omitempty"`
+	// Reason is one clause about what happened, for operators, in the provider's own words.
+	Reason string `json:"reason"`
 }

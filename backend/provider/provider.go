@@ -47,11 +47,15 @@ type Type interface {
 	// or "" where no role could name it. A role may not change the password that its own mount depends on.
 	LoginIdentity(Connection) string
 
-	// Rules are the rules that the remote system has for a password of this target.
-	Rules(Target) password.Rules
+	// Rules are the rules that the remote system has for a password of this target of a completed connection.
+	Rules(Connection, Target) password.Rules
 
 	// OldPassword says whether a change has to present the present password, and what wrong ones cost.
 	OldPassword(Target) OldPassword
+
+	// SettleAfter is how long a change that the remote system has queued (StageAccepted) takes to be in force on a
+	// completed connection; 0 where none is ever queued.
+	SettleAfter(Connection) time.Duration
 
 	// Open returns a client for a completed connection. It does no I/O.
 	Open(Connection) (Client, error)
@@ -80,6 +84,9 @@ type Change struct {
 	NewPassword string
 	// OldPassword is the present password; set only where OldPassword(Target).Required.
 	OldPassword string
+	// Parts are the parts of the target to change, in the target's order: all of them, or those that have not taken
+	// this very password yet. Empty where the target has no parts.
+	Parts []string
 }
 
 // OldPassword says what a provider demands of the present password.
@@ -100,6 +107,11 @@ type Field struct {
 	Secret bool
 	// Address fields of a connection say where the credential is sent: changing one needs the credential.
 	Address bool
+	// Immutable fields of a connection cannot be changed.
+	Immutable bool
+	// Local fields of a connection are not sent, and no other credential, address or service follows from them:
+	// changing one needs no new check.
+	Local bool
 	// Mutable target fields do not name the account, they say how its password is changed.
 	Mutable bool
 }
@@ -130,6 +142,9 @@ type Target struct {
 	// Identities name the account across connections: provider, project or canonical host, remote id.
 	// Two roles with one identity in common would fight over one password.
 	Identities []string `json:"identities"`
+	// Parts are what takes the password each by itself, such as several servers with one password; empty where the
+	// account is one. See Result.Taken.
+	Parts []string `json:"parts,omitempty"`
 	// Username is what one logs in with.
 	Username string `json:"username"`
 	// Settings are the target's fields in canonical form, as they read back.

@@ -111,7 +111,7 @@ func (c *change) make(ctx context.Context, given, reason string) error {
 		if value, err = c.e.generate(ctx, c.l, c.role); err != nil {
 			return err
 		}
-	} else if err := c.l.kind.Rules(c.role.Target).Check(value); err != nil {
+	} else if err := c.l.kind.Rules(c.l.complete, c.role.Target).Check(value); err != nil {
 		return Mistake("%s", err)
 	}
 	rec, err := c.role.Record.Make(value, reason, given != "", c.e.clock())

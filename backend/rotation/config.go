@@ -95,7 +95,7 @@ func (e *Engine) WriteConnection(ctx context.Context, storage logical.Storage, n
 	}
 	again := !fresh && next.VerifyConnection && givesSecret(kind, patch.Settings)
 	if stored == nil || stored.PasswordPolicy != next.PasswordPolicy {
-		if err := e.tryPolicy(ctx, next.PasswordPolicy, kind.Rules(provider.Target{})); err != nil {
+		if err := e.tryPolicy(ctx, next.PasswordPolicy, kind.Rules(complete, provider.Target{})); err != nil {
 			return err
 		}
 	}
@@ -273,6 +273,11 @@ func (e *Engine) compare(stored, next *Connection, kind provider.Type, complete 
 	if err != nil {
 		return false, err
 	}
+	for _, field := range kind.ConnectionFields() {
+		if field.Immutable && !equal(before.Settings[field.Name], complete.Settings[field.Name]) {
+			return false, Mistake("%s cannot be changed (it is %q): make another connection", field.Name, fmt.Sprint(before.Settings[field.Name]))
+		}
+	}
 	moved := before.URL != complete.URL || before.TLS != complete.TLS || slices.ContainsFunc(kind.ConnectionFields(), func(f provider.Field) bool {
 		return f.Address && before.Settings.String(f.Name) != complete.Settings.String(f.Name)
 	})
@@ -302,7 +307,7 @@ func givesSecret(kind provider.Type, given provider.Settings) bool {
 // sameLogin tells whether two versions of a connection send the same.
 func sameLogin(kind provider.Type, before, after provider.Connection) bool {
 	for _, field := range kind.ConnectionFields() {
-		if !reflect.DeepEqual(before.Settings[field.Name], after.Settings[field.Name]) &&
+		if !field.Local && !reflect.DeepEqual(before.Settings[field.Name], after.Settings[field.Name]) &&
 			!equal(before.Settings[field.Name], after.Settings[field.Name]) {
 			return false
 		}

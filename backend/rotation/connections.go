@@ -56,8 +56,11 @@ func (l *live) paused() *Pause {
 
 // margin is how long after the end of an unresolved request a different password may be sent.
 func (l *live) margin() time.Duration {
-	return max(scaled(quietMargin), l.complete.Settings.Seconds("settle_after"))
+	return max(scaled(quietMargin), l.settleAfter())
 }
+
+// settleAfter is how long a queued change takes to be in force; 0 where none is ever queued.
+func (l *live) settleAfter() time.Duration { return l.kind.SettleAfter(l.complete) }
 
 // errFull: all slots of a connection are taken. A worker of the timer does not wait for one: it would be missing to other
 // connections.

@@ -38,6 +38,9 @@ type remote struct {
 	// loginIdentity is what connections log in with; checkTarget is called when a target is checked.
 	loginIdentity string
 	checkTarget   func()
+	// settleAfter: how long a queued change takes; parts: what a target consists of.
+	settleAfter time.Duration
+	parts       []string
 }
 
 func (r *remote) Name() string { return "remote" }
@@ -58,10 +61,11 @@ func (r *remote) Complete(c *provider.Connection) error {
 
 func (r *remote) Target(_ provider.Connection, s provider.Settings) (provider.Target, error) {
 	login := s.String("login")
-	return provider.Target{Names: []string{login}, Identities: []string{"remote|" + login}, Username: login, Settings: s}, nil
+	return provider.Target{Names: []string{login}, Identities: []string{"remote|" + login}, Parts: r.parts, Username: login, Settings: s}, nil
 }
+func (r *remote) SettleAfter(provider.Connection) time.Duration { return r.settleAfter }
 func (r *remote) LoginIdentity(provider.Connection) string { return r.loginIdentity }
-func (r *remote) Rules(provider.Target) password.Rules {
+func (r *remote) Rules(provider.Connection, provider.Target) password.Rules {
 	return password.Rules{
 		MinLength: 8, MaxLength: 64, Allowed: password.Lower + password.Upper + password.Digits,
 		Recipe: password.Recipe{Length: 20, Classes: []password.Class{{Characters: password.Lower + password.Digits}}},

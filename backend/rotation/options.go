@@ -14,7 +14,7 @@ func (e *Engine) checkOptions(ctx context.Context, l *live, role *Role, newPolic
 	if err := o.validate(); err != nil {
 		return err
 	}
-	if settle := l.complete.Settings.Seconds("settle_after"); o.RotationPeriod > 0 && time.Duration(o.RotationPeriod)*time.Second <= settle {
+	if settle := l.settleAfter(); o.RotationPeriod > 0 && time.Duration(o.RotationPeriod)*time.Second <= settle {
 		return Mistake("rotation_period must exceed the connection's settle_after (%d seconds)", int(settle.Seconds()))
 	}
 	if o.VerifyAddress != "" && !allowsAddress(l.AllowedVerifyAddresses, o.VerifyAddress) {
@@ -27,7 +27,7 @@ func (e *Engine) checkOptions(ctx context.Context, l *live, role *Role, newPolic
 	if policy == "" {
 		policy = l.PasswordPolicy
 	}
-	return e.tryPolicy(ctx, policy, l.kind.Rules(role.Target))
+	return e.tryPolicy(ctx, policy, l.kind.Rules(l.complete, role.Target))
 }
 
 // validate checks the options that stand for themselves.

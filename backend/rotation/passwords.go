@@ -18,7 +18,7 @@ const (
 
 // generate makes a password for the role: by its own policy, its connection's, or the provider's recipe.
 func (e *Engine) generate(ctx context.Context, l *live, role *Role) (string, error) {
-	rules := l.kind.Rules(role.Target)
+	rules := l.kind.Rules(l.complete, role.Target)
 	policy := role.Options.PasswordPolicy
 	if policy == "" {
 		policy = l.PasswordPolicy

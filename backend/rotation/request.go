@@ -364,5 +364,5 @@ func (e *Engine) inForceAt(ctx context.Context, s store, role *Role) (time.Time,
 	if err != nil {
 		return time.Time{}, false
 	}
-	return role.Record.Next.StagedSince.Add(l.complete.Settings.Seconds("settle_after")), true
+	return role.Record.Next.StagedSince.Add(l.settleAfter()), true
 }

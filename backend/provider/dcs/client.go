@@ -72,7 +72,7 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 		return unsendable(provider.ScopeTarget, err.Error())
 	}
 	// The service is not known to check everything, and a client could not log in with some of what it takes.
-	if err := (Type{}).Rules(change.Target).Check(change.NewPassword); err != nil {
+	if err := (Type{}).Rules(provider.Connection{}, change.Target).Check(change.NewPassword); err != nil {
 		return unsendable(provider.ScopePassword, err.Error())
 	}
 	request := huaweicloud.Request{

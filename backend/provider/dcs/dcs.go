@@ -168,7 +168,7 @@ func (Type) LoginIdentity(provider.Connection) string { return "" }
 
 // Rules are those for passwords of ACL accounts:
 // https://support.huaweicloud.com/intl/en-us/ally-visitor-1-api-dcs/UpdateAclAccountPassWord.html
-func (Type) Rules(target provider.Target) password.Rules {
+func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules {
 	name := target.Settings.String(fieldUsername)
 	return password.Rules{
 		MinLength:  8,
@@ -196,6 +196,9 @@ func (Type) OldPassword(target provider.Target) provider.OldPassword {
 	}
 	return provider.OldPassword{Required: true, LockWindow: lockWindow, Otherwise: "set rotation_method=reset on the role"}
 }
+
+// SettleAfter is 0: a change is in force when the answer comes.
+func (Type) SettleAfter(provider.Connection) time.Duration { return 0 }
 
 // Open returns a client. An error is the user's mistake in the TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {

@@ -124,7 +124,7 @@ func TestTargetRefusesWithASentence(t *testing.T) {
 }
 
 func TestGeneratedPasswordsMeetTheRules(t *testing.T) {
-	rules := Type{}.Rules(provider.Target{Settings: provider.Settings{"username": "app"}})
+	rules := Type{}.Rules(provider.Connection{}, provider.Target{Settings: provider.Settings{"username": "app"}})
 	for range 1000 {
 		made, err := rules.Generate(rand.Reader)
 		require.NoError(t, err)

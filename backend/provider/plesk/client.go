@@ -62,7 +62,7 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 		return provider.Result{Outcome: provider.Rejected, Scope: provider.ScopeTarget, Reason: err.Error() + "; nothing was sent"}
 	}
 	// Plesk and XML change or lose what the rules exclude, so that another password than the stored one would be set.
-	if err := (Type{}).Rules(change.Target).Check(change.NewPassword); err != nil {
+	if err := (Type{}).Rules(provider.Connection{}, change.Target).Check(change.NewPassword); err != nil {
 		return provider.Result{Outcome: provider.Rejected, Scope: provider.ScopePassword, Reason: err.Error() + "; nothing was sent"}
 	}
 	packet, err := setPasswordPacket(login, change.NewPassword)

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 
@@ -199,7 +200,7 @@ func (Type) LoginIdentity(connection provider.Connection) string {
 
 // Rules are Plesk's rules for passwords of its users. The server's strength policy comes on top and cannot be read
 // (https://github.com/plesk/whmcs-plugin/pull/32); a password made by the recipe passes its strictest level.
-func (Type) Rules(target provider.Target) password.Rules {
+func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules {
 	return password.Rules{
 		MinLength: minPasswordLength,
 		MaxLength: maxPasswordLength,
@@ -220,6 +221,9 @@ func (Type) Rules(target provider.Target) password.Rules {
 
 // OldPassword demands nothing: Plesk does not ask for the present password.
 func (Type) OldPassword(provider.Target) provider.OldPassword { return provider.OldPassword{} }
+
+// SettleAfter is 0: a change is in force when the answer comes.
+func (Type) SettleAfter(provider.Connection) time.Duration { return 0 }
 
 // Open returns a client. An error is the user's mistake in the TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {

@@ -91,7 +91,7 @@ func TestTargetRefusesWithASentence(t *testing.T) {
 }
 
 func TestGeneratedPasswordsMeetTheStrictestPolicy(t *testing.T) {
-	rules := Type{}.Rules(provider.Target{Settings: provider.Settings{"login": "User2"}})
+	rules := Type{}.Rules(provider.Connection{}, provider.Target{Settings: provider.Settings{"login": "User2"}})
 	for range 1000 {
 		made, err := rules.Generate(rand.Reader)
 		require.NoError(t, err)
