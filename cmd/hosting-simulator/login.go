@@ -54,8 +54,20 @@ func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 			return errors.New("login redis needs -addr and -username")
 		}
 		return tell(stdin, stdout, func(password string) error { return login.Redis(ctx, *address, *name, password) })
+	case "ssh":
+		flags := loginFlags("ssh", stderr)
+		address := flags.String("addr", "", "`host:port` of the SSH server")
+		name := flags.String("username", "", "`name` of the user")
+		hostKey := flags.String("host-key", "", "`key` that the server must show, a line of a known_hosts or authorized_keys file; any if absent")
+		if err := parse(flags, args[1:]); err != nil {
+			return err
+		}
+		if *address == "" || *name == "" {
+			return errors.New("login ssh needs -addr and -username")
+		}
+		return tell(stdin, stdout, func(password string) error { return login.SSH(ctx, *address, *name, password, *hostKey) })
 	}
-	return errors.New("say where to log in: hosting-simulator login plesk, or login redis; -help tells more")
+	return errors.New("say where to log in: hosting-simulator login plesk, login redis or login ssh; -help tells more")
 }
 
 func loginFlags(kind string, stderr io.Writer) *flag.FlagSet {

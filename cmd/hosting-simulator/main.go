@@ -26,6 +26,7 @@ Usage:
   hosting-simulator [flags]                              run until interrupted
   hosting-simulator login plesk -url U -username L [-ca-file F]
   hosting-simulator login redis -addr A -username N
+  hosting-simulator login ssh -addr A -username N [-host-key K]
 
 Without flags everything gets a free port and random passwords, and the addresses are printed:
 

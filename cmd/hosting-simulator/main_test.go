@@ -109,6 +109,9 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 		{[]string{"login", "plesk", "-username", "x"}, 2, "needs -url"},
 		{[]string{"login", "redis", "-password", "x"}, 2, "not defined"},
 		{[]string{"login", "redis", "-addr", "127.0.0.1:1", "-username", "x"}, 2, "connecting to Redis"},
+		{[]string{"login", "ssh", "-addr", "127.0.0.1:1"}, 2, "needs -addr"},
+		{[]string{"login", "ssh", "-addr", "127.0.0.1:1", "-username", "x"}, 2, "connecting to the SSH server"},
+		{[]string{"login", "ssh", "-addr", "127.0.0.1:1", "-username", "x", "-host-key", "x"}, 2, "host key is no line"},
 	} {
 		code, _, stderr := command(t, "password\n", c.args...)
 		assert.Equal(t, c.code, code, c.args)

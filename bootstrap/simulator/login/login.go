@@ -1,6 +1,7 @@
 // Package login tries a password out the way its owner would: at the Plesk XML
-// API, or at a Redis port. It answers nil, a *[RefusedError] with the code that the
-// system gave, or another error if the system could not be asked.
+// API, at a Redis port, or at an SSH server. It answers nil, a *[RefusedError]
+// with the code that the system gave, or another error if the system could not
+// be asked.
 //
 // It knows nothing about the simulator and works against the real systems too.
 package login
@@ -22,7 +23,7 @@ import (
 
 // RefusedError is the answer of a system that does not take the password.
 type RefusedError struct {
-	Code string // Plesk: errcode; Redis: the first word of the error
+	Code string // Plesk: errcode; Redis: the first word of the error; SSH: password
 }
 
 func (e *RefusedError) Error() string { return "login refused: " + e.Code }
