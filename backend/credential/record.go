@@ -114,8 +114,14 @@ type Next struct {
 	OldVersion int `json:"old_version,omitempty"`
 	// Conditional: each request with it that may have been applied presented an old password.
 	Conditional bool `json:"conditional,omitempty"`
-	// StagedSince is when the remote system took it.
+	// Stage is what it waits for on the remote system that has taken it, wholly or in part; "": nothing has taken it.
+	Stage Phase `json:"stage,omitempty"`
+	// StagedSince is when the remote system took it last.
 	StagedSince time.Time `json:"staged_since,omitzero"`
+	// Taken are the parts of the account that have taken it while others have not; empty with a Stage: all of it has.
+	Taken []string `json:"taken,omitempty"`
+	// InForceOn are the parts of the account on which it is in force already.
+	InForceOn []string `json:"in_force_on,omitempty"`
 	// Given: a person chose it, so that no other may take its place when the remote system refuses it.
 	Given bool `json:"given,omitempty"`
 }
@@ -125,9 +131,15 @@ func (n *Next) Exposed() bool {
 	return n != nil && n.Phase != Unsent
 }
 
-// Staged tells whether the remote system has taken the password without putting it in force.
+// Staged tells whether the remote system has taken the password, wholly or in part, without putting it in force, and no
+// request with it is open.
 func (n *Next) Staged() bool {
 	return n != nil && (n.Phase == Accepted || n.Phase == RestartRequired)
+}
+
+// Partial tells whether only some parts of the account have taken the password.
+func (n *Next) Partial() bool {
+	return n != nil && len(n.Taken) > 0
 }
 
 // Why says how a password became a candidate.
@@ -149,7 +161,9 @@ const (
 //   - the word of an operator,
 //   - a change that the remote system made only because its old password was right, where each request with the
 //     candidate presented one too: nothing older can follow,
-//   - the second confirmed change after it: the first one overtakes it but could be followed by a late request.
+//   - the second confirmed change after it: the first one overtakes it but could be followed by a late request,
+//   - the second change after it that came into force by time alone; the history then says that it may be valid still
+//     (Past.Open).
 type Candidate struct {
 	Password
 	Why Why `json:"why"`
@@ -158,9 +172,14 @@ type Candidate struct {
 	// Conditional: each request with it presented an old password, so that none can follow a change that it did not
 	// know of.
 	Conditional bool `json:"conditional,omitempty"`
-	// Stage is the phase of a staged one.
+	// Stage is what it waits for on the remote system that has taken it, wholly or in part.
 	Stage Phase `json:"stage,omitempty"`
-	// Overtaken: a later password has come into force since, so that nobody has to find out what became of this one.
+	// StagedSince is when the remote system took it.
+	StagedSince time.Time `json:"staged_since,omitzero"`
+	// InForceOn are the parts of the account on which it came into force.
+	InForceOn []string `json:"in_force_on,omitempty"`
+	// Overtaken: a later password has come into force since, or waits for the same start instead of this one, so that
+	// nobody has to find out what became of it.
 	Overtaken bool `json:"overtaken,omitempty"`
 	// Outlived: the remote system has confirmed such a later change. One that came into force by time alone proves
 	// nothing about the requests before it.
@@ -179,6 +198,11 @@ type Past struct {
 	Password
 	// State says what it was: see the Listed states.
 	State string `json:"state"`
+	// Open: what came after it came into force by time alone. It may still be valid, if the remote system did not do
+	// what it had queued.
+	Open bool `json:"open,omitempty"`
+	// Late: it is open, and was a candidate, so that a request with it may follow even a confirmed change.
+	Late bool `json:"late,omitempty"`
 }
 
 // clone returns a copy that shares nothing with r.
@@ -187,7 +211,13 @@ func (r Record) clone() Record {
 	out.Current = copyOf(r.Current)
 	out.Next = copyOf(r.Next)
 	out.Previous = copyOf(r.Previous)
+	if n := out.Next; n != nil {
+		n.Taken, n.InForceOn = slices.Clone(n.Taken), slices.Clone(n.InForceOn)
+	}
 	out.Candidates = slices.Clone(r.Candidates)
+	for i := range out.Candidates {
+		out.Candidates[i].InForceOn = slices.Clone(out.Candidates[i].InForceOn)
+	}
 	out.History = slices.Clone(r.History)
 	out.OldTries.Left = copyOf(r.OldTries.Left)
 	return out
@@ -249,17 +279,32 @@ func (r Record) List() []Listed {
 		out = append(out, Listed{r.Previous.Password, ListedPrevious})
 	}
 	for _, p := range r.History {
-		out = append(out, Listed(p))
+		out = append(out, Listed{p.Password, p.State})
 	}
 	return out
 }
 
-// Trim drops history beyond size entries. It drops nothing that may be valid.
+// maxOpenPast is how many older passwords that may still be valid are kept whatever size Trim is told.
+const maxOpenPast = 8
+
+// Trim drops history beyond size entries. Passwords that may be valid it keeps, but for those of the history that at
+// least maxOpenPast newer ones follow: an account whose changes come into force by time alone never has a confirmation
+// that would settle them.
 func (r Record) Trim(size int) Record {
 	out := r.clone()
-	if len(out.History) > size {
-		out.Forgotten = max(out.Forgotten, out.History[size].Version) // the highest of them, as the newest come first
-		out.History = out.History[:size]
+	kept, open := out.History[:0:0], 0
+	for i, p := range out.History { // the newest come first
+		if p.Open {
+			open++
+		}
+		if i < size || p.Open && open <= maxOpenPast {
+			kept = append(kept, p)
+			continue
+		}
+		out.Forgotten = max(out.Forgotten, p.Version)
+	}
+	if len(kept) < len(out.History) {
+		out.History = kept
 	}
 	return out
 }

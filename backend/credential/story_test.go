@@ -124,13 +124,14 @@ func TestAStagedPasswordOverAStagedOneKeepsBoth(t *testing.T) {
 		s.sent(100 * n)
 		s.do(func(r Record) Record { return r.Staged(RestartRequired, at(100*n+1)) })
 	}
-	s.is("current 1 confirmed, next 3 restart_required, candidate 2 staged")
+	s.is("current 1 confirmed, next 3 restart_required, candidate 2 staged overtaken") // the last one before the start counts
 	s.reads(302, "restart_required 1 or 3")
 	s.lists(2, "candidate: staged")
 
 	proved := s.Record
 	s.do(func(r Record) Record { return r.InForce(at(310), false) })
-	s.is("current 3, candidate 2 staged overtaken, previous 1")
+	s.is("current 3, previous 1, history 2 superseded")
+	require.True(t, s.History[0].Open, "nobody saw the start")
 	s.reads(310, "assumed 3")
 
 	s.Record = proved
@@ -170,11 +171,13 @@ func TestAStagedPasswordSentAgainStaysOpen(t *testing.T) {
 		s.sent(10)
 		s.do(func(r Record) Record { return r.Staged(phase, at(11)) })
 		s.sent(20)
-		s.reads(20, "uncertain 1 or 2")
+		s.reads(20, string(phase)+" 1 or 2") // the remote system has it, whatever this request does
+		s.reads(51, "uncertain 1 or 2")
 		refused := s.Record
 		s.do(Record.NotApplied)
+		s.reads(21, string(phase)+" 1 or 2")
 		s.made(3, 30)
-		s.lists(2, "candidate: unresolved")
+		s.lists(2, "candidate: staged")
 		s.Record = refused
 		s.do(Record.Refused)
 		s.lists(2, "candidate: refused")

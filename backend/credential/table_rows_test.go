@@ -110,7 +110,7 @@ unknown | Adopt previous | current 1, previous 2, history 3 superseded | assumed
 unknown | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
 
 accepted | Make | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
-accepted | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+accepted | Send | current 2 confirmed, next 3 sending, previous 1 | accepted 2 or 3, later uncertain 2 or 3
 accepted | Applied | current 3 confirmed, previous 2, history 1 old | active 3
 accepted | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 accepted | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
@@ -131,7 +131,7 @@ accepted | Adopt previous | current 1, previous 2, history 3 superseded | assume
 accepted | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
 
 restart_required | Make | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | restart_required 2 or 3
-restart_required | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+restart_required | Send | current 2 confirmed, next 3 sending, previous 1 | restart_required 2 or 3, later uncertain 2 or 3
 restart_required | Applied | current 3 confirmed, previous 2, history 1 old | active 3
 restart_required | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 restart_required | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
@@ -147,7 +147,7 @@ restart_required | Confirm next | current 3, previous 2, history 1 old | assumed
 restart_required | Confirm current | error | no password of this version is waiting to be confirmed or discarded
 restart_required | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 restart_required | Adopt next | current 3, previous 2, history 1 old | assumed 3
-restart_required | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
-restart_required | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
-restart_required | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+restart_required | Adopt current | current 2, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | Adopt previous | current 1, next 3 restart_required, previous 2 | restart_required 1 or 3
+restart_required | Adopt another | current 4, next 3 restart_required, previous 2, history 1 old | restart_required 4 or 3
 `

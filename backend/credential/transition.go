@@ -37,9 +37,7 @@ func (r *Record) retireNext(why Why) {
 	if n.UnresolvedUntil.After(c.SentUntil) {
 		c.SentUntil = n.UnresolvedUntil
 	}
-	if n.Staged() {
-		c.Stage = n.Phase
-	}
+	c.Stage, c.StagedSince, c.InForceOn = n.Stage, n.StagedSince, n.InForceOn
 	r.Candidates = append(r.Candidates, c)
 	r.Next = nil
 }
@@ -53,7 +51,7 @@ func (r Record) Send(deadline time.Time, old int) Record {
 	if n == nil {
 		return out
 	}
-	if n.Exposed() {
+	if n.Exposed() && !n.Staged() {
 		n.Unresolved = true
 		if n.SentUntil.After(n.UnresolvedUntil) {
 			n.UnresolvedUntil = n.SentUntil
@@ -94,40 +92,14 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 		open = append(open, c)
 	}
 	out.Candidates = open
-	out.install(n.Password, now, len(open) == 0)
+	late := slices.ContainsFunc(out.History, func(p Past) bool { return p.Late })
+	out.install(n.Password, now, len(open) == 0 && !late)
+	out.close(false)
 	return out
 }
 
-// Staged: the remote system took Next and puts it in force later.
-func (r Record) Staged(phase Phase, now time.Time) Record {
-	out := r.clone()
-	if out.Next != nil {
-		out.Next.Phase = phase
-		out.Next.StagedSince = now
-	}
-	return out
-}
-
-// InForce: a staged Next has come into force; proved says whether anybody saw it.
-func (r Record) InForce(now time.Time, proved bool) Record {
-	out := r.clone()
-	if !out.Next.Staged() {
-		return out
-	}
-	value := out.Next.Password
-	out.quiet(out.Next.UnresolvedUntil)
-	out.Next = nil
-	for i := range out.Candidates {
-		out.Candidates[i].Overtaken = true
-	}
-	if proved {
-		out.settleCandidates()
-	}
-	out.install(value, now, proved)
-	return out
-}
-
-// NotApplied: the answer proves that this request changed nothing. What earlier requests did stays open.
+// NotApplied: the answer proves that this request changed nothing, or nothing more than Took has said. What earlier
+// requests did stays open.
 func (r Record) NotApplied() Record {
 	out := r.clone()
 	n := out.Next
@@ -141,6 +113,9 @@ func (r Record) NotApplied() Record {
 		return out
 	}
 	n.Phase = Unsent
+	if n.Stage != "" {
+		n.Phase = n.Stage // by parts of the account
+	}
 	n.SentUntil = time.Time{}
 	return out
 }
@@ -181,32 +156,36 @@ func (r Record) GiveUp() Record {
 	return out
 }
 
-// Confirm: an operator says that the password of this version, which was sent, is in force. That settles the others.
-// The version that is in force already is no error while Next is not open, so that a request may be repeated; it settles
-// the candidates too. Returns ErrNothingToConfirm for any other.
+// Confirm: an operator says that the password of this version, which was sent, is in force. That settles the others,
+// but for those that may come into force after it: see settle. The version that is in force already is no error while
+// Next is not open, so that a request may be repeated; it settles the candidates too. Returns ErrNothingToConfirm for any
+// other.
 func (r Record) Confirm(version int, now time.Time) (Record, error) {
 	out := r.clone()
 	out.keepQuiet()
 	if out.Current != nil && out.Current.Version == version && !out.Current.Refused && !out.Next.Exposed() {
 		if len(out.Candidates) > 0 {
 			out.Current.Confirmed = false
-			out.settle()
+			out.settle(version, "")
 		}
+		out.vouch()
 		return out, nil
 	}
 	var value Password
+	var stage Phase
 	switch at := out.candidate(version); {
 	case out.Next.Exposed() && out.Next.Version == version:
 		value = out.Next.Password
 		out.Next = nil
 	case at >= 0:
-		value = out.Candidates[at].Password
+		value, stage = out.Candidates[at].Password, out.Candidates[at].Stage
 		out.Candidates = append(out.Candidates[:at:at], out.Candidates[at+1:]...)
 	default:
 		return r, ErrNothingToConfirm
 	}
-	out.settle()
+	out.settle(version, stage)
 	out.install(value, now, false)
+	out.vouch()
 	return out, nil
 }
 
@@ -232,6 +211,13 @@ func (r Record) Discard(version int) (Record, error) {
 // Adopt: an operator says that this password is in force. Nothing is sent; what was open is settled by that word.
 // A password that the record holds keeps its version.
 func (r Record) Adopt(value, reason string, now time.Time) Record {
+	for _, c := range r.Candidates {
+		if c.Value == value && c.Stage == RestartRequired {
+			if out, err := r.Confirm(c.Version, now); err == nil {
+				return out
+			}
+		}
+	}
 	out := r.clone()
 	out.keepQuiet()
 	adopted := Password{Value: value, Created: now, Reason: reason}
@@ -246,25 +232,57 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 			out.Current.Confirmed = false // it was, but what was sent since may still follow
 		}
 		out.Current.Refused = false
-		out.settle()
+		out.settle(0, "")
+		out.vouch()
 		return out
 	}
 	out.forget(adopted.Version)
-	out.settle()
+	out.settle(0, "")
 	if adopted.Version == 0 {
 		adopted.Version = out.newVersion()
 	}
 	out.install(adopted, now, false)
+	out.vouch()
 	return out
 }
 
-// settle moves Next and the candidates to the history: none of them is in force.
-func (r *Record) settle() {
-	if r.Next.Exposed() {
+// settle moves Next and the candidates to the history, as a person says that another password, of this version (0: a new
+// one), is in force. The word is about now: it does not undo what the next start of the remote system does, so that the
+// newest password that waits for one stays what it is, if it is newer. Where the one in force came by such a start itself
+// (stage), all that were sent after it stay: they may wait for the next one.
+func (r *Record) settle(version int, stage Phase) {
+	waiting := r.waiting()
+	stays := func(v int) bool { return v > version && (v == waiting || stage == RestartRequired) }
+	if r.Next.Exposed() && !stays(r.Next.Version) {
 		r.archive(r.Next.Password, ListedSuperseded)
+		r.Next = nil
 	}
-	r.Next = nil
-	r.settleCandidates()
+	if !r.Next.Exposed() {
+		r.Next = nil
+	}
+	var open []Candidate
+	for _, c := range r.Candidates {
+		if stays(c.Version) {
+			open = append(open, c)
+			continue
+		}
+		r.archive(c.Password, ListedSuperseded)
+	}
+	r.Candidates = open
+}
+
+// waiting is the newest version that comes into force at the next start of the remote system; 0: none does.
+func (r *Record) waiting() int {
+	newest := 0
+	if r.Next != nil && r.Next.Stage == RestartRequired {
+		newest = r.Next.Version
+	}
+	for _, c := range r.Candidates {
+		if c.Stage == RestartRequired {
+			newest = max(newest, c.Version)
+		}
+	}
+	return newest
 }
 
 // keepQuiet remembers when the requests had to end whose passwords are about to be settled by a person's word.
@@ -280,13 +298,6 @@ func (r *Record) quiet(until time.Time) {
 	if until.After(r.Quiet) {
 		r.Quiet = until
 	}
-}
-
-func (r *Record) settleCandidates() {
-	for _, c := range r.Candidates {
-		r.archive(c.Password, ListedSuperseded)
-	}
-	r.Candidates = nil
 }
 
 // forget removes a version from Next, the candidates, Previous and the history: it is about to be installed again.
@@ -319,7 +330,7 @@ func (r *Record) install(value Password, now time.Time, confirmed bool) {
 			r.archive(old.Password, ListedOld)
 		default:
 			if r.Previous != nil {
-				r.archive(r.Previous.Password, ListedOld)
+				r.keep(Past{Password: r.Previous.Password, State: ListedOld, Open: r.Previous.Open})
 			}
 			r.Previous = &Past{Password: old.Password, State: ListedPrevious}
 		}
@@ -327,13 +338,31 @@ func (r *Record) install(value Password, now time.Time, confirmed bool) {
 	r.Current = &Current{Password: value, Since: now, Confirmed: confirmed}
 }
 
-// archive puts a password into the history, which is sorted by version so that Trim drops the oldest first.
-func (r *Record) archive(p Password, state string) {
+// archive puts a password into the history.
+func (r *Record) archive(p Password, state string) { r.keep(Past{Password: p, State: state}) }
+
+// keep puts a past password into the history, which is sorted by version so that Trim drops the oldest first.
+func (r *Record) keep(p Past) {
 	at := 0
 	for at < len(r.History) && r.History[at].Version > p.Version {
 		at++
 	}
-	r.History = slices.Insert(r.History, at, Past{Password: p, State: state})
+	r.History = slices.Insert(r.History, at, p)
+}
+
+// vouch: somebody has seen, or said, that the present password is in force, which settles those before it.
+func (r *Record) vouch() { r.close(true) }
+
+// close: the past passwords are not valid any more, but for late ones where nothing says that they are settled too.
+func (r *Record) close(late bool) {
+	if r.Previous != nil {
+		r.Previous.Open = false
+	}
+	for i := range r.History {
+		if p := &r.History[i]; late || !p.Late {
+			p.Open, p.Late = false, false
+		}
+	}
 }
 
 func (r *Record) candidate(version int) int {
@@ -389,10 +418,10 @@ func (r Record) Open(now time.Time) bool {
 // Unfinished tells whether the engine has something to find out or to finish that waits for no one else.
 func (r Record) Unfinished() bool {
 	if r.Next != nil {
-		return !r.Next.Staged()
+		return !r.Next.Staged() || r.Next.Partial()
 	}
 	for _, c := range r.Candidates {
-		if c.open() {
+		if c.open() && c.Stage == "" {
 			return true
 		}
 	}

@@ -72,37 +72,42 @@ func (r Record) View(now time.Time) View {
 // pending returns the state that an open password brings about, and that password.
 func (r Record) pending(now time.Time) (State, *Password) {
 	if n := r.Next; n.Exposed() && !r.firstSend(now) {
-		switch n.Phase {
-		case Accepted:
-			return StateAccepted, &n.Password
-		case RestartRequired:
-			return StateRestartRequired, &n.Password
-		default:
-			return StateUncertain, &n.Password
+		if n.Staged() || n.Stage != "" && r.underWay(now) { // the rest of it is being sent
+			return stateOf(n.Stage), &n.Password
 		}
+		return StateUncertain, &n.Password
 	}
 	for _, c := range slices.Backward(r.Candidates) {
 		if !c.open() {
 			continue
 		}
-		switch c.Stage {
-		case Accepted:
-			return StateAccepted, &c.Password
-		case RestartRequired:
-			return StateRestartRequired, &c.Password
-		default:
-			if r.Current != nil && r.Current.Refused && r.OldTries.Left != nil && *r.OldTries.Left < minTriesLeft {
-				return StateDrifted, nil
-			}
-			return StateUncertain, &c.Password
+		if c.Stage != "" {
+			return stateOf(c.Stage), &c.Password
 		}
+		if r.Current != nil && r.Current.Refused && r.OldTries.Left != nil && *r.OldTries.Left < minTriesLeft {
+			return StateDrifted, nil
+		}
+		return StateUncertain, &c.Password
 	}
 	return "", nil
+}
+
+// stateOf is the state that a staged password brings about.
+func stateOf(stage Phase) State {
+	if stage == Accepted {
+		return StateAccepted
+	}
+	return StateRestartRequired
 }
 
 // firstSend: the first request with Next is under way and within its deadline. Readers see nothing of it: between two
 // changes that go well, their answer does not change.
 func (r Record) firstSend(now time.Time) bool {
+	return r.underWay(now) && r.Next.Stage == ""
+}
+
+// underWay: a request with Next is under way and within its deadline, and no other one is open.
+func (r Record) underWay(now time.Time) bool {
 	n := r.Next
 	return n != nil && n.Phase == Sending && !n.Unresolved && !now.After(n.SentUntil)
 }

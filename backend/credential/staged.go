@@ -1,0 +1,221 @@
+package credential
+
+import (
+	"slices"
+	"time"
+)
+
+// Staged: the remote system took Next and puts it in force later.
+func (r Record) Staged(phase Phase, now time.Time) Record {
+	out := r.clone()
+	n := out.Next
+	if n == nil {
+		return out
+	}
+	n.Phase, n.Stage, n.StagedSince, n.Taken = phase, phase, now, nil
+	n.SentUntil = n.UnresolvedUntil // this request has its answer
+	if phase == RestartRequired {
+		for i := range out.Candidates {
+			if c := &out.Candidates[i]; c.Stage == RestartRequired { // the last one before the start counts
+				out.quiet(c.SentUntil)
+				c.Overtaken = true
+			}
+		}
+	}
+	return out
+}
+
+// Took: these parts of the account took Next, and put it in force later. What became of the others NotApplied,
+// Unresolved or Refused has to say.
+func (r Record) Took(parts []string, phase Phase, now time.Time) Record {
+	out := r.clone()
+	n := out.Next
+	if n == nil || len(parts) == 0 {
+		return out
+	}
+	n.Stage, n.StagedSince = phase, now
+	n.Taken = union(n.Taken, parts)
+	return out
+}
+
+// Missing are the parts of the account that have not taken Next: all of them while nothing has.
+func (n *Next) Missing(all []string) []string {
+	if n == nil || n.Stage != "" && !n.Partial() {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(part string) bool { return slices.Contains(n.Taken, part) })
+}
+
+// InForce: a staged Next has come into force; proved says whether anybody saw it.
+func (r Record) InForce(now time.Time, proved bool) Record {
+	if !r.Next.Staged() {
+		return r.clone()
+	}
+	return r.comeInForce(r.Next.Version, now, proved)
+}
+
+// Ripe: the newest password that the remote system had queued until then has come into force, as enough time has passed.
+func (r Record) Ripe(queuedUntil, now time.Time) Record {
+	if version, since := r.queued(); version != 0 && !since.After(queuedUntil) {
+		return r.comeInForce(version, now, false)
+	}
+	for _, c := range slices.Backward(r.Candidates) { // a newer one may have been queued since
+		if c.queued() && !c.StagedSince.After(queuedUntil) {
+			return r.comeInForce(c.Version, now, false)
+		}
+	}
+	return r.clone()
+}
+
+// QueuedSince is when the remote system queued the last password that waits in its queue; the zero time: none does.
+func (r Record) QueuedSince() time.Time {
+	_, since := r.queued()
+	return since
+}
+
+// queued is the newest password that waits in the remote system's queue, and since when; 0: none does.
+func (r Record) queued() (version int, since time.Time) {
+	if r.Next != nil && r.Next.Phase == Accepted {
+		return r.Next.Version, r.Next.StagedSince
+	}
+	for _, c := range slices.Backward(r.Candidates) {
+		if c.queued() {
+			return c.Version, c.StagedSince
+		}
+	}
+	return 0, time.Time{}
+}
+
+// queued tells whether the candidate waits in the remote system's queue.
+func (c Candidate) queued() bool { return c.Stage == Accepted && c.open() }
+
+// comeInForce installs a staged password. Those sent before it are overtaken; the second one that overtakes them sends
+// them to the history.
+func (r Record) comeInForce(version int, now time.Time, proved bool) Record {
+	out := r.clone()
+	var value Password
+	if out.Next != nil && out.Next.Version == version {
+		value = out.Next.Password
+		out.quiet(out.Next.UnresolvedUntil)
+		out.Next = nil
+	}
+	var open []Candidate
+	for _, c := range out.Candidates {
+		switch {
+		case c.Version == version:
+			value = c.Password
+			out.quiet(c.SentUntil)
+		case proved:
+			out.archive(c.Password, ListedSuperseded)
+		case c.Version > version: // nothing is known of it
+			open = append(open, c)
+		case c.Overtaken:
+			out.quiet(c.SentUntil)
+			out.keep(Past{Password: c.Password, State: ListedSuperseded, Open: true, Late: true})
+		default:
+			c.Overtaken = true
+			open = append(open, c)
+		}
+	}
+	out.Candidates = open
+	out.install(value, now, proved)
+	if proved {
+		out.vouch()
+	} else if out.Previous != nil {
+		out.Previous.Open = true
+	}
+	return out
+}
+
+// ConfirmOn: an operator says that the password of this version is in force on these parts of the account. Once it is
+// on all of them, that is Confirm. Returns ErrNothingToConfirm as Confirm does.
+func (r Record) ConfirmOn(version int, parts, all []string, now time.Time) (Record, error) {
+	out := r.clone()
+	var on *[]string
+	switch at := out.candidate(version); {
+	case out.Next.Exposed() && out.Next.Version == version:
+		on = &out.Next.InForceOn
+	case at >= 0:
+		on = &out.Candidates[at].InForceOn
+	case out.Current != nil && out.Current.Version == version && !out.Current.Refused:
+		on = new([]string)
+	default:
+		return r, ErrNothingToConfirm
+	}
+	in := union(*on, parts)
+	if len(in) == len(all) && (out.Current == nil || out.Current.Version != version) {
+		return r.Confirm(version, now)
+	}
+	out.leave(parts)
+	*on = in
+	if n := out.Next; n != nil && n.Version == version && n.Partial() {
+		n.Taken = union(n.Taken, parts)
+		if len(n.Missing(all)) == 0 {
+			n.Taken = nil
+			if n.Phase == Unknown {
+				n.Phase = n.Stage
+			}
+		}
+	}
+	return out, nil
+}
+
+// leave: other passwords than before are in force on these parts.
+func (r *Record) leave(parts []string) {
+	without := func(on []string) []string {
+		return slices.DeleteFunc(on, func(part string) bool { return slices.Contains(parts, part) })
+	}
+	if r.Next != nil {
+		r.Next.InForceOn = without(r.Next.InForceOn)
+	}
+	for i := range r.Candidates {
+		r.Candidates[i].InForceOn = without(r.Candidates[i].InForceOn)
+	}
+}
+
+// union returns the parts of both lists, sorted.
+func union(a, b []string) []string {
+	out := slices.Concat(a, b)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// PartView is how one part of an account stands.
+type PartView struct {
+	Part string
+	// State is that of the account, as far as it concerns this part.
+	State State
+	// Version is that of the password in force there; 0: none is known to be.
+	Version int
+	// NextVersion is that of a password that may take its place there; 0: none.
+	NextVersion int
+}
+
+// Parts tells how each part of the account stands.
+func (r Record) Parts(all []string, now time.Time) []PartView {
+	state, pending := r.pending(now)
+	out := make([]PartView, 0, len(all))
+	for _, part := range all {
+		v := PartView{Part: part, State: r.settled()}
+		if r.Current != nil {
+			v.Version = r.Current.Version
+		}
+		for _, c := range r.Candidates {
+			if slices.Contains(c.InForceOn, part) {
+				v.Version, v.State = c.Version, StateAssumed
+			}
+		}
+		n := r.Next
+		switch {
+		case n != nil && slices.Contains(n.InForceOn, part):
+			v.Version, v.State = n.Version, StateAssumed
+		case n.Partial() && slices.Contains(n.Taken, part):
+			v.State, v.NextVersion = stateOf(n.Stage), n.Version
+		case n.Partial() && n.Phase == n.Stage: // asked, and refused
+		case pending != nil && pending.Version != v.Version:
+			v.State, v.NextVersion = state, pending.Version
+		}
+		out = append(out, v)
+	}
+	return out
+}
