@@ -6,6 +6,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
 func (b *Backend) confirmPath() *framework.Path {
@@ -15,6 +17,10 @@ func (b *Backend) confirmPath() *framework.Path {
 			"name":    nameField("role"),
 			"version": {Type: framework.TypeInt, Description: "Version of the password that you speak of; history/:name lists them."},
 			"discard": {Type: framework.TypeBool, Description: "The password of this version is not in force. It stays in the history as a candidate."},
+			"servers": {
+				Type:        framework.TypeCommaStringSlice,
+				Description: "Only on these servers, for a role that has several. Once it is on all of them, the password is in force.",
+			},
 			"password": {
 				Type: framework.TypeString, DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
 				Description: "This password is in force. It is stored, nothing is sent.",
@@ -32,22 +38,25 @@ func (b *Backend) confirmPath() *framework.Path {
 func (b *Backend) confirmRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
 	version, discard, password := given[int](d, "version"), given[bool](d, "discard"), given[string](d, "password")
+	servers := given[[]string](d, "servers")
 	discarding := discard != nil && *discard
 	switch {
-	case password != nil && (version != nil || discarding):
-		return logical.ErrorResponse("give either password, or version (and discard), not both"), nil
+	case password != nil && (version != nil || discarding || servers != nil):
+		return logical.ErrorResponse("give either password, or version (and discard or servers), not both"), nil
+	case discarding && servers != nil:
+		return logical.ErrorResponse("discard is about the password on all servers: where one did not take it, rotate the role again, or set the password there by hand and write version and servers"), nil
+	case servers != nil && len(*servers) == 0:
+		return logical.ErrorResponse("servers is empty: name them, or leave it out for all"), nil
 	case password != nil && *password == "":
 		return logical.ErrorResponse("password is empty"), nil
 	case password == nil && version == nil:
 		return logical.ErrorResponse("say what is in force: version of the next password (with discard=true if it is not in force), or password"), nil
-	case password != nil:
-		report, err := b.engine.Confirm(ctx, req.Storage, name, 0, false, *password)
-		if err != nil {
-			return fail(name, err)
-		}
-		return outcome(report), nil
 	}
-	report, err := b.engine.Confirm(ctx, req.Storage, name, *version, discarding, "")
+	word := rotation.Word{Discard: discarding}
+	set(&word.Version, version)
+	set(&word.Servers, servers)
+	set(&word.Password, password)
+	report, err := b.engine.Confirm(ctx, req.Storage, name, word)
 	if err != nil {
 		return fail(name, err)
 	}
@@ -57,9 +66,12 @@ func (b *Backend) confirmRole(ctx context.Context, req *logical.Request, d *fram
 const confirmHelp = `
 Tells the engine what you know about the account. Nothing is sent to the remote system.
 
-  version=N               the password of version N, which was sent, is in force
-  version=N discard=true  it is not; it stays a candidate in history/:name, as a late request may still put it in force
+  version=N               the password of version N, which was sent, is in force: use it when a server has restarted with it
+  version=N servers=a,b   it is in force on these servers; creds/:name changes when it is on all of them
+  version=N discard=true  it is not; it stays a candidate in history/:name, as a late request or a start of the server may
+                          still put it in force, and then you can confirm it after all
   password=…              this one is in force; use it when somebody changed the password elsewhere (state drifted)
 
-A password that you confirm is "assumed": the remote system did not confirm it.
+A password that you confirm is "assumed": the remote system did not confirm it. Your word is about now. A password that
+waits for a restart keeps waiting for it, unless it is the one you confirm or discard.
 `

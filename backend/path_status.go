@@ -7,6 +7,8 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
 func (b *Backend) statusPath() *framework.Path {
@@ -29,6 +31,7 @@ func (b *Backend) statusPath() *framework.Path {
 				"last_error_request": {Type: framework.TypeString, Description: "The remote system's identifier of that call, for its support."},
 				"attempts":           {Type: framework.TypeInt, Required: true, Description: "Failures in a row."},
 				"next_attempt_time":  {Type: framework.TypeString, Description: "When the engine goes on by itself, RFC 3339; absent: it does not have to."},
+				"servers":            {Type: framework.TypeSlice, Description: "For a role of several servers, each with its id, state, version and next_version, and last_error where it did not take the last password."},
 				"advice":             {Type: framework.TypeString, Required: true, Description: "What an operator can do."},
 			})),
 		},
@@ -57,6 +60,9 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, d *frame
 	if next := role.Record.Next; next != nil {
 		data["next_version"] = next.Version
 	}
+	if len(status.Servers) > 0 {
+		data["servers"] = serversData(status.Servers)
+	}
 	putTime(data, "next_rotation_time", status.Due)
 	putTime(data, "next_attempt_time", status.Next)
 	if last := role.Retry.Last; last != nil {
@@ -68,6 +74,25 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, d *frame
 		}
 	}
 	return &logical.Response{Data: data}, nil
+}
+
+// serversData lists how each server stands; what is not known is absent.
+func serversData(servers []rotation.ServerStatus) []map[string]any {
+	out := make([]map[string]any, 0, len(servers))
+	for _, server := range servers {
+		one := map[string]any{"id": server.Part, "state": string(server.State)}
+		if server.Version > 0 {
+			one["version"] = server.Version
+		}
+		if server.NextVersion > 0 {
+			one["next_version"] = server.NextVersion
+		}
+		if server.LastError != "" {
+			one["last_error"] = server.LastError
+		}
+		out = append(out, one)
+	}
+	return out
 }
 
 // putTime leaves a time that is not set out.

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,8 +21,9 @@ func (e *Engine) report(role *Role) *Report {
 // a warning where nobody knows.
 func (e *Engine) answer(role *Role) (*Report, error) {
 	report := e.report(role)
+	report.Warning = e.stagedWarning(role)
 	last := role.Retry.Last
-	if last == nil {
+	if last == nil || role.Record.Next.Staged() {
 		return report, nil
 	}
 	if report.View.State == credential.StateUncertain {
@@ -93,6 +95,8 @@ type Status struct {
 	Advice string
 	// Next is when the engine goes on by itself; zero: it does not have to.
 	Next time.Time
+	// Servers that take the password each by itself; empty where the account is one.
+	Servers []ServerStatus
 	// Due is when the password is due to be changed; zero: only by hand.
 	Due time.Time
 }
@@ -101,11 +105,9 @@ type Status struct {
 func (e *Engine) explain(role *Role, pause *Pause) Status {
 	report := e.report(role)
 	s := Status{Report: report, Due: role.Due, Advice: sentence(e.advice(role, report.View)), Reason: e.reason(role, report.View)}
-	if role.Record.Unfinished() && !role.Options.Disabled {
-		s.Next = role.Retry.NextAttempt
-		if s.Next.IsZero() {
-			s.Next = e.clock()
-		}
+	s.Servers = servers(role, e.clock())
+	if at, waits := role.nextAction(); waits {
+		s.Next = later(at, e.clock())
 	}
 	if pause != nil {
 		s.Reason += fmt.Sprintf(" The connection %q is paused since %s: %s.", role.Connection, stamp(pause.Since), pause.Reason)
@@ -115,7 +117,7 @@ func (e *Engine) explain(role *Role, pause *Pause) Status {
 }
 
 func (e *Engine) reason(role *Role, view credential.View) string {
-	text := stateReason(role.Record, view)
+	text := stateReason(role, view)
 	switch next := role.Record.Next; {
 	case next == nil:
 	case next.Phase == credential.Sending:
@@ -123,13 +125,17 @@ func (e *Engine) reason(role *Role, view credential.View) string {
 	case next.Phase == credential.Unsent:
 		text += fmt.Sprintf(" A new password of version %d waits to be sent (%s).", next.Version, next.Reason)
 	}
-	if !role.Due.IsZero() && e.clock().After(role.Due) {
+	switch due := !role.Due.IsZero() && e.clock().After(role.Due); {
+	case due && role.held():
+		text += fmt.Sprintf(" It is due to be changed, which is held until version %d is in force.", role.Record.Next.Version)
+	case due:
 		text += " It is overdue: this version changes passwords by request only."
 	}
 	return text
 }
 
-func stateReason(rec credential.Record, view credential.View) string {
+func stateReason(role *Role, view credential.View) string {
+	rec := role.Record
 	switch view.State {
 	case credential.StateNone:
 		return "No password has been set yet."
@@ -137,13 +143,16 @@ func stateReason(rec credential.Record, view credential.View) string {
 		return "The remote system confirmed the password."
 	case credential.StateAssumed:
 		if len(rec.Candidates) > 0 {
-			return "The remote system confirmed the password, but an earlier request with another one was never resolved and could still follow."
+			return "Version " + strconv.Itoa(rec.Current.Version) + " is believed in force, but another one was sent whose fate nobody confirmed, and which could still follow (history has it)."
 		}
 		return "The password was adopted as it is, or settled without the remote system's confirmation."
 	case credential.StateAccepted:
-		return "The remote system has queued the next password."
+		return fmt.Sprintf("The remote system has queued the next password. It says nothing when it is done: the password counts as in force at %s.", stamp(role.queued()))
 	case credential.StateRestartRequired:
-		return "The next password is set and comes into force when the remote system restarts."
+		if rec.Next.Partial() {
+			return fmt.Sprintf("%d of %d servers have taken the next password, which comes into force when each restarts; the others are asked again.", len(rec.Next.Taken), len(role.Target.Parts))
+		}
+		return fmt.Sprintf("The next password is set and comes into force when %s restarts.", restarted(role))
 	case credential.StateUncertain:
 		return "A password was sent and nobody knows yet whether it is in force."
 	default:
@@ -160,7 +169,10 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 	case credential.StateAccepted:
 		return "nothing: the engine settles it by itself"
 	case credential.StateRestartRequired:
-		return fmt.Sprintf("restart the remote system, then write confirm-role/%s with the version of next_password", name)
+		if role.Record.Next.Partial() && last != nil {
+			return fmt.Sprintf("mend what keeps the other servers from taking it (servers says what), and restart each that has; then write confirm-role/%s with the version of next_password, and servers where it is only some of them", name)
+		}
+		return fmt.Sprintf("restart %s and try next_password; if it works, write confirm-role/%s with its version, if not, with discard=true too", restarted(role), name)
 	case credential.StateUncertain:
 		return fmt.Sprintf("wait for the engine, or find out which password works (history/%s has them all) and write confirm-role/%s", name, name)
 	case credential.StateNone:

@@ -140,6 +140,9 @@ func (c *change) notBefore() (at time.Time, why obstacle, err error) {
 	if check := c.e.clock().Add(scaled(checkWait)); c.l.suspected() && check.After(at) {
 		at, why = check, obstacle{provider.ScopeConnection, "the connection's credential was refused a moment ago and is being checked"}
 	}
+	if settles := c.role.queued(); settles.After(at) {
+		at, why = settles, obstacle{provider.ScopeTarget, "the remote system has queued the last password, which has to be in force before another one is sent"}
+	}
 	if quiet := c.role.Record.QuietUntil(); !quiet.IsZero() {
 		if quiet = quiet.Add(c.l.margin()); quiet.After(at) {
 			at, why = quiet, obstacle{provider.ScopeTarget, "an earlier request with another password may still be under way on the remote system"}
@@ -169,7 +172,7 @@ func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 		return storageError("storing the role "+c.role.Name, err)
 	}
 	c.unstored = false
-	c.e.schedule(ctx, c.s, c.role)
+	c.e.schedule(c.role)
 	return nil
 }
 
@@ -177,7 +180,9 @@ func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 func (c *change) send(ctx context.Context) (provider.Result, error) {
 	now := c.e.clock()
 	deadline := now.Add(c.l.Timeout())
-	request := provider.Change{Target: c.role.Target, NewPassword: c.role.Record.Next.Value}
+	request := provider.Change{
+		Target: c.role.Target, NewPassword: c.role.Record.Next.Value, Parts: c.role.Record.Next.Missing(c.role.Target.Parts),
+	}
 	if c.old.Password != nil {
 		request.OldPassword = c.old.Password.Value
 		c.role.Record = c.role.Record.SendWithOld(now, deadline, c.old, c.lockWindow())
@@ -208,6 +213,7 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 	if result.Outcome.Unchanged() && result.Outcome != provider.Mismatch && c.old.Password != nil {
 		rec = rec.OldTryFree(c.old.Certain)
 	}
+	rec = rec.Took(result.Taken, phaseOf(result.Stage), now)
 	switch result.Outcome {
 	case provider.Applied:
 		c.role.Record = rec.Applied(now, result.Exclusive)
@@ -215,7 +221,15 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 	case provider.Staged:
 		c.role.Record = rec.Staged(phaseOf(result.Stage), now)
 		c.role.Retry = Retry{}
+		if result.Stage == provider.StageAccepted {
+			c.role.SettlesAt = now.Add(c.l.settleAfter())
+		}
 	case provider.Rejected:
+		if rec.Next.Partial() && result.Scope != provider.ScopePassword { // the others wait for it: it is asked again
+			c.role.Record = rec.NotApplied()
+			c.fail(result)
+			break
+		}
 		c.role.Record = rec.Refused()
 		c.fail(result)
 		again, err = c.afterRejected(ctx, result, given)
@@ -276,7 +290,7 @@ func (c *change) fail(result provider.Result) {
 	retry.NextAttempt = now.Add(wait)
 	retry.Last = &Failure{
 		Class: result.Outcome, Scope: result.Scope, Code: result.Code, RequestID: result.RequestID,
-		Reason: result.Reason, Time: now, Revision: c.l.Revision,
+		Reason: result.Reason, Time: now, Revision: c.l.Revision, Parts: result.Failures,
 	}
 }
 
@@ -325,7 +339,7 @@ func (c *change) conclude(ctx context.Context) error {
 	}
 	c.unstored = false
 	c.e.hiccups.over(c.role.Name)
-	c.e.schedule(ctx, c.s, c.role)
+	c.e.schedule(c.role)
 	return nil
 }
 
@@ -345,9 +359,14 @@ func (c *change) log(result provider.Result, took time.Duration) {
 	if result.RequestID != "" {
 		args = append(args, "remote_request_id", result.RequestID)
 	}
-	if result.Outcome == provider.Applied || result.Outcome == provider.Staged {
+	switch result.Outcome {
+	case provider.Applied:
 		c.e.logger.Info("password changed", args...)
 		return
+	case provider.Staged:
+		c.e.logger.Info("password taken, in force later", append(args, "waits_for", string(result.Stage))...)
+		return
+	default: // nothing was changed, or nobody knows
 	}
 	c.e.logger.Warn("password not changed", append(args, "code", result.Code, "reason", result.Reason,
 		"attempt", c.role.Retry.Attempts, "next", c.role.Retry.NextAttempt.UTC().Format(time.RFC3339))...)

@@ -151,7 +151,7 @@ func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *li
 // hasten lets the roles of a connection go on that waited for it.
 func (e *Engine) hasten(ctx context.Context, s store, connection string) {
 	err := e.eachRole(ctx, s, connection, func(role *Role) error {
-		if _, waits := e.nextAction(ctx, s, role); waits {
+		if _, waits := role.nextAction(); waits {
 			e.timer.set(item{role: role.Name}, e.clock()) // it rests on, or goes on
 		}
 		return nil
@@ -377,6 +377,9 @@ func (e *Engine) checkUse(ctx context.Context, s store, stored *Connection, l *l
 	}
 	moved := transport.CanonicalHost(before.URL) != transport.CanonicalHost(l.complete.URL)
 	return e.eachRole(ctx, s, l.Name, func(role *Role) error {
+		if period := role.Options.RotationPeriod; period > 0 && time.Duration(period)*time.Second <= l.settleAfter() {
+			return Mistake("settle_after must be less than the rotation_period of every role, and the role %q has %d seconds", role.Name, period)
+		}
 		target, err := l.kind.Target(l.complete, role.Target.Settings)
 		if moved || err != nil || !slices.Equal(target.Identities, role.Target.Identities) {
 			return Mistake("the connection %q is used by the role %q, whose account would be another one: the host and the project of a connection in use cannot be changed", l.Name, role.Name)

@@ -65,7 +65,7 @@ func (e *Engine) create(ctx, waiting context.Context, promise *commitment, s sto
 	}
 	report, err := e.driven(c, err).answer(e)
 	if err == nil || !nothingSet(c.role) || waiting.Err() != nil { // a request that was told that it goes on must not be undone
-		e.schedule(ctx, s, c.role)
+		e.schedule(c.role)
 		return e.soFar(c.role, report, err)
 	}
 	return nil, e.undo(ctx, s, c, err)

@@ -273,28 +273,17 @@ func (e *Engine) sweepOne(ctx context.Context, prefix, name string) {
 	if role == nil {
 		return
 	}
-	if at, waits := e.nextAction(ctx, e.own(), role); waits {
+	if at, waits := role.nextAction(); waits {
 		e.timer.set(item{role: name}, at)
 	}
 }
 
 // schedule sets the timer for what the role waits for, if the engine is to act on it by itself.
-func (e *Engine) schedule(ctx context.Context, s store, role *Role) {
-	at, waits := e.nextAction(ctx, s, role)
+func (e *Engine) schedule(role *Role) {
+	at, waits := role.nextAction()
 	if !waits {
 		e.timer.forget(item{role: role.Name})
 		return
 	}
 	e.timer.set(item{role: role.Name}, at)
-}
-
-// nextAction is when the engine has to act on the role by itself; false: never.
-func (e *Engine) nextAction(ctx context.Context, s store, role *Role) (time.Time, bool) {
-	if role.Record.Next.Staged() {
-		return e.inForceAt(ctx, s, role)
-	}
-	if role.Options.Disabled || !role.Record.Unfinished() {
-		return time.Time{}, false
-	}
-	return role.Retry.NextAttempt, true
 }

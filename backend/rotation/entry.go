@@ -77,8 +77,13 @@ type Role struct {
 	Retry  Retry             `json:"retry,omitzero"`
 	// Due is when the password in force is due to be changed; zero: only by hand.
 	Due time.Time `json:"due,omitzero"`
+	// SettlesAt is when the password that the remote system queued last counts as in force.
+	SettlesAt time.Time `json:"settles_at,omitzero"`
 	// Adopted recognises the password that the role was made with: tools write it again with every update.
 	Adopted *Digest `json:"adopted,omitempty"`
+
+	// ripened: time has settled what storage says is queued.
+	ripened bool
 }
 
 // Options are a role's fields beyond its connection and target. Durations are whole seconds.
@@ -142,6 +147,8 @@ type Failure struct {
 	Time      time.Time        `json:"time"`
 	// Revision of the connection that it happened with.
 	Revision int `json:"revision,omitempty"`
+	// Parts of the account that did not take the change, where the remote system tells them apart.
+	Parts []provider.PartFailure `json:"parts,omitempty"`
 }
 
 // ofConnection tells whether it was a matter of the connection more than of the role.

@@ -45,7 +45,12 @@ type remote struct {
 
 func (r *remote) Name() string { return "remote" }
 func (r *remote) ConnectionFields() []provider.Field {
-	return []provider.Field{{Name: "key", Schema: &framework.FieldSchema{Type: framework.TypeString}, Secret: true}}
+	text := &framework.FieldSchema{Type: framework.TypeString}
+	return []provider.Field{
+		{Name: "key", Schema: text, Secret: true},
+		{Name: "note", Schema: text, Local: true},
+		{Name: "kind", Schema: text, Immutable: true},
+	}
 }
 func (r *remote) CredentialForms() [][]string { return [][]string{{"key"}} }
 func (r *remote) TargetFields() []provider.Field {
@@ -56,6 +61,9 @@ func (r *remote) Complete(c *provider.Connection) error {
 	if c.URL == "" {
 		return errors.New("url is missing")
 	}
+	if !c.Settings.Has("kind") {
+		c.Settings["kind"] = "a"
+	}
 	return nil
 }
 
@@ -64,7 +72,7 @@ func (r *remote) Target(_ provider.Connection, s provider.Settings) (provider.Ta
 	return provider.Target{Names: []string{login}, Identities: []string{"remote|" + login}, Parts: r.parts, Username: login, Settings: s}, nil
 }
 func (r *remote) SettleAfter(provider.Connection) time.Duration { return r.settleAfter }
-func (r *remote) LoginIdentity(provider.Connection) string { return r.loginIdentity }
+func (r *remote) LoginIdentity(provider.Connection) string      { return r.loginIdentity }
 func (r *remote) Rules(provider.Connection, provider.Target) password.Rules {
 	return password.Rules{
 		MinLength: 8, MaxLength: 64, Allowed: password.Lower + password.Upper + password.Digits,

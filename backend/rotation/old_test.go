@@ -102,7 +102,7 @@ func TestAPasswordChangedElsewhereStopsTheEngineAfterOneTry(t *testing.T) {
 		require.Equal(t, calls+1, l.remote.count())
 		require.Equal(t, 1, l.wrong)
 
-		_, err = l.engine.Confirm(t.Context(), l.storage, "role", 0, false, "elsewhere")
+		_, err = l.engine.Confirm(t.Context(), l.storage, "role", Word{Password: "elsewhere"})
 		require.NoError(t, err)
 		require.Equal(t, credential.StateAssumed, l.read().State)
 		_, err = l.rotate()
@@ -117,7 +117,7 @@ func TestOperatorsWhoGuessCannotLockTheAccount(t *testing.T) {
 		l.remote.passwords["login"] = "elsewhere"
 		for _, guess := range []string{"guessone", "guesstwo", "guessthree", "guessfour", "guessfive", "guesssix"} {
 			_, _ = l.rotate()
-			_, err := l.engine.Confirm(t.Context(), l.storage, "role", 0, false, guess)
+			_, err := l.engine.Confirm(t.Context(), l.storage, "role", Word{Password: guess})
 			require.NoError(t, err)
 		}
 		_, _ = l.rotate()
@@ -143,7 +143,7 @@ func TestRolesMadeWithWrongPasswordsNeverLockTheAccount(t *testing.T) {
 
 func TestAnswersThatDidNotLookAtTheOldPasswordCostNoTry(t *testing.T) {
 	inLockingTime(t, func(t *testing.T, l *locking) {
-		_, err := l.engine.Confirm(t.Context(), l.storage, "role", 0, false, l.remote.holds("login")+"x") // a slip
+		_, err := l.engine.Confirm(t.Context(), l.storage, "role", Word{Password: l.remote.holds("login") + "x"}) // a slip
 		require.NoError(t, err)
 		l.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeTarget, Reason: "busy"}, false))
 		for range 5 {
@@ -162,10 +162,10 @@ func TestALockThatTheRemoteSystemAnnouncesIsWaitedFor(t *testing.T) {
 		})
 		_, err := l.rotate()
 		require.Error(t, err)
-		_, err = l.engine.Confirm(t.Context(), l.storage, "role", 0, false, "oneguessatit")
+		_, err = l.engine.Confirm(t.Context(), l.storage, "role", Word{Password: "oneguessatit"})
 		require.NoError(t, err)
 		_, _ = l.rotate()
-		_, err = l.engine.Confirm(t.Context(), l.storage, "role", 0, false, l.remote.holds("login"))
+		_, err = l.engine.Confirm(t.Context(), l.storage, "role", Word{Password: l.remote.holds("login")})
 		require.NoError(t, err)
 		calls := l.remote.count()
 		_, err = l.rotate()

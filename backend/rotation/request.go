@@ -116,7 +116,7 @@ func (e *Engine) await(ctx context.Context, s store, name string, work func(work
 	if promise.abandon() {
 		return nil, busy("the role %q is being worked on, and this request ended before its turn came: nothing was changed, try again or read status/%s", name, name)
 	}
-	role, err := s.role(context.WithoutCancel(ctx), name)
+	role, err := e.read(context.WithoutCancel(ctx), s, name)
 	if err != nil || role == nil {
 		return nil, busy("the change of the role %q is still under way; read status/%s", name, name)
 	}
@@ -127,7 +127,7 @@ func (e *Engine) await(ctx context.Context, s store, name string, work func(work
 
 // load reads the role and its connection, under the role's lock, and checks that the connection still allows it.
 func (e *Engine) load(ctx context.Context, s store, name string) (*Role, *live, error) {
-	role, err := s.role(ctx, name)
+	role, err := e.read(ctx, s, name)
 	if err != nil {
 		return nil, nil, storageError("reading the role "+name, err)
 	}
@@ -221,6 +221,10 @@ func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (standing, bool) 
 		return standing{report: report}, true
 	case o.ifVersion > 0 && (view.Password == nil || o.ifVersion > view.Password.Version):
 		return failure(Mistake("the role %q has no password of version %d in force: read creds/%s for the present version", role.Name, o.ifVersion, role.Name)), true
+	case o.ifVersion > 0 && rec.Next.Staged(), o.given != "" && rec.Next.Staged() && !rec.Next.Partial() && o.given == rec.Next.Value:
+		report := e.report(role)
+		report.Warning = "nothing was done, since this has been done already: " + e.stagedWarning(role)
+		return standing{report: report}, true
 	case o.given != "" && rec.Current != nil && o.given == rec.Current.Value && view.State == credential.StateActive && rec.Next == nil:
 		return standing{report: e.report(role)}, true
 	case role.Retry.Last == nil || !role.Retry.resting(now, l.Revision):
@@ -301,13 +305,12 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 			return failure(lost)
 		}
 	}
-	switch now := e.clock(); {
-	case role.Record.Next.Staged():
-		return e.comeInForce(ctx, c, now)
-	case !role.Record.Unfinished() || role.Options.Disabled && asked == nil:
-		return standing{role: role}
-	case role.Retry.resting(now, l.Revision):
-		e.schedule(ctx, s, role)
+	rests := !role.Record.Unfinished() || role.Options.Disabled && asked == nil || role.Retry.resting(e.clock(), l.Revision)
+	switch {
+	case rests && role.ripened:
+		return e.settled(ctx, c)
+	case rests:
+		e.schedule(role)
 		return standing{role: role}
 	}
 	err = c.drive(ctx)
@@ -341,28 +344,4 @@ func (c *change) whenBlocked(err error) time.Time {
 		return later(soon, pause.NextProbe.Add(scaled(jitter(firstBackoff))))
 	}
 	return c.e.clock().Add(grow(time.Minute, c.role.Retry.Attempts+1))
-}
-
-// comeInForce puts a password in force that the remote system took for later, once its time has passed.
-func (e *Engine) comeInForce(ctx context.Context, c *change, now time.Time) standing {
-	at, ok := e.inForceAt(ctx, c.s, c.role)
-	if !ok || now.Before(at) {
-		e.schedule(ctx, c.s, c.role)
-		return standing{role: c.role}
-	}
-	c.role.Record = c.role.Record.InForce(now, false)
-	c.succeed(now)
-	return e.driven(c, c.conclude(ctx))
-}
-
-// inForceAt is when a queued password counts as in force; false: not by time alone.
-func (e *Engine) inForceAt(ctx context.Context, s store, role *Role) (time.Time, bool) {
-	if role.Record.Next == nil || role.Record.Next.Phase != credential.Accepted {
-		return time.Time{}, false
-	}
-	l, err := e.connection(ctx, s, role.Connection)
-	if err != nil {
-		return time.Time{}, false
-	}
-	return role.Record.Next.StagedSince.Add(l.settleAfter()), true
 }

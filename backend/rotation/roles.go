@@ -68,7 +68,7 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 	if err := s.putRole(ctx, &updated); err != nil {
 		return nil, storageError("storing the role "+name, err)
 	}
-	e.schedule(ctx, s, &updated)
+	e.schedule(&updated)
 	return e.report(&updated), nil
 }
 
@@ -121,7 +121,7 @@ func (e *Engine) lockRole(ctx context.Context, s store, name string) (*Role, fun
 	if err != nil {
 		return nil, nil, busy("a change of the role %q is under way; this request changed nothing: try again", name)
 	}
-	role, err := s.role(ctx, name)
+	role, err := e.read(ctx, s, name)
 	if err == nil && role == nil {
 		err = ErrNoRole
 	}
@@ -135,8 +135,19 @@ func (e *Engine) lockRole(ctx context.Context, s store, name string) (*Role, fun
 	return role, unlock, nil
 }
 
-// Confirm takes an operator's word: version is in force (or, with discard, is not), or value is.
-func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name string, version int, discard bool, value string) (*Report, error) {
+// Word is what an operator knows about a role's password.
+type Word struct {
+	// Version is in force, or with Discard is not.
+	Version int
+	Discard bool
+	// Servers: Version is in force on these only; empty: everywhere.
+	Servers []string
+	// Password is in force; empty: Version says which one is.
+	Password string
+}
+
+// Confirm takes an operator's word. Nothing is sent.
+func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name string, word Word) (*Report, error) {
 	s := store{storage}
 	role, unlock, err := e.lockRole(ctx, s, name)
 	if err != nil {
@@ -145,19 +156,26 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 	defer unlock()
 	now, before := e.clock(), role.Record.Current
 	switch {
-	case len(value) > maxGiven:
+	case len(word.Password) > maxGiven:
 		return nil, Mistake("the password is too long: at most %d bytes", maxGiven)
-	case value != "":
-		role.Record = role.Record.Adopt(value, "confirmed by hand", now)
-	case discard:
-		role.Record, err = role.Record.Discard(version)
+	case word.Password != "":
+		role.Record = role.Record.Adopt(word.Password, "confirmed by hand", now)
+	case word.Discard:
+		role.Record, err = role.Record.Discard(word.Version)
+	case len(word.Servers) > 0:
+		if err := checkServers(role, word.Servers); err != nil {
+			return nil, err
+		}
+		role.Record, err = role.Record.ConfirmOn(word.Version, word.Servers, role.Target.Parts, now)
 	default:
-		role.Record, err = role.Record.Confirm(version, now)
+		role.Record, err = role.Record.Confirm(word.Version, now)
 	}
 	if err != nil {
 		return nil, Mistake("the role %q: %s; history/%s lists its passwords", name, err, name)
 	}
-	role.Retry = Retry{}
+	if !role.Record.Next.Partial() { // else the servers that are left are asked again at their time
+		role.Retry = Retry{}
+	}
 	if current := role.Record.Current; current != nil && (before == nil || current.Version != before.Version) {
 		role.Due = role.Options.dueAfter(now)
 	}
@@ -167,9 +185,9 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 	if err := s.putRole(ctx, role); err != nil {
 		return nil, storageError("storing the role "+name, err)
 	}
-	e.schedule(ctx, s, role)
+	e.schedule(role)
 	e.logger.Info("password confirmed by hand", "role", name, "connection", role.Connection, "provider", role.Provider,
-		"discard", discard, "given", value != "")
+		"version", word.Version, "discard", word.Discard, "given", word.Password != "")
 	return e.report(role), nil
 }
 
@@ -189,7 +207,7 @@ func (e *Engine) Read(ctx context.Context, storage logical.Storage, name string)
 // Explain reports why a role is as it is.
 func (e *Engine) Explain(ctx context.Context, storage logical.Storage, name string) (Status, error) {
 	s := store{storage}
-	role, err := s.role(ctx, name)
+	role, err := e.read(ctx, s, name)
 	if err != nil {
 		return Status{}, storageError("reading the role "+name, err)
 	}

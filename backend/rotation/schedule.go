@@ -112,6 +112,8 @@ func remains(role *Role, view credential.View, now time.Time) time.Duration {
 	byHand := time.Duration(role.Options.lookAgain()) * time.Second
 	attempt := max(overdueTTL, role.Retry.NextAttempt.Sub(now))
 	switch {
+	case view.State == credential.StateAccepted && !role.queued().IsZero():
+		return role.queued().Sub(now)
 	case role.Options.Disabled: // nothing is tried before somebody asks
 		return byHand
 	case view.State == credential.StateUncertain:
