@@ -79,7 +79,7 @@ func (s *Server) byPassword(login, password string) (caller, int) {
 	if tries.lockedUntil.After(now) {
 		return caller{}, codeLocked
 	}
-	expected, known := s.adminPassword, id == AdminLogin
+	expected, known := s.panel.Password(), id == AdminLogin
 	a := s.alias(login)
 	if a != nil {
 		expected, known = a.Password, true

@@ -60,7 +60,7 @@ func (s *Server) run(who caller, op operation, remote string) (xmlNode, []lab.Ou
 			if code := checkPassword(AdminLogin, password, s.switches.policy); code != codeOK {
 				return simple(code, password)
 			}
-			s.adminPassword = password
+			s.panel.SetPassword(password)
 			s.adminChanges++
 		}
 		return simple(codeOK, "")

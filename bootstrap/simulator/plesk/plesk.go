@@ -98,9 +98,19 @@ type switches struct {
 	dropHeaders bool
 }
 
+// Panel says whose panel a server is when somebody else keeps the main
+// administrator's password, see [NewPanel].
+type Panel struct {
+	System      string // what faults and the journal call it
+	Target      string // the target of all that happens there; "": the login
+	Password    func() string
+	SetPassword func(password string)
+}
+
 // Server is one simulated Plesk server. It is safe for concurrent use.
 type Server struct {
-	lab *lab.Lab
+	lab   *lab.Lab
+	panel Panel
 
 	mu            sync.Mutex
 	guid          string
@@ -119,15 +129,30 @@ type attempts struct {
 	locks       int
 }
 
-// New makes a server.
-func New(l *lab.Lab, state State) (*Server, error) {
-	s := &Server{
-		lab: l, guid: lab.RandomUUID(), adminPassword: state.AdminPassword, logins: map[string]*attempts{},
+func newServer(l *lab.Lab) *Server {
+	return &Server{
+		lab: l, guid: lab.RandomUUID(), logins: map[string]*attempts{},
 		switches: switches{policy: "strong", aliasAPI: "denied", api: "on", language: "en", lockAfter: 5, lockSeconds: 600, bindKeys: true},
 	}
+}
+
+// NewPanel makes the server of a machine whose provider can set the main
+// administrator's password too. It starts without secret keys and aliases. The
+// functions of p are called with the server locked.
+func NewPanel(l *lab.Lab, p Panel) *Server {
+	s := newServer(l)
+	s.panel = p
+	return s
+}
+
+// New makes a server.
+func New(l *lab.Lab, state State) (*Server, error) {
+	s := newServer(l)
+	s.adminPassword = state.AdminPassword
 	if state.AdminPassword == "" {
 		return nil, errors.New("plesk: the state has no admin_password")
 	}
+	s.panel = Panel{System: Name, Password: func() string { return s.adminPassword }, SetPassword: func(password string) { s.adminPassword = password }}
 	for _, k := range state.SecretKeys {
 		if k.Key == "" {
 			return nil, errors.New("plesk: a secret key of the state is empty")
@@ -150,7 +175,7 @@ func New(l *lab.Lab, state State) (*Server, error) {
 }
 
 // Name implements [lab.System].
-func (s *Server) Name() string { return Name }
+func (s *Server) Name() string { return s.panel.System }
 
 // alias finds an alias. Assumed: logins are compared without regard to case.
 func (s *Server) alias(login string) *account {
@@ -262,7 +287,7 @@ func (s *Server) SetPassword(_ context.Context, target, password string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if strings.EqualFold(target, AdminLogin) {
-		s.adminPassword = password
+		s.panel.SetPassword(password)
 		return nil
 	}
 	a := s.alias(target)

@@ -56,7 +56,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // note writes into the journal what was not even a call.
 func (s *Server) note(target, operation, result string) {
-	s.lab.Journal.Add(lab.Entry{System: Name, Target: target, Operation: operation, Result: result})
+	if s.panel.Target != "" {
+		target = s.panel.Target
+	}
+	s.lab.Journal.Add(lab.Entry{System: s.panel.System, Target: target, Operation: operation, Result: result})
 }
 
 // knownLogin returns the login if there is such a one: what else a client sends
@@ -138,7 +141,7 @@ func operations(packet *node, who caller) []operation {
 // the targets of all of them, and is a change if one of them is.
 func (s *Server) call(who caller, packet *node, body []byte, remote string, pretty bool) lab.Call {
 	ops := operations(packet, who)
-	c := lab.Call{System: Name, Operation: ops[0].node.name, Class: ops[0].class, Body: body}
+	c := lab.Call{System: s.panel.System, Operation: ops[0].node.name, Class: ops[0].class, Body: body}
 	quote := ""
 	for _, op := range ops {
 		if op.class == lab.OpChange {
@@ -156,6 +159,16 @@ func (s *Server) call(who caller, packet *node, body []byte, remote string, pret
 		}
 	}
 	c.Execute = func() (lab.Response, []lab.Outcome) { return s.execute(who, ops, remote, pretty) }
+	if s.panel.Target != "" {
+		c.Targets = []string{s.panel.Target}
+		c.Execute = func() (lab.Response, []lab.Outcome) {
+			response, outcomes := s.execute(who, ops, remote, pretty)
+			for i := range outcomes {
+				outcomes[i].Target = s.panel.Target
+			}
+			return response, outcomes
+		}
+	}
 	c.Word = func(f lab.Fault) (lab.Response, string, bool) { return s.word(f, ops, quote, pretty) }
 	return c
 }
