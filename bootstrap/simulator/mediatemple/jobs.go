@@ -1,0 +1,99 @@
+package mediatemple
+
+import (
+	"time"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
+)
+
+// job is a change that was accepted and is not in force yet.
+type job struct {
+	password string
+	until    time.Time
+	fails    bool
+}
+
+// settle ends the job of a credential if its time has come. Whoever looks at a
+// credential settles it first, so that nothing needs to run in between.
+func (a *API) settle(c *credential) {
+	if c.job == nil || c.job.until.After(a.lab.Clock.Now()) {
+		return
+	}
+	if c.job.fails {
+		c.failed++
+	} else {
+		c.password = c.job.password
+		c.changes++
+	}
+	c.job = nil
+}
+
+// accept queues a change. It tells whether the job is going to succeed.
+func (a *API) accept(c *credential, password string) bool {
+	fails := a.switches.jobFails
+	c.accepted++
+	c.job = &job{password: password, until: a.lab.Clock.Now().Add(time.Duration(a.switches.jobMS) * time.Millisecond), fails: fails}
+	return !fails
+}
+
+// pending tells whether a job conflicts with a change of the credential. That
+// those of root and Plesk do not conflict is assumed: the message speaks of a
+// "conflicting operation" and says no more.
+func (a *API) pending(s *service, c *credential) bool {
+	a.settle(&s.root)
+	a.settle(&s.plesk)
+	if a.switches.jobs == "exclusive" {
+		return s.root.job != nil || s.plesk.job != nil
+	}
+	return c.job != nil
+}
+
+// password is the one in force.
+func (a *API) password(c *credential) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.settle(c)
+	return c.password
+}
+
+// overwrite puts a password in force without the API.
+func (a *API) overwrite(c *credential, password string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.settle(c)
+	c.password = password
+}
+
+// Hosts are the ids of all services, in the order of the state.
+func (a *API) Hosts() []string {
+	var ids []string
+	for _, s := range a.services { // they never change
+		ids = append(ids, s.id())
+	}
+	return ids
+}
+
+// HostName is what the server of a service calls itself.
+func (a *API) HostName(id string) string {
+	if s := a.service(id); s != nil {
+		return s.PrimaryDomain
+	}
+	return ""
+}
+
+// Admits tells whether the server of a service lets a user in over SSH now:
+// root, with the password in force.
+func (a *API) Admits(id, user, password string) bool {
+	s := a.service(id)
+	return s != nil && user == "root" && lab.Same(a.password(&s.root), password)
+}
+
+// Panel is the Plesk server of a service, nil if it has none. Its administrator
+// logs in with the Plesk password in force.
+func (a *API) Panel(id string) *plesk.Server {
+	if s := a.service(id); s != nil {
+		return s.panel
+	}
+	return nil
+}
