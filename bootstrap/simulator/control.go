@@ -26,15 +26,18 @@ PUT    /v1/switches    {"system":"plesk","policy":"very-strong"}
 POST   /v1/clock       {"advance_seconds":300}
 PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}
 
-Systems: plesk, iam, dcs; redis (only the faults busy, cut, unreachable).
-Targets: a Plesk login, an IAM user, "instance_id/account_id", for redis an instance id; "*" is any.
+Systems: plesk, iam, dcs, mediatemple; for faults also redis and ssh (only busy, cut, unreachable), and panel, the Plesk
+  panels of mediatemple's services.
+Targets: a Plesk login, an IAM user, "instance_id/account_id", for mediatemple "service_id/root" or "service_id/plesk", for
+  redis an instance id, for ssh and panel the id of the server; "*" is any.
 
 Faults: refuse, reject-target, busy, throttle (variant json, empty or html; retry_after seconds), deny (variant forbidden),
   apply-cut, cut, apply-500, apply-502-html, 500, 503-html, 200-no-success, 200-empty, 200-html, redirect (location),
   html, truncated, huge, slow (delay_ms), late (delay_ms), hold, unreachable.
   "count":0 lasts until removed. "applied":true or false is for 200-no-success, 200-empty, 200-html, redirect, html,
-  truncated and huge. "operations" is ["change"] unless given; others: check, list, token, root, login.
-  token is what iam has, root changes the caller's own credential (Plesk secret keys), login is a Redis AUTH.
+  truncated and huge. "operations" is ["change"] unless given; others: check, list, token, root, login, restart.
+  token is what iam has, root changes the caller's own credential (Plesk secret keys), login is a Redis AUTH or SSH,
+  check what a panel is logged in at with (its default).
 
 Switches:
   plesk  policy very-weak|weak|medium|strong|very-strong, alias_api denied|allowed, api on|off, language en|de|ja,
@@ -46,6 +49,8 @@ Switches:
          reset_while_locked allow|refuse, reset_keeps_count, two_argument_auth, echo_password, no_password_access true|false,
          settle_seconds N, lock_unit minutes|seconds, shape normal|null|absent|numbers, result WORD,
          instance_status STATUS, account_status STATUS
+  mediatemple  job_ms N, jobs independent|exclusive, job_fails, maintenance, echo_password true|false, rules advice|none,
+         foreign 403|404|401, query_key allowed|refused, http_status N
 `
 
 // control makes the control API.

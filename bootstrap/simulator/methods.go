@@ -13,7 +13,9 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/mediatemple"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/shell"
 )
 
 // ControlURL is where the control API is.
@@ -27,6 +29,10 @@ func (s *Simulator) IAMURL() string { return s.iamURL }
 
 // DCSURL is https://host:port of DCS.
 func (s *Simulator) DCSURL() string { return s.dcsURL }
+
+// MediaTempleURL is the base address of Media Temple's API,
+// https://host:port/api/v1.
+func (s *Simulator) MediaTempleURL() string { return s.mediaTempleURL }
 
 // RedisAddress is host:port of the first instance's Redis, "" if there is none.
 func (s *Simulator) RedisAddress() string {
@@ -51,13 +57,15 @@ func (s *Simulator) Output() Output {
 	for i, in := range s.state.DCS.Instances {
 		o.DCS.Instances = append(o.DCS.Instances, OutputInstance{Instance: in, RedisAddress: s.redisAddresses[i]})
 	}
+	o.MediaTemple.URL, o.MediaTemple.State = s.mediaTempleURL, *s.state.MediaTemple
+	o.Hosts = s.Hosts()
 	o.RedirectTrap.URL = s.trapURL
 	return o
 }
 
 // Systems are the names of all systems.
 func (s *Simulator) Systems() []string {
-	names := []string{dcs.DoorName}
+	names := []string{dcs.DoorName, shell.DoorName, mediatemple.PanelName}
 	for name := range s.systems {
 		names = append(names, name)
 	}
@@ -70,14 +78,19 @@ func (s *Simulator) SetFault(f lab.Fault) error {
 	if !slices.Contains(s.Systems(), f.System) {
 		return fmt.Errorf("unknown system %q: use one of %s", f.System, strings.Join(s.Systems(), ", "))
 	}
-	if f.System == dcs.DoorName && len(f.Operations) == 0 {
-		f.Operations = []string{lab.OpLogin} // the only one it has
+	door := f.System == dcs.DoorName || f.System == shell.DoorName
+	if door && !slices.Contains([]lab.Kind{lab.Busy, lab.Cut, lab.Unreachable}, f.Kind) {
+		return fmt.Errorf("the system %s knows the faults busy, cut and unreachable", f.System)
 	}
-	if f.System == dcs.DoorName && !slices.Contains([]lab.Kind{lab.Busy, lab.Cut, lab.Unreachable}, f.Kind) {
-		return fmt.Errorf("the system %s knows the faults busy, cut and unreachable", dcs.DoorName)
-	}
-	if f.System == huaweicloud.Name && len(f.Operations) == 0 {
-		f.Operations = []string{lab.OpToken} // likewise
+	if len(f.Operations) == 0 {
+		switch {
+		case door:
+			f.Operations = []string{lab.OpLogin} // the only one it has
+		case f.System == huaweicloud.Name:
+			f.Operations = []string{lab.OpToken} // likewise
+		case f.System == mediatemple.PanelName:
+			f.Operations = []string{lab.OpCheck} // what a login is tried out with
+		}
 	}
 	s.faultMu.Lock()
 	defer s.faultMu.Unlock()
@@ -178,6 +191,7 @@ func (s *Simulator) LoginRedis(name, password string) error {
 type Status struct {
 	Time       time.Time         `json:"time"`
 	Addresses  map[string]string `json:"addresses"`
+	Hosts      []Host            `json:"hosts"`
 	Systems    map[string]any    `json:"systems"`
 	Trap       map[string]int64  `json:"redirect_trap"`
 	Concurrent map[string]int    `json:"max_concurrent_changes"`
@@ -190,9 +204,10 @@ func (s *Simulator) Status() Status {
 		Time: s.lab.Clock.Now(),
 		Addresses: map[string]string{
 			"control": s.controlURL, plesk.Name: s.pleskURL, huaweicloud.Name: s.iamURL, dcs.Name: s.dcsURL,
-			dcs.DoorName: s.RedisAddress(), "redirect_trap": s.trapURL,
+			dcs.DoorName: s.RedisAddress(), mediatemple.Name: s.mediaTempleURL, "redirect_trap": s.trapURL,
 		},
-		Systems:    map[string]any{},
+		Hosts:      s.Hosts(),
+		Systems:    map[string]any{mediatemple.PanelName: s.panels()},
 		Trap:       map[string]int64{"requests": int64(requests), "body_bytes": bytes},
 		Concurrent: s.lab.MaxConcurrentChanges(),
 	}

@@ -1,14 +1,16 @@
 // Package simulator runs the remote systems that the secrets engine manages, on
 // loopback: a Plesk server's XML API, Huawei Cloud's IAM and DCS with Redis ports
-// to log in at. It is for tests and for trying the engine out.
+// to log in at, Media Temple's API with an SSH port and a Plesk panel for each
+// service. It is for tests and for trying the engine out.
 //
 // [Start] starts everything; [Simulator.Close] ends it. The systems are strict:
 // they refuse what the real ones refuse. What goes wrong on top of that is
 // switched with [Simulator.SetFault], by account and kind, see [lab.Kind];
 // settings that the real systems leave open with [Simulator.Switch]; and
 // [Simulator.Journal] tells what was asked, what was answered and whether
-// anything changed. [Simulator.LoginPlesk] and [Simulator.LoginRedis] really
-// connect, so that a test can end with a login.
+// anything changed. [Simulator.LoginPlesk], [Simulator.LoginRedis],
+// [Simulator.LoginSSH] and [Simulator.LoginPanel] really connect, so that a test
+// can end with a login.
 //
 // The same is there over HTTP, for other processes (JSON; unknown fields, kinds
 // and switches are answered 400 with a sentence):
@@ -25,10 +27,12 @@
 //	POST   /v1/clock       {"advance_seconds":300}
 //	PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}: behind the engine's back
 //
-// Systems are plesk, iam, dcs and, for faults of class login, redis. A target is
-// a Plesk login, an IAM user, "instance_id/account_id", and an instance id for
-// redis; "*" is any. The target of a check is the login that it is made with, or
-// the instance that is shown.
+// Systems are plesk, iam, dcs, mediatemple and, for faults only, redis and ssh
+// (class login) and panel (Media Temple's Plesk panels; class check, unless said
+// otherwise). A target is a Plesk login, an IAM user, "instance_id/account_id",
+// "service_id/root" or "service_id/plesk", an instance id for redis, and the id
+// of the server for ssh and panel; "*" is any. The target of a check is the
+// login that it is made with, or the instance or service that is shown.
 //
 // A further system is a folder of its own that implements [lab.System], and a
 // few lines in this package.
@@ -49,14 +53,16 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/dcs"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/mediatemple"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/shell"
 )
 
 // Config says how to start. The zero value is fine.
 type Config struct {
 	// Listen addresses, host:port; "" means a free port on 127.0.0.1. The hosts
 	// that the certificate is good for are 127.0.0.1, ::1 and localhost.
-	Control, Plesk, IAM, DCS, Redis string
+	Control, Plesk, IAM, DCS, Redis, MediaTemple string
 
 	// State is what the systems start with; parts that are nil are built in.
 	State State
@@ -77,11 +83,13 @@ type Simulator struct {
 	systems   map[string]lab.System
 	doors     map[string][]*lab.Door // by system
 	redis     dcs.Doors
+	ssh       shell.Doors
 	trap      trap
 	state     State
 
-	controlURL, pleskURL, iamURL, dcsURL, trapURL string
-	redisAddresses                                []string // by instance, in the order of the state
+	controlURL, pleskURL, iamURL, dcsURL, mediaTempleURL, trapURL string
+	redisAddresses                                                []string // by instance, in the order of the state
+	hosts                                                         []Host
 
 	servers []*http.Server
 	close   sync.Once
@@ -118,7 +126,11 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	s.systems = map[string]lab.System{plesk.Name: panel, huaweicloud.Name: cloud, dcs.Name: cache}
+	rental, err := mediatemple.New(s.lab, *s.state.MediaTemple)
+	if err != nil {
+		return err
+	}
+	s.systems = map[string]lab.System{plesk.Name: panel, huaweicloud.Name: cloud, dcs.Name: cache, mediatemple.Name: rental}
 	if s.authority, err = lab.NewAuthority(); err != nil {
 		return err
 	}
@@ -130,6 +142,7 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 		{plesk.Name, config.Plesk, panel, &s.pleskURL},
 		{huaweicloud.Name, config.IAM, cloud, &s.iamURL},
 		{dcs.Name, config.DCS, cache, &s.dcsURL},
+		{mediatemple.Name, config.MediaTemple, rental, &s.mediaTempleURL},
 		{"", "", &s.trap, &s.trapURL},
 		{"", config.Control, s.control(), &s.controlURL},
 	} {
@@ -144,8 +157,12 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 		*l.url = scheme + "://" + door.Addr().String()
 		s.serve(door, l.handler, scheme == "https")
 	}
+	s.mediaTempleURL += mediatemple.Path
 	s.lab.SetTrapURL(s.trapURL + "/trap")
-	return s.startRedis(ctx, cache, config.Redis)
+	if err := s.startRedis(ctx, cache, config.Redis); err != nil {
+		return err
+	}
+	return s.startServices(ctx, rental)
 }
 
 // startRedis opens a port for each instance; the first one gets the address.
@@ -243,6 +260,7 @@ func (s *Simulator) Close() {
 			}
 		}
 		s.redis.Close()
+		s.ssh.Close()
 		s.running.Wait()
 		s.lab.Close()
 	})

@@ -176,6 +176,8 @@ func TestTheControlAPIDoesWhatTheMethodsDo(t *testing.T) {
 	ok("PUT", "/v1/passwords", `{"system":"dcs","target":"`+b.target("dcs")+`","password":"`+fresh+`"}`)
 	assert.True(t, b.changed("dcs"))
 	assert.Contains(t, ok("GET", "/v1/state", ""), b.target("dcs"))
+	ok("PUT", "/v1/passwords", `{"system":"mediatemple","target":"556/root","password":"`+fresh+`"}`)
+	require.NoError(t, b.LoginSSH(b.SSHAddress("556"), "root", fresh))
 }
 
 func TestTheControlAPISaysWhatIsWrong(t *testing.T) {
@@ -194,6 +196,8 @@ func TestTheControlAPISaysWhatIsWrong(t *testing.T) {
 		{"PUT", "/v1/faults", `{"system":"redis","target":"*","kind":"huge"}`, "busy, cut and unreachable"},
 		{"PUT", "/v1/faults", `not JSON`, "reading JSON"},
 		{"PUT", "/v1/switches", `{"system":"plesk","policy":"silly"}`, "it takes one of"},
+		{"PUT", "/v1/switches", `{"system":"ssh","policy":"silly"}`, "unknown system"},
+		{"PUT", "/v1/switches", `{"system":"mediatemple","http_status":99}`, "200 to 599"},
 		{"PUT", "/v1/switches", `{"system":"plesk","nothing":true}`, "unknown switch"},
 		{"PUT", "/v1/switches", `{"policy":"weak"}`, "system is missing"},
 		{"PUT", "/v1/switches", `{"system":"plesk"}`, "no switch"},
@@ -214,9 +218,16 @@ func TestNoSecretLeavesThroughStateOrJournal(t *testing.T) {
 		_, _, _, err := b.do(b.request(t.Context(), system))
 		require.NoError(t, err)
 	}
+	_, err := b.setService("root", fresh)
+	require.NoError(t, err)
+	require.Error(t, b.LoginSSH(b.SSHAddress("556"), fresh, fresh))
+	require.Error(t, b.LoginPanel("556", fresh))
 	_, state := b.control("GET", "/v1/state", "")
 	_, journal := b.control("GET", "/v1/journal", "")
 	secrets := []string{fresh}
+	for _, a := range b.InitialState().MediaTemple.Accounts {
+		secrets = append(secrets, a.APIKeys...)
+	}
 	var collect func(any)
 	collect = func(v any) {
 		switch v := v.(type) {
@@ -238,7 +249,7 @@ func TestNoSecretLeavesThroughStateOrJournal(t *testing.T) {
 	var decoded any
 	require.NoError(t, json.NewDecoder(bytes.NewReader(raw)).Decode(&decoded))
 	collect(decoded)
-	require.Greater(t, len(secrets), 9)
+	require.Greater(t, len(secrets), 16)
 	for _, secret := range secrets {
 		assert.NotContains(t, state, secret)
 		assert.NotContains(t, journal, secret)
@@ -256,6 +267,9 @@ func TestAStateComesFromJSON(t *testing.T) {
 	state, err = ReadState(written)
 	require.NoError(t, err)
 	assert.Equal(t, b.InitialState(), state, "what one run wrote can start the next")
+	state, err = ReadState([]byte(`{"mediatemple":{"accounts":[{"api_keys":["k"],"services":[{"id":7,"root_password":"r"}]}]}}`))
+	require.NoError(t, err)
+	assert.Equal(t, int64(7), state.MediaTemple.Accounts[0].Services[0].ID)
 	_, err = ReadState([]byte(`{"huaweicloud":{"domain_name":"x"}}`))
 	require.ErrorContains(t, err, "needs a project")
 	_, err = ReadState([]byte(`{"plesk":{"color":1}}`))

@@ -7,6 +7,7 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/dcs"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/mediatemple"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
 )
 
@@ -16,6 +17,7 @@ type State struct {
 	Plesk       *plesk.State       `json:"plesk,omitempty"`
 	HuaweiCloud *huaweicloud.State `json:"huaweicloud,omitempty"`
 	DCS         *dcs.State         `json:"dcs,omitempty"`
+	MediaTemple *mediatemple.State `json:"mediatemple,omitempty"`
 }
 
 // DefaultState is the built-in state; its secrets are random.
@@ -44,6 +46,9 @@ func ReadState(data []byte) (State, error) {
 			s.DCS.Instances = append(s.DCS.Instances, i.Instance)
 		}
 	}
+	if m := in.MediaTemple.State; m.Accounts != nil {
+		s.MediaTemple = &m
+	}
 	if s.HuaweiCloud != nil && len(s.HuaweiCloud.Projects) == 0 {
 		return State{}, errors.New("the initial state: huaweicloud needs a project")
 	}
@@ -62,6 +67,10 @@ func (s State) withDefaults() State {
 	if s.DCS == nil {
 		state := dcs.DefaultState(s.HuaweiCloud.Projects[0].ID)
 		s.DCS = &state
+	}
+	if s.MediaTemple == nil {
+		state := mediatemple.DefaultState()
+		s.MediaTemple = &state
 	}
 	return s
 }
@@ -85,6 +94,11 @@ type Output struct {
 		URL       string           `json:"url"`
 		Instances []OutputInstance `json:"instances"`
 	} `json:"dcs"`
+	MediaTemple struct {
+		URL string `json:"url"`
+		mediatemple.State
+	} `json:"mediatemple"`
+	Hosts        []Host `json:"hosts"`
 	RedirectTrap struct {
 		URL string `json:"url"`
 	} `json:"redirect_trap"`

@@ -1,6 +1,7 @@
 // Command hosting-simulator runs the remote systems that the secrets engine
-// manages, on loopback: a Plesk server, Huawei Cloud's IAM and DCS, and a Redis
-// port. Package bootstrap/simulator describes them and their control API.
+// manages, on loopback: a Plesk server, Huawei Cloud's IAM and DCS with a Redis
+// port, Media Temple's API with SSH ports and panels. Package bootstrap/simulator
+// describes them and their control API.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,7 +22,8 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 )
 
-const usage = `hosting-simulator runs a Plesk server, Huawei Cloud's IAM and DCS, and a Redis port on loopback.
+const usage = `hosting-simulator runs, on loopback: a Plesk server; Huawei Cloud's IAM and DCS, with a Redis port; Media Temple's API,
+with an SSH port and a Plesk panel for each service.
 
 Usage:
   hosting-simulator [flags]                              run until interrupted
@@ -103,6 +106,7 @@ func runSimulator(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	flags.StringVar(&config.IAM, "iam", free, "listen `address` of Huawei Cloud IAM (TLS)")
 	flags.StringVar(&config.DCS, "dcs", free, "listen `address` of Huawei Cloud DCS (TLS)")
 	flags.StringVar(&config.Redis, "redis", free, "listen `address` of the first DCS instance's Redis; others get free ports")
+	flags.StringVar(&config.MediaTemple, "mediatemple", free, "listen `address` of Media Temple's API (TLS); SSH ports and panels get free ports")
 	flags.StringVar(&config.RedisServer, "redis-server", "", "`address` of a real Redis server, 6.0 or newer and without a password yet, that gets the accounts of the DCS instance too")
 	stateFile := flags.String("state", "", "JSON `file` with the initial accounts, keys and passwords; what is absent is built in. It has the form of -out, and a file that -out wrote will do")
 	outFile := flags.String("out", "", "write all addresses, credentials and passwords to this JSON `file` (mode 0600)")
@@ -154,12 +158,29 @@ func announce(s *simulator.Simulator, outFile, caFile string, stdout io.Writer) 
 			return fmt.Errorf("writing the addresses: %w", err)
 		}
 	}
-	_, err := fmt.Fprintf(stdout, "plesk    %s\niam      %s\ndcs      %s\nredis    %s\ncontrol  %s\nready\n",
-		s.PleskURL(), s.IAMURL(), s.DCSURL(), s.RedisAddress(), s.ControlURL())
-	if err != nil {
+	if _, err := io.WriteString(stdout, addresses(s)+"ready\n"); err != nil {
 		return fmt.Errorf("telling the addresses: %w", err)
 	}
 	return nil
+}
+
+// addresses has a line for each address: a name and the address, or, for what
+// there is many of, "ssh SYSTEM ID ADDRESS" and "panel ID ADDRESS".
+func addresses(s *simulator.Simulator) string {
+	var b strings.Builder
+	for _, a := range [][2]string{
+		{"plesk", s.PleskURL()}, {"iam", s.IAMURL()}, {"dcs", s.DCSURL()}, {"redis", s.RedisAddress()}, {"control", s.ControlURL()},
+		{"mediatemple", s.MediaTempleURL()},
+	} {
+		fmt.Fprintf(&b, "%-8s %s\n", a[0], a[1])
+	}
+	for _, h := range s.Hosts() {
+		fmt.Fprintf(&b, "%-8s %s %s %s\n", "ssh", h.System, h.ID, h.SSHAddress)
+		if h.PanelURL != "" {
+			fmt.Fprintf(&b, "%-8s %s %s\n", "panel", h.ID, h.PanelURL)
+		}
+	}
+	return b.String()
 }
 
 // writeFile replaces a file in one step and with the mode that is asked for,

@@ -81,6 +81,16 @@ func TestRunsUntilInterruptedAndLogsIn(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Equal(t, "login refused: 1001\n", said)
 
+	assert.Contains(t, stdout.String(), "\nmediatemple "+out.MediaTemple.URL+"\n")
+	assert.Contains(t, stdout.String(), "\nssh      mediatemple 556 "+out.Hosts[0].SSHAddress+"\npanel    556 "+out.Hosts[0].PanelURL+"\nssh ")
+	ssh := []string{"login", "ssh", "-addr", out.Hosts[0].SSHAddress, "-username", "root", "-host-key", out.Hosts[0].HostKey}
+	code, said, _ = command(t, out.MediaTemple.Accounts[0].Services[0].RootPassword, ssh...)
+	assert.Zero(t, code)
+	assert.Equal(t, "login works\n", said)
+	code, said, _ = command(t, "wrong", ssh...)
+	assert.Equal(t, 1, code)
+	assert.Equal(t, "login refused: password\n", said)
+
 	instance := out.DCS.Instances[0]
 	redis := []string{"login", "redis", "-addr", instance.RedisAddress, "-username", "app"}
 	code, said, _ = command(t, "wrong", redis...)

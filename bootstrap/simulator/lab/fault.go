@@ -48,7 +48,7 @@ var Kinds = []Kind{Refuse, RejectTarget, Busy, Throttle, Deny, ApplyCut, Cut, Ap
 // operations replaces the earlier one.
 type Fault struct {
 	System     string   `json:"system"`
-	Target     string   `json:"target"` // Plesk login, "instance_id/account_id", IAM user; "*" is any
+	Target     string   `json:"target"` // Plesk login, "instance_id/account_id", IAM user, …; "*" is any
 	Kind       Kind     `json:"kind"`
 	Count      int      `json:"count,omitempty"` // requests it applies to; 0: until removed
 	DelayMS    int      `json:"delay_ms,omitempty"`

@@ -22,16 +22,17 @@ import (
 
 // Classes of operations, by which faults are addressed.
 const (
-	OpChange = "change" // changes the password of an account; what faults apply to by default
-	OpCheck  = "check"  // reads without listing: get_protos, gen_info, show instance
-	OpList   = "list"   // lists instances or accounts
-	OpToken  = "token"  // gets a token
-	OpRoot   = "root"   // changes the credential that the caller itself logs in with
-	OpLogin  = "login"  // logs in as the account: AUTH at a Redis door
+	OpChange  = "change"  // changes the password of an account; what faults apply to by default
+	OpCheck   = "check"   // reads without listing: get_protos, gen_info, show instance
+	OpList    = "list"    // lists instances, accounts or services
+	OpToken   = "token"   // gets a token
+	OpRoot    = "root"    // changes the credential that the caller itself logs in with
+	OpLogin   = "login"   // logs in as the account: AUTH at a Redis door, SSH
+	OpRestart = "restart" // restarts a server or switches its power
 )
 
 // Operations are all classes, in the order of the documentation.
-var Operations = []string{OpChange, OpCheck, OpList, OpToken, OpRoot, OpLogin}
+var Operations = []string{OpChange, OpCheck, OpList, OpToken, OpRoot, OpLogin, OpRestart}
 
 // A System is one simulated remote system. All methods may be called
 // concurrently with requests.

@@ -40,6 +40,9 @@ type Host struct {
 	Name string // what it calls itself
 	// Admit tells whether a login is right. It is called concurrently.
 	Admit func(user, password string) bool
+	// Up tells whether the host runs; if not, connections are cut before a word
+	// is said. nil: it always runs.
+	Up func() bool
 }
 
 // Doors are the SSH ports of a simulator.
@@ -165,9 +168,14 @@ func turnAway(conn net.Conn) {
 // cutKey is where the context of a connection has it if the password is to cut it.
 type cutKey struct{}
 
-// connect applies a fault to a connection: Busy turns it away, any other kind
-// cuts it as soon as it has sent a password.
+// connect cuts a connection to a host that is down, and else applies a fault:
+// Busy turns the connection away, any other kind cuts it as soon as it has sent
+// a password.
 func (p *port) connect(ctx ssh.Context, conn net.Conn) net.Conn {
+	if p.host.Up != nil && !p.host.Up() {
+		p.note("down", "")
+		return nil
+	}
 	kind, ok := p.lab.TakeLogin(DoorName, p.host.ID)
 	if !ok {
 		return conn

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const good = "Gk8#Wq2~Zt5!Lm3x"
 
 type bench struct {
+	down    atomic.Bool
 	lab     *lab.Lab
 	doors   *Doors
 	door    *lab.Door
@@ -39,7 +41,8 @@ func open(t *testing.T) *bench {
 	b.door, err = lab.Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	b.address = b.door.Addr().String()
-	host := Host{ID: "h1", Name: "web1", Admit: func(user, password string) bool { return user == "root" && password == good }}
+	host := Host{ID: "h1", Name: "web1", Admit: func(user, password string) bool { return user == "root" && password == good },
+		Up: func() bool { return !b.down.Load() }}
 	b.key, err = b.doors.Serve(b.lab, host, b.door)
 	require.NoError(t, err)
 	return b
@@ -126,6 +129,11 @@ func TestFaultsOfThePort(t *testing.T) {
 		require.NotErrorAs(t, err, &refused)
 		require.NoError(t, login.SSH(t.Context(), b.address, "root", good, ""))
 	}
+	b.down.Store(true)
+	var refused *login.RefusedError
+	require.NotErrorAs(t, login.SSH(t.Context(), b.address, "root", good, ""), &refused)
+	require.Error(t, login.SSH(t.Context(), b.address, "root", good, ""))
+	b.down.Store(false)
 	b.door.Shut()
 	require.ErrorContains(t, login.SSH(t.Context(), b.address, "root", good, ""), "refused")
 	require.NoError(t, b.door.Open(t.Context()))

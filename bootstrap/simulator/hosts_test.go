@@ -1,0 +1,98 @@
+package simulator
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
+)
+
+// setService asks Media Temple's API to set a password of the service 556.
+func (b *bench) setService(kind, password string) (int, error) {
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodPut, b.MediaTempleURL()+"/services/556/"+kind+"Password.json",
+		strings.NewReader(`{"password":"`+password+`"}`))
+	require.NoError(b, err)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "MediaTemple "+b.InitialState().MediaTemple.Accounts[0].APIKeys[0])
+	status, _, _, err := b.do(r)
+	return status, err
+}
+
+func TestAServicesPasswordsEndWithALogin(t *testing.T) {
+	b := start(t)
+	require.NoError(t, b.Switch("mediatemple", "job_ms", 60_000))
+	service := b.InitialState().MediaTemple.Accounts[0].Services[0]
+	for kind, c := range map[string]struct {
+		before string
+		try    func(password string) error
+	}{
+		"root":  {service.RootPassword, func(password string) error { return b.LoginSSH(b.MediaTempleSSH("556"), "root", password) }},
+		"plesk": {service.PleskPassword, func(password string) error { return b.LoginPanel("556", password) }},
+	} {
+		var refused *login.RefusedError
+		status, err := b.setService(kind, fresh)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusAccepted, status)
+		assert.NotNil(t, b.MediaTemple("556/"+kind).PendingUntil)
+		require.NoError(t, c.try(c.before), kind)
+		require.ErrorAs(t, c.try(fresh), &refused, kind)
+		b.Advance(time.Minute)
+		require.NoError(t, c.try(fresh), kind)
+		require.ErrorAs(t, c.try(c.before), &refused, kind)
+		assert.Equal(t, 1, b.MediaTemple("556/"+kind).Changes)
+		require.NoError(t, b.SetPassword("mediatemple", "556/"+kind, c.before))
+		require.NoError(t, c.try(c.before), kind)
+	}
+	assert.Zero(t, b.Panel("556").Locks)
+	assert.Empty(t, b.Panel("557").Login)
+	assert.Empty(t, b.MediaTemplePanel("557"))
+	assert.NotEmpty(t, b.MediaTempleSSH("557"))
+	assert.Empty(t, b.MediaTempleSSH("1"))
+	assert.Zero(t, b.MediaTemple("1/root"))
+	assert.Equal(t, b.MediaTempleSSH("556"), b.SSHAddress("556"))
+	require.NoError(t, login.SSH(t.Context(), b.SSHAddress("557"), "root", b.InitialState().MediaTemple.Accounts[0].Services[1].RootPassword, b.HostKey("557")))
+	require.Error(t, login.SSH(t.Context(), b.SSHAddress("557"), "root", fresh, b.HostKey("556")), "each host has a key of its own")
+}
+
+func TestALateJobComesAfterTheConnectionIsCut(t *testing.T) {
+	b := start(t)
+	require.NoError(t, b.Switch("mediatemple", "job_ms", 0))
+	require.NoError(t, b.SetFault(lab.Fault{System: "mediatemple", Target: "556/root", Kind: lab.Late, DelayMS: 300, Count: 1}))
+	_, err := b.setService("root", fresh)
+	require.Error(t, err)
+	require.Eventually(t, func() bool { return b.MediaTemple("556/root").Changes == 1 }, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, b.LoginSSH(b.SSHAddress("556"), "root", fresh))
+}
+
+func TestFaultsOfHostsAndPanels(t *testing.T) {
+	b := start(t)
+	service := b.InitialState().MediaTemple.Accounts[0].Services[0]
+	ssh := func() error { return b.LoginSSH(b.SSHAddress("556"), "root", service.RootPassword) }
+	panel := func() error { return b.LoginPanel("556", service.PleskPassword) }
+	require.ErrorContains(t, b.SetFault(lab.Fault{System: "ssh", Target: "*", Kind: lab.Huge}), "busy, cut and unreachable")
+	for _, kind := range []lab.Kind{lab.Busy, lab.Cut} {
+		require.NoError(t, b.SetFault(lab.Fault{System: "ssh", Target: "556", Kind: kind, Count: 1}))
+		require.NoError(t, b.LoginSSH(b.SSHAddress("557"), "root", b.InitialState().MediaTemple.Accounts[0].Services[1].RootPassword), "another host")
+		require.Error(t, ssh())
+		require.NoError(t, ssh())
+	}
+	require.NoError(t, b.SetFault(lab.Fault{System: "panel", Target: "556", Kind: lab.Busy, Count: 1}))
+	require.ErrorContains(t, panel(), "1008")
+	require.NoError(t, panel())
+	for system, try := range map[string]func() error{"ssh": ssh, "panel": panel} {
+		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Unreachable}))
+		require.ErrorContains(t, try(), "refused")
+		require.NoError(t, b.ClearFaults(system, ""))
+		require.NoError(t, try())
+	}
+	require.NoError(t, b.SetFault(lab.Fault{System: "mediatemple", Target: "*", Kind: lab.Unreachable}))
+	_, err := b.setService("root", fresh)
+	require.ErrorContains(t, err, "refused")
+	require.NoError(t, ssh(), "the servers do not depend on the API")
+}
