@@ -1,0 +1,72 @@
+package ecs
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
+)
+
+// Whatever an answer is, it is read without a panic, counts as a success only if it names every server, and says of no
+// server two things.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range []string{
+		`{"instances":[{"id":"0197f36d-d83b-7258-b177-3784b7887a17"},{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"}]}`,
+		`{"instances":[{"id":"0197f36d-d83b-7258-b177-3784b7887a17","name":"n","server_id":"s","state":"running","operation_state":"install-succeed"}],"page_info":{"next_marker":"m"},"count":2}`,
+		`{"instances":[{"id":"0197F36D-D83B-7258-B177-3784B7887A17","state":"stopped"},{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19","operation_state":"reinstall-processing"}]}`,
+		`{"response":[{"id":"0197f36d-d83b-7258-b177-3784b7887a17"},{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"}]}`,
+		`{"response":[{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"}],"error":{"code":"Ecs.0219","message":"m"},"internalError":[{"id":"0197f36d-d83b-7258-b177-3784b7887a17","error_code":"Ecs.0205","error_message":"m"}]}`,
+		`{"error":{"code":"Ecs.0005","message":"m"},"internalError":[{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19","error_code":"ECS.0005"},{"id":"0197f36d-d83b-7258-b177-3784b7887a17"}]}`,
+		`{"error":{"code":"Ecs.0005","message":"m"}}`, `{"error_code":"APIGW.0301","error_msg":"m"}`, `{"itemNotFound":{"code":404}}`,
+		`{"resetpwd_flag":"True"}`, `{"resetpwd_flag":"False"}`, `{"instances":[null]}`, `{"response":null}`,
+		`{}`, `[]`, `null`, ``, `"success"`, `<html>`,
+	} {
+		for _, status := range []int{200, 202, 302, 400, 401, 403, 404, 408, 429, 500, 503} {
+			f.Add(status, []byte(seed))
+		}
+	}
+	ids := []string{"0197f36d-d83b-7258-b177-3784b7887a17", "616fb98f-46ca-475e-917e-2563e5a8cd19"}
+	unknown := provider.Result{Outcome: provider.Unknown, Scope: provider.ScopeTarget}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		response := &transport.Response{Status: status, Header: http.Header{}, Body: body}
+		text := strings.ToLower(string(body))
+		for service, out := range map[string]provider.Result{
+			"instances":    instancesOutcome(response, unknown, ids),
+			"cloudservers": cloudServersOutcome(response, unknown, ids),
+		} {
+			// An escape may stand for any letter of an ID.
+			all := strings.Contains(text, `\u`) || !slices.ContainsFunc(ids, func(id string) bool { return !strings.Contains(text, id) })
+			if out.Outcome == provider.Applied || out.Outcome == provider.Staged && (status != http.StatusOK || !all) {
+				t.Fatalf("%s: taken for a success: %d %q", service, status, body)
+			}
+			if out.Outcome.Unchanged() && (status < 200 || status > 499 || status == http.StatusOK && len(out.Failures) == 0) {
+				t.Fatalf("%s: taken for a refusal: %d %q", service, status, body)
+			}
+			said := slices.Clone(out.Taken)
+			for _, failure := range out.Failures {
+				said = append(said, failure.Part)
+				if failure.Code != "" && !cloudServerCodes.MatchString(failure.Code) {
+					t.Fatalf("%s: no code: %q", service, failure.Code)
+				}
+			}
+			slices.Sort(said)
+			if len(slices.Compact(slices.Clone(said))) != len(said) || len(without(said, ids)) > 0 {
+				t.Fatalf("%s: says two things of a server, or one of another: %v of %q", service, said, body)
+			}
+			if (out.Stage != "") != (out.Outcome == provider.Staged || len(out.Taken) > 0) {
+				t.Fatalf("%s: the stage does not fit: %s", service, fmt.Sprint(out))
+			}
+		}
+		list := readInstances(response, ids)
+		if !list.unreadable && len(list.missing)+len(list.busy)+len(list.resting) > len(ids) {
+			t.Fatalf("says two things of a server: %v of %q", list, body)
+		}
+		if flag(response) != "" && status != http.StatusOK {
+			t.Fatalf("a flag of an error: %d %q", status, body)
+		}
+	})
+}
