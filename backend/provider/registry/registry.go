@@ -4,6 +4,7 @@ package registry
 import (
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/dcs"
+	"vault-plugin-secrets-hosting/backend/provider/ecs"
 	"vault-plugin-secrets-hosting/backend/provider/plesk"
 )
 
@@ -11,6 +12,7 @@ import (
 func All() []provider.Type {
 	return []provider.Type{
 		dcs.Type{},
+		ecs.Type{},
 		plesk.Type{},
 	}
 }

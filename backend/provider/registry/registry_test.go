@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
@@ -25,7 +26,10 @@ func TestEveryProviderIsFoundByItsName(t *testing.T) {
 
 // What the engine builds its fields from must fit together, whoever adds a provider.
 func TestFieldsOfAllProvidersFitTogether(t *testing.T) {
+	connections, targets := map[string]framework.FieldType{}, map[string]framework.FieldType{}
 	for _, p := range All() {
+		requireSameTypes(t, connections, p.ConnectionFields())
+		requireSameTypes(t, targets, p.TargetFields())
 		own := map[string]provider.Field{}
 		for _, field := range p.ConnectionFields() {
 			require.NotContains(t, own, field.Name, p.Name())
@@ -45,5 +49,16 @@ func TestFieldsOfAllProvidersFitTogether(t *testing.T) {
 			require.False(t, field.Secret, p.Name())
 			require.NotEmpty(t, field.Schema.Description)
 		}
+	}
+}
+
+// A field that several providers have is one field of the path, with one type.
+func requireSameTypes(t *testing.T, known map[string]framework.FieldType, fields []provider.Field) {
+	t.Helper()
+	for _, field := range fields {
+		if kind, ok := known[field.Name]; ok {
+			require.Equal(t, kind, field.Schema.Type, field.Name)
+		}
+		known[field.Name] = field.Schema.Type
 	}
 }
