@@ -5,6 +5,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/dcs"
 	"vault-plugin-secrets-hosting/backend/provider/ecs"
+	"vault-plugin-secrets-hosting/backend/provider/mediatemple"
 	"vault-plugin-secrets-hosting/backend/provider/plesk"
 )
 
@@ -13,6 +14,7 @@ func All() []provider.Type {
 	return []provider.Type{
 		dcs.Type{},
 		ecs.Type{},
+		mediatemple.Type{},
 		plesk.Type{},
 	}
 }

@@ -35,6 +35,15 @@ func TestFieldsOfAllProvidersFitTogether(t *testing.T) {
 			require.NotContains(t, own, field.Name, p.Name())
 			own[field.Name] = field
 		}
+		for _, field := range own {
+			require.NotEmpty(t, field.Schema.Description)
+			if field.Local { // what is sent, or where, cannot change without a new check
+				require.False(t, field.Secret || field.Address || field.Immutable, "%s of %s", field.Name, p.Name())
+				for _, form := range p.CredentialForms() {
+					require.NotContains(t, form, field.Name, p.Name())
+				}
+			}
+		}
 		for _, form := range p.CredentialForms() {
 			secrets := 0
 			for _, name := range form {
