@@ -1,0 +1,296 @@
+package ecs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+)
+
+const (
+	linux   = "linux"
+	windows = "windows"
+
+	running  = "running"
+	stopping = "stopping"
+	stopped  = "stopped"
+	active   = "ACTIVE"
+	shutoff  = "SHUTOFF"
+)
+
+// States that a host can have. Those of instances are of two editions of the
+// documentation.
+var (
+	instanceStates = []string{running, stopped, stopping, "pending", "reinstalling", "shutting-down", "terminated", "error", "failed"}
+	serverStatuses = []string{active, shutoff, "REBOOT", "HARD_REBOOT", "BUILD", "ERROR"}
+
+	operationStates = func() []string {
+		var states []string
+		for _, operation := range []string{"install", "reinstall", "switch-install", "modify-ip", "uninstall"} {
+			states = append(states, operation+"-succeed", operation+"-processing", operation+"-failed")
+		}
+		return states
+	}()
+)
+
+// Actions on the power of a host: those of ChangeServerPowerState, and the types
+// of a cloud server's reboot.
+const (
+	powerOn   = "power on"
+	powerOff  = "power off"
+	rebooting = "rebooting"
+	soft      = "SOFT"
+	hard      = "HARD"
+)
+
+// power is an action on the power of a host that is not over.
+type power struct {
+	action      string
+	from, until time.Time
+	fails       bool
+}
+
+// host is an instance of CloudDC or an elastic cloud server. Its fields are good
+// for the time of the last [Service.settle].
+type host struct {
+	metal                             bool // of CloudDC
+	id, serverID, name, projectID, os string
+	state, operationState             string
+	plugin                            bool
+	password                          string // in force
+	pending                           string // in force after the next start; "": none
+	power                             *power // nil: nothing under way
+	changes, restarts                 int
+}
+
+func (h *host) upState() string {
+	if h.metal {
+		return running
+	}
+	return active
+}
+
+func (h *host) states() []string {
+	if h.metal {
+		return instanceStates
+	}
+	return serverStatuses
+}
+
+// user is whose password is set. It depends on the image only.
+func (h *host) user() string {
+	if h.os == windows {
+		return "Administrator"
+	}
+	return "root"
+}
+
+// settle ends what has ended by now. The caller holds mu.
+func (s *Service) settle() {
+	now := s.lab.Clock.Now()
+	for _, h := range s.hosts {
+		if p := h.power; p != nil && !now.Before(p.until) {
+			h.power = nil
+			switch {
+			case p.fails:
+			case p.action == powerOff:
+				h.state = stopped
+			default:
+				h.start()
+			}
+		}
+	}
+}
+
+// start brings a host up: the password that was waiting for it is in force.
+func (h *host) start() {
+	h.state, h.power = h.upState(), nil
+	h.restarts++
+	if h.pending != "" {
+		h.password, h.pending = h.pending, ""
+	}
+}
+
+// begin begins an action on the power of a host.
+func (s *Service) begin(h *host, action string) *power {
+	from := s.lab.Clock.Now().Add(time.Duration(s.switches.restartLagMS) * time.Millisecond)
+	h.power = &power{action: action, from: from, until: from.Add(time.Duration(s.switches.restartMS) * time.Millisecond),
+		fails: s.switches.restartResult == "fail"}
+	return h.power
+}
+
+// shown is the state that the API shows. An instance that is restarted or
+// switched off is stopping and then stopped, says the state diagram of the SDK
+// (model_instance_state.go); one that is switched on goes from stopped to
+// running.
+func (h *host) shown(now time.Time) string {
+	p := h.power
+	if p == nil || p.fails || now.Before(p.from) {
+		return h.state
+	}
+	switch p.action {
+	case soft:
+		return "REBOOT"
+	case hard:
+		return "HARD_REBOOT"
+	case powerOn:
+		return h.state
+	}
+	if now.Before(p.from.Add(p.until.Sub(p.from) / 2)) {
+		return stopping
+	}
+	return stopped
+}
+
+// shownPower is the power state of the physical server (model_power_state.go).
+func (h *host) shownPower(now time.Time) string {
+	if p := h.power; p != nil && !p.fails && !now.Before(p.from) {
+		return map[string]string{powerOn: "powering-on", powerOff: "powering-off", rebooting: rebooting}[p.action]
+	}
+	if slices.Contains([]string{stopped, "terminated"}, h.state) {
+		return "off"
+	}
+	return "on"
+}
+
+func (h *host) up(now time.Time) bool { return h.shown(now) == h.upState() }
+
+// processing tells whether the operating system is being installed or changed.
+func (h *host) processing() bool { return strings.HasSuffix(h.operationState, "-processing") }
+
+// set takes a new password that the API accepted.
+func (s *Service) set(h *host, password string) {
+	h.changes++
+	if s.switches.effective == "now" && h.up(s.lab.Clock.Now()) {
+		h.password, h.pending = password, ""
+		return
+	}
+	h.pending = password
+}
+
+func (s *Service) host(id string) *host {
+	return s.find(func(h *host) bool { return h.id == id })
+}
+
+func (s *Service) byServerID(id string) *host {
+	return s.find(func(h *host) bool { return h.metal && h.serverID == id })
+}
+
+func (s *Service) find(matches func(*host) bool) *host {
+	if i := slices.IndexFunc(s.hosts, matches); i >= 0 {
+		return s.hosts[i]
+	}
+	return nil
+}
+
+// Hosts returns the ids of all instances and then of all cloud servers, in the
+// order of the state.
+func (s *Service) Hosts() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []string
+	for _, h := range s.hosts {
+		ids = append(ids, h.id)
+	}
+	return ids
+}
+
+// Admits tells whether a host lets a login in right now: root on Linux,
+// Administrator on Windows, with the password that is in force. A host that is
+// not up lets nobody in.
+func (s *Service) Admits(id, user, password string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	h := s.host(id)
+	return h != nil && h.up(s.lab.Clock.Now()) && user == h.user() && lab.Same(h.password, password)
+}
+
+// Restart is an operator who restarts a host by hand, or starts one that is
+// stopped: when it returns, the host is up and the pending password in force. It
+// takes no time, and ends what the API has under way on the host.
+func (s *Service) Restart(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	h := s.host(id)
+	if h == nil {
+		return noHost(id)
+	}
+	h.start()
+	return nil
+}
+
+// SetPassword implements [lab.System]: somebody changes the password in the
+// guest, where it is in force at once. The target is the id of an instance or
+// cloud server. A pending password stays: the next start puts it in force.
+func (s *Service) SetPassword(_ context.Context, target, password string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	h := s.host(target)
+	if h == nil {
+		return noHost(target)
+	}
+	h.password = password
+	return nil
+}
+
+func noHost(id string) error {
+	return fmt.Errorf("ecs has no host %q: use the id of an instance or cloud server", id)
+}
+
+// HostState is what the control API shows of a host.
+type HostState struct {
+	Target         string `json:"target"`
+	ServerID       string `json:"server_id,omitempty"` // CloudDC
+	Name           string `json:"name"`
+	OS             string `json:"os"`
+	State          string `json:"state"`
+	OperationState string `json:"operation_state,omitempty"` // CloudDC
+	Plugin         *bool  `json:"plugin,omitempty"`          // cloud servers
+	Pending        bool   `json:"pending"`                   // a password waits for the next start
+	Busy           bool   `json:"busy"`                      // a restart or a change of power is under way
+	Changes        int    `json:"changes"`                   // times a password was set through the API
+	Restarts       int    `json:"restarts"`                  // times it came up
+}
+
+// State implements [lab.System].
+func (s *Service) State() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	instances, servers := []HostState{}, []HostState{}
+	for _, h := range s.hosts {
+		if h.metal {
+			instances = append(instances, s.hostState(h))
+		} else {
+			servers = append(servers, s.hostState(h))
+		}
+	}
+	return map[string]any{"instances": instances, "cloud_servers": servers}
+}
+
+// Host is the state of one host, zero if there is no such.
+func (s *Service) Host(id string) HostState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	if h := s.host(id); h != nil {
+		return s.hostState(h)
+	}
+	return HostState{}
+}
+
+func (s *Service) hostState(h *host) HostState {
+	st := HostState{Target: h.id, ServerID: h.serverID, Name: h.name, OS: h.os, State: h.shown(s.lab.Clock.Now()),
+		OperationState: h.operationState, Pending: h.pending != "", Busy: h.power != nil, Changes: h.changes, Restarts: h.restarts}
+	if !h.metal {
+		installed := h.plugin
+		st.Plugin = &installed
+	}
+	return st
+}
