@@ -46,7 +46,7 @@ func init() {
 				prepare: (*Service).listInstances},
 			{name: "ShowInstanceStatus", class: lab.OpCheck, action: "clouddc:instance:get", method: http.MethodGet,
 				path: "instances/{id}/status", prepare: (*Service).showInstanceStatus},
-			{name: "ChangeServerPowerState", class: OpRestart, action: "clouddc:imetal:updatePowerStatus", method: http.MethodPut,
+			{name: "ChangeServerPowerState", class: lab.OpRestart, action: "clouddc:imetal:updatePowerStatus", method: http.MethodPut,
 				path: "physicalservers/power-state", empty: map[string]any{"physical_servers": []any{}}, prepare: (*Service).changePower},
 			// Assumed: the name of the action.
 			{name: "ShowServer", class: lab.OpCheck, action: "clouddc:imetal:get", method: http.MethodGet,

@@ -48,7 +48,7 @@ func init() {
 				path: "cloudservers/{id}/os-resetpwd-flag", prepare: (*Service).showFlag},
 			{name: "ListServersDetails", class: lab.OpList, action: "ecs:cloudServers:list", method: http.MethodGet,
 				path: "cloudservers/detail", empty: map[string]any{"servers": []any{}, "count": 0}, prepare: (*Service).listServers},
-			{name: "BatchRebootServers", class: OpRestart, action: "ecs:cloudServers:reboot", method: http.MethodPost,
+			{name: "BatchRebootServers", class: lab.OpRestart, action: "ecs:cloudServers:reboot", method: http.MethodPost,
 				path: "cloudservers/action", empty: map[string]any{}, prepare: (*Service).reboot},
 			{name: "ShowServer", class: lab.OpCheck, action: "ecs:cloudServers:get", method: http.MethodGet,
 				path: "cloudservers/{id}", prepare: (*Service).showCloudServer},

@@ -36,7 +36,7 @@
 //
 // Changing a password is of class [lab.OpChange], also if the change only
 // becomes effective later; dry runs and questions are [lab.OpCheck], lists
-// [lab.OpList], restarts [OpRestart].
+// [lab.OpList], restarts [lab.OpRestart].
 package ecs
 
 import (
@@ -53,9 +53,6 @@ import (
 
 // Name is what faults and the journal call both services.
 const Name = "ecs"
-
-// OpRestart is the class of requests that restart a host or switch its power.
-const OpRestart = "restart"
 
 // State is what the services start with.
 type State struct {

@@ -106,6 +106,24 @@ func TestFaultsAreOfOneHostAndOneClass(t *testing.T) {
 	assert.Equal(t, 200, b.server(http.MethodGet, "jobs/"+id, "").status)
 }
 
+func TestRestartsHaveFaultsToo(t *testing.T) {
+	b := newBench(t)
+	restart := []string{lab.OpRestart}
+	b.change(second, "m1", "m2")
+	b.reset(second, "c1")
+	b.fault(lab.Fault{Target: "m1", Kind: lab.ApplyCut, Count: 1, Operations: restart})
+	assert.True(t, b.powerState("rebooting", "s-m1").cut)
+	b.fault(lab.Fault{Target: "m2", Kind: lab.Cut, Count: 1, Operations: restart})
+	assert.True(t, b.powerState("rebooting", "s-m2").cut)
+	b.fault(lab.Fault{Target: "c1", Kind: lab.NoSuccess, Count: 1, Operations: restart})
+	assert.Equal(t, `{}`, b.reboot("SOFT", "c1").body, "no job")
+	b.fault(lab.Fault{Target: "c1", Kind: lab.RejectTarget, Count: 1, Operations: restart})
+	assert.Equal(t, 404, b.reboot("SOFT", "c1").status)
+	b.lab.Clock.Advance(time.Second)
+	b.admits(second, "m1")
+	b.admits(first, "m2", "c1")
+}
+
 func TestAFaultDoesNotMakeASystemLaxer(t *testing.T) {
 	b := newBench(t)
 	b.fault(lab.Fault{Target: "*", Kind: lab.Empty200})
