@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
@@ -61,7 +60,9 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 		updated.Due = options.dueAfter(role.Record.Current.Since)
 	}
 	updated.Record = role.Record.Trim(options.HistorySize)
-	moved := !reflect.DeepEqual(target, role.Target) // another way to change the password
+	moved := slices.ContainsFunc(l.kind.TargetFields(), func(f provider.Field) bool { // another way to change the password
+		return !equal(target.Settings[f.Name], role.Target.Settings[f.Name])
+	})
 	if moved || refused(role.Retry.Last) && options != role.Options {
 		updated.Retry.NextAttempt = time.Time{} // what was changed may be what was wrong
 	}
