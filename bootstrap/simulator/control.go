@@ -25,11 +25,12 @@ DELETE /v1/journal
 PUT    /v1/switches    {"system":"plesk","policy":"very-strong"}
 POST   /v1/clock       {"advance_seconds":300}
 PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}
+POST   /v1/restart     {"system":"ecs","target":"ID"}: an operator restarts a server
 
-Systems: plesk, iam, dcs, mediatemple; for faults also redis and ssh (only busy, cut, unreachable), and panel, the Plesk
+Systems: plesk, iam, dcs, ecs, mediatemple; for faults also redis and ssh (only busy, cut, unreachable), and panel, the Plesk
   panels of mediatemple's services.
 Targets: a Plesk login, an IAM user, "instance_id/account_id", for mediatemple "service_id/root" or "service_id/plesk", for
-  redis an instance id, for ssh and panel the id of the server; "*" is any.
+  redis an instance id, for ecs, ssh and panel the id of the server; "*" is any.
 
 Faults: refuse, reject-target, busy, throttle (variant json, empty or html; retry_after seconds), deny (variant forbidden),
   apply-cut, cut, apply-500, apply-502-html, 500, 503-html, 200-no-success, 200-empty, 200-html, redirect (location),
@@ -37,7 +38,7 @@ Faults: refuse, reject-target, busy, throttle (variant json, empty or html; retr
   "count":0 lasts until removed. "applied":true or false is for 200-no-success, 200-empty, 200-html, redirect, html,
   truncated and huge. "operations" is ["change"] unless given; others: check, list, token, root, login, restart.
   token is what iam has, root changes the caller's own credential (Plesk secret keys), login is a Redis AUTH or SSH,
-  check what a panel is logged in at with (its default).
+  restart an operation of ecs, check what a panel is logged in at with (its default).
 
 Switches:
   plesk  policy very-weak|weak|medium|strong|very-strong, alias_api denied|allowed, api on|off, language en|de|ja,
@@ -49,6 +50,10 @@ Switches:
          reset_while_locked allow|refuse, reset_keeps_count, two_argument_auth, echo_password, no_password_access true|false,
          settle_seconds N, lock_unit minutes|seconds, shape normal|null|absent|numbers, result WORD,
          instance_status STATUS, account_status STATUS
+  ecs    strict, echo_password true|false, stopped_instances refuse|allow, stopped_servers allow|refuse, unknown_id 400|403|404,
+         omit N|[ID], effective restart|now, partial {ID:CODE}, partial_status 400|500|200, partial_response absent|present,
+         guest_script ok|fails, restart_ms N, restart_lag_ms N, restart_result success|fail, denied [ACTION],
+         instance_state STATE|{ID:STATE}, operation_state likewise, server_status likewise, plugin true|false|{ID:true}
   mediatemple  job_ms N, jobs independent|exclusive, job_fails, maintenance, echo_password true|false, rules advice|none,
          foreign 403|404|401, query_key allowed|refused, http_status N
 `
@@ -106,6 +111,15 @@ func (s *Simulator) control() http.Handler {
 			return errors.New("password is missing")
 		}
 		return s.SetPassword(in.System, in.Target, in.Password)
+	}))
+	mux.HandleFunc("POST /v1/restart", change(func(body []byte) error {
+		var in struct {
+			System, Target string
+		}
+		if err := lab.DecodeStrict(body, &in); err != nil {
+			return err
+		}
+		return s.Restart(in.System, in.Target)
 	}))
 	return mux
 }

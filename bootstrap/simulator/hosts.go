@@ -3,8 +3,10 @@ package simulator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
+	"vault-plugin-secrets-hosting/bootstrap/simulator/ecs"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/mediatemple"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
@@ -17,7 +19,7 @@ type Host struct {
 	System     string `json:"system"` // whose API sets its passwords
 	ID         string `json:"id"`     // what that API calls it
 	SSHAddress string `json:"ssh_address"`
-	HostKey    string `json:"host_key"` // as in known_hosts
+	HostKey    string `json:"host_key"` // as in authorized_keys
 	PanelURL   string `json:"panel_url,omitempty"`
 }
 
@@ -58,6 +60,24 @@ func (s *Simulator) startServices(ctx context.Context, api *mediatemple.API) err
 	return nil
 }
 
+// startServers opens the SSH ports of Huawei Cloud's servers.
+func (s *Simulator) startServers(ctx context.Context, servers *ecs.Service) error {
+	for _, id := range servers.Hosts() {
+		host := shell.Host{
+			ID: id, Name: servers.Host(id).Name,
+			Admit: func(user, password string) bool { return servers.Admits(id, user, password) },
+			Up: func() bool {
+				state := servers.Host(id).State
+				return state == "running" || state == "ACTIVE" // of CloudDC, of Elastic Cloud Server
+			},
+		}
+		if err := s.startHost(ctx, ecs.Name, host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Hosts are all servers that can be logged in at.
 func (s *Simulator) Hosts() []Host { return slices.Clone(s.hosts) }
 
@@ -74,7 +94,8 @@ func (s *Simulator) SSHAddress(id string) string {
 	return s.host(func(h Host) bool { return h.ID == id }).SSHAddress
 }
 
-// HostKey is the key that the SSH port of a host shows, as in known_hosts.
+// HostKey is the key that the SSH port of a host shows, as in
+// authorized_keys.
 func (s *Simulator) HostKey(id string) string {
 	return s.host(func(h Host) bool { return h.ID == id }).HostKey
 }
@@ -110,6 +131,26 @@ func (s *Simulator) MediaTemple(target string) mediatemple.CredentialState {
 		return api.Credential(target)
 	}
 	return mediatemple.CredentialState{}
+}
+
+// ECS describes a server of CloudDC or Elastic Cloud Server, "" fields if there
+// is none.
+func (s *Simulator) ECS(id string) ecs.HostState {
+	if servers, ok := s.systems[ecs.Name].(*ecs.Service); ok {
+		return servers.Host(id)
+	}
+	return ecs.HostState{}
+}
+
+// Restart is an operator who restarts a server by hand: a password that waits
+// for that is then in force. Only the system ecs has servers that can be
+// restarted.
+func (s *Simulator) Restart(system, target string) error {
+	servers, ok := s.systems[system].(interface{ Restart(id string) error })
+	if !ok {
+		return fmt.Errorf("the system %q has nothing to restart: use %s", system, ecs.Name)
+	}
+	return servers.Restart(target)
 }
 
 // Panel describes the administrator of the Plesk panel of a Media Temple

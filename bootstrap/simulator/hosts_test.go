@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 )
@@ -95,4 +96,58 @@ func TestFaultsOfHostsAndPanels(t *testing.T) {
 	_, err := b.setService("root", fresh)
 	require.ErrorContains(t, err, "refused")
 	require.NoError(t, ssh(), "the servers do not depend on the API")
+}
+
+// ask sends a signed request to CloudDC or Elastic Cloud Server.
+func (b *bench) ask(method, url, path, body string) int {
+	state := b.InitialState()
+	r, err := http.NewRequestWithContext(b.Context(), method, url+"/v1/"+state.ECS.Instances[0].ProjectID+"/"+path, strings.NewReader(body))
+	require.NoError(b, err)
+	r.Header.Set("Content-Type", "application/json")
+	huaweicloud.Sign(r, []byte(body), state.HuaweiCloud.AccessKeys[0], b.Now())
+	status, _, answer, err := b.do(r)
+	require.NoError(b, err, answer)
+	return status
+}
+
+func TestAServersPasswordEndsWithALoginAfterARestart(t *testing.T) {
+	b := start(t)
+	state := b.InitialState().ECS
+	metal, cloud := state.Instances[0], state.CloudServers[0]
+	require.Equal(t, http.StatusOK, b.ask(http.MethodPut, b.CloudDCURL(), "instances/password",
+		`{"new_password":"`+fresh+`","instance_id_set":["`+metal.ID+`"]}`))
+	status := b.ask(http.MethodPut, b.ECSURL(), "cloudservers/os-reset-passwords",
+		`{"new_password":"`+fresh+`","servers":[{"id":"`+cloud.ID+`"}]}`)
+	require.Equal(t, http.StatusOK, status)
+	for id, before := range map[string]string{metal.ID: metal.Password, cloud.ID: cloud.Password} {
+		var refused *login.RefusedError
+		assert.True(t, b.ECS(id).Pending)
+		require.NoError(t, b.LoginSSH(b.SSHAddress(id), "root", before))
+		require.ErrorAs(t, b.LoginSSH(b.SSHAddress(id), "root", fresh), &refused)
+		status, answer := b.control(http.MethodPost, "/v1/restart", `{"system":"ecs","target":"`+id+`"}`)
+		require.Equal(t, http.StatusOK, status, answer)
+		assert.False(t, b.ECS(id).Pending)
+		require.NoError(t, b.LoginSSH(b.SSHAddress(id), "root", fresh))
+		require.ErrorAs(t, b.LoginSSH(b.SSHAddress(id), "root", before), &refused)
+		require.NoError(t, b.SetPassword("ecs", id, before))
+		require.NoError(t, b.LoginSSH(b.SSHAddress(id), "root", before))
+	}
+	assert.Zero(t, b.ECS("nobody"))
+}
+
+func TestAServerThatIsDownRefusesNoPassword(t *testing.T) {
+	b := start(t)
+	var refused *login.RefusedError
+	for _, i := range b.InitialState().ECS.Instances {
+		user := map[string]string{"linux": "root", "windows": "Administrator"}[i.OS]
+		err := b.LoginSSH(b.SSHAddress(i.ID), user, i.Password)
+		if i.State != "stopped" {
+			require.NoError(t, err, i.Name)
+			continue
+		}
+		require.Error(t, err)
+		require.NotErrorAs(t, err, &refused)
+		require.NoError(t, b.Restart("ecs", i.ID))
+		require.NoError(t, b.LoginSSH(b.SSHAddress(i.ID), user, i.Password))
+	}
 }

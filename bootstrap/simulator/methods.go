@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/dcs"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/ecs"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
@@ -29,6 +30,12 @@ func (s *Simulator) IAMURL() string { return s.iamURL }
 
 // DCSURL is https://host:port of DCS.
 func (s *Simulator) DCSURL() string { return s.dcsURL }
+
+// CloudDCURL is https://host:port of CloudDC.
+func (s *Simulator) CloudDCURL() string { return s.cloudDCURL }
+
+// ECSURL is https://host:port of Elastic Cloud Server.
+func (s *Simulator) ECSURL() string { return s.ecsURL }
 
 // MediaTempleURL is the base address of Media Temple's API,
 // https://host:port/api/v1.
@@ -57,6 +64,7 @@ func (s *Simulator) Output() Output {
 	for i, in := range s.state.DCS.Instances {
 		o.DCS.Instances = append(o.DCS.Instances, OutputInstance{Instance: in, RedisAddress: s.redisAddresses[i]})
 	}
+	o.ECS.CloudDCURL, o.ECS.URL, o.ECS.State = s.cloudDCURL, s.ecsURL, *s.state.ECS
 	o.MediaTemple.URL, o.MediaTemple.State = s.mediaTempleURL, *s.state.MediaTemple
 	o.Hosts = s.Hosts()
 	o.RedirectTrap.URL = s.trapURL
@@ -204,7 +212,8 @@ func (s *Simulator) Status() Status {
 		Time: s.lab.Clock.Now(),
 		Addresses: map[string]string{
 			"control": s.controlURL, plesk.Name: s.pleskURL, huaweicloud.Name: s.iamURL, dcs.Name: s.dcsURL,
-			dcs.DoorName: s.RedisAddress(), mediatemple.Name: s.mediaTempleURL, "redirect_trap": s.trapURL,
+			dcs.DoorName: s.RedisAddress(), "clouddc": s.cloudDCURL, ecs.Name: s.ecsURL, mediatemple.Name: s.mediaTempleURL,
+			"redirect_trap": s.trapURL,
 		},
 		Hosts:      s.Hosts(),
 		Systems:    map[string]any{mediatemple.PanelName: s.panels()},

@@ -1,7 +1,8 @@
 // Package simulator runs the remote systems that the secrets engine manages, on
 // loopback: a Plesk server's XML API, Huawei Cloud's IAM and DCS with Redis ports
-// to log in at, Media Temple's API with an SSH port and a Plesk panel for each
-// service. It is for tests and for trying the engine out.
+// to log in at, its CloudDC and Elastic Cloud Server with an SSH port for each
+// server, Media Temple's API with an SSH port and a Plesk panel for each service.
+// It is for tests and for trying the engine out.
 //
 // [Start] starts everything; [Simulator.Close] ends it. The systems are strict:
 // they refuse what the real ones refuse. What goes wrong on top of that is
@@ -26,12 +27,13 @@
 //	PUT    /v1/switches    {"system":"plesk","policy":"very-strong"}
 //	POST   /v1/clock       {"advance_seconds":300}
 //	PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}: behind the engine's back
+//	POST   /v1/restart     {"system":"ecs","target":"..."}: an operator restarts a server
 //
-// Systems are plesk, iam, dcs, mediatemple and, for faults only, redis and ssh
+// Systems are plesk, iam, dcs, ecs, mediatemple and, for faults only, redis and ssh
 // (class login) and panel (Media Temple's Plesk panels; class check, unless said
 // otherwise). A target is a Plesk login, an IAM user, "instance_id/account_id",
 // "service_id/root" or "service_id/plesk", an instance id for redis, and the id
-// of the server for ssh and panel; "*" is any. The target of a check is the
+// of the server for ecs, ssh and panel; "*" is any. The target of a check is the
 // login that it is made with, or the instance or service that is shown.
 //
 // A further system is a folder of its own that implements [lab.System], and a
@@ -51,6 +53,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/dcs"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/ecs"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/mediatemple"
@@ -62,7 +65,7 @@ import (
 type Config struct {
 	// Listen addresses, host:port; "" means a free port on 127.0.0.1. The hosts
 	// that the certificate is good for are 127.0.0.1, ::1 and localhost.
-	Control, Plesk, IAM, DCS, Redis, MediaTemple string
+	Control, Plesk, IAM, DCS, Redis, MediaTemple, CloudDC, ECS string
 
 	// State is what the systems start with; parts that are nil are built in.
 	State State
@@ -87,9 +90,10 @@ type Simulator struct {
 	trap      trap
 	state     State
 
-	controlURL, pleskURL, iamURL, dcsURL, mediaTempleURL, trapURL string
-	redisAddresses                                                []string // by instance, in the order of the state
-	hosts                                                         []Host
+	controlURL, pleskURL, iamURL, dcsURL, trapURL string
+	mediaTempleURL, cloudDCURL, ecsURL            string
+	redisAddresses                                []string // by instance, in the order of the state
+	hosts                                         []Host
 
 	servers []*http.Server
 	close   sync.Once
@@ -130,7 +134,11 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	s.systems = map[string]lab.System{plesk.Name: panel, huaweicloud.Name: cloud, dcs.Name: cache, mediatemple.Name: rental}
+	servers, err := ecs.New(s.lab, cloud, *s.state.ECS)
+	if err != nil {
+		return err
+	}
+	s.systems = map[string]lab.System{plesk.Name: panel, huaweicloud.Name: cloud, dcs.Name: cache, ecs.Name: servers, mediatemple.Name: rental}
 	if s.authority, err = lab.NewAuthority(); err != nil {
 		return err
 	}
@@ -142,6 +150,8 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 		{plesk.Name, config.Plesk, panel, &s.pleskURL},
 		{huaweicloud.Name, config.IAM, cloud, &s.iamURL},
 		{dcs.Name, config.DCS, cache, &s.dcsURL},
+		{ecs.Name, config.CloudDC, servers.CloudDC(), &s.cloudDCURL},
+		{ecs.Name, config.ECS, servers.CloudServers(), &s.ecsURL},
 		{mediatemple.Name, config.MediaTemple, rental, &s.mediaTempleURL},
 		{"", "", &s.trap, &s.trapURL},
 		{"", config.Control, s.control(), &s.controlURL},
@@ -160,6 +170,9 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 	s.mediaTempleURL += mediatemple.Path
 	s.lab.SetTrapURL(s.trapURL + "/trap")
 	if err := s.startRedis(ctx, cache, config.Redis); err != nil {
+		return err
+	}
+	if err := s.startServers(ctx, servers); err != nil {
 		return err
 	}
 	return s.startServices(ctx, rental)

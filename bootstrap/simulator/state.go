@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/dcs"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/ecs"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/mediatemple"
@@ -17,6 +18,7 @@ type State struct {
 	Plesk       *plesk.State       `json:"plesk,omitempty"`
 	HuaweiCloud *huaweicloud.State `json:"huaweicloud,omitempty"`
 	DCS         *dcs.State         `json:"dcs,omitempty"`
+	ECS         *ecs.State         `json:"ecs,omitempty"`
 	MediaTemple *mediatemple.State `json:"mediatemple,omitempty"`
 }
 
@@ -46,6 +48,9 @@ func ReadState(data []byte) (State, error) {
 			s.DCS.Instances = append(s.DCS.Instances, i.Instance)
 		}
 	}
+	if e := in.ECS.State; e.Instances != nil || e.CloudServers != nil {
+		s.ECS = &e
+	}
 	if m := in.MediaTemple.State; m.Accounts != nil {
 		s.MediaTemple = &m
 	}
@@ -67,6 +72,10 @@ func (s State) withDefaults() State {
 	if s.DCS == nil {
 		state := dcs.DefaultState(s.HuaweiCloud.Projects[0].ID)
 		s.DCS = &state
+	}
+	if s.ECS == nil {
+		state := ecs.DefaultState(s.HuaweiCloud.Projects[0].ID)
+		s.ECS = &state
 	}
 	if s.MediaTemple == nil {
 		state := mediatemple.DefaultState()
@@ -94,6 +103,11 @@ type Output struct {
 		URL       string           `json:"url"`
 		Instances []OutputInstance `json:"instances"`
 	} `json:"dcs"`
+	ECS struct {
+		CloudDCURL string `json:"clouddc_url"`
+		URL        string `json:"url"`
+		ecs.State
+	} `json:"ecs"`
 	MediaTemple struct {
 		URL string `json:"url"`
 		mediatemple.State

@@ -1,7 +1,8 @@
 // Command hosting-simulator runs the remote systems that the secrets engine
-// manages, on loopback: a Plesk server, Huawei Cloud's IAM and DCS with a Redis
-// port, Media Temple's API with SSH ports and panels. Package bootstrap/simulator
-// describes them and their control API.
+// manages, on loopback: a Plesk server; Huawei Cloud's IAM, DCS with a Redis port,
+// CloudDC and Elastic Cloud Server with SSH ports; Media Temple's API with SSH
+// ports and panels. Package bootstrap/simulator describes them and their control
+// API.
 package main
 
 import (
@@ -22,8 +23,9 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 )
 
-const usage = `hosting-simulator runs, on loopback: a Plesk server; Huawei Cloud's IAM and DCS, with a Redis port; Media Temple's API,
-with an SSH port and a Plesk panel for each service.
+const usage = `hosting-simulator runs, on loopback: a Plesk server; Huawei Cloud's IAM, DCS with a Redis port, CloudDC
+and Elastic Cloud Server with an SSH port for each server; Media Temple's API with an SSH port and a Plesk panel for each
+service.
 
 Usage:
   hosting-simulator [flags]                              run until interrupted
@@ -106,6 +108,8 @@ func runSimulator(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	flags.StringVar(&config.IAM, "iam", free, "listen `address` of Huawei Cloud IAM (TLS)")
 	flags.StringVar(&config.DCS, "dcs", free, "listen `address` of Huawei Cloud DCS (TLS)")
 	flags.StringVar(&config.Redis, "redis", free, "listen `address` of the first DCS instance's Redis; others get free ports")
+	flags.StringVar(&config.CloudDC, "clouddc", free, "listen `address` of Huawei Cloud CloudDC (TLS); SSH ports get free ports")
+	flags.StringVar(&config.ECS, "ecs", free, "listen `address` of Huawei Cloud Elastic Cloud Server (TLS); SSH ports get free ports")
 	flags.StringVar(&config.MediaTemple, "mediatemple", free, "listen `address` of Media Temple's API (TLS); SSH ports and panels get free ports")
 	flags.StringVar(&config.RedisServer, "redis-server", "", "`address` of a real Redis server, 6.0 or newer and without a password yet, that gets the accounts of the DCS instance too")
 	stateFile := flags.String("state", "", "JSON `file` with the initial accounts, keys and passwords; what is absent is built in. It has the form of -out, and a file that -out wrote will do")
@@ -170,7 +174,7 @@ func addresses(s *simulator.Simulator) string {
 	var b strings.Builder
 	for _, a := range [][2]string{
 		{"plesk", s.PleskURL()}, {"iam", s.IAMURL()}, {"dcs", s.DCSURL()}, {"redis", s.RedisAddress()}, {"control", s.ControlURL()},
-		{"mediatemple", s.MediaTempleURL()},
+		{"clouddc", s.CloudDCURL()}, {"ecs", s.ECSURL()}, {"mediatemple", s.MediaTempleURL()},
 	} {
 		fmt.Fprintf(&b, "%-8s %s\n", a[0], a[1])
 	}

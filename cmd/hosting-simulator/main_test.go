@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,8 +83,11 @@ func TestRunsUntilInterruptedAndLogsIn(t *testing.T) {
 	assert.Equal(t, "login refused: 1001\n", said)
 
 	assert.Contains(t, stdout.String(), "\nmediatemple "+out.MediaTemple.URL+"\n")
-	assert.Contains(t, stdout.String(), "\nssh      mediatemple 556 "+out.Hosts[0].SSHAddress+"\npanel    556 "+out.Hosts[0].PanelURL+"\nssh ")
-	ssh := []string{"login", "ssh", "-addr", out.Hosts[0].SSHAddress, "-username", "root", "-host-key", out.Hosts[0].HostKey}
+	assert.Contains(t, stdout.String(), "\nclouddc  "+out.ECS.CloudDCURL+"\necs      "+out.ECS.URL+"\n")
+	host := out.Hosts[slices.IndexFunc(out.Hosts, func(h simulator.Host) bool { return h.ID == "556" })]
+	assert.Contains(t, stdout.String(), "\nssh      mediatemple 556 "+host.SSHAddress+"\npanel    556 "+host.PanelURL+"\nssh ")
+	assert.Contains(t, stdout.String(), "\nssh      ecs "+out.ECS.Instances[0].ID+" "+out.Hosts[0].SSHAddress+"\n")
+	ssh := []string{"login", "ssh", "-addr", host.SSHAddress, "-username", "root", "-host-key", host.HostKey}
 	code, said, _ = command(t, out.MediaTemple.Accounts[0].Services[0].RootPassword, ssh...)
 	assert.Zero(t, code)
 	assert.Equal(t, "login works\n", said)

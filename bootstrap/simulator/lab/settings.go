@@ -122,8 +122,8 @@ const (
 // RandomPassword makes a password that all simulated systems accept: 24
 // characters of four classes, at least three digits, two special characters.
 func RandomPassword() string {
-	return RandomText(10, Alphanum) + RandomText(1, "ABCDEFGHJKLMNPQRSTUVWXYZ") + RandomText(1, "!@#") + RandomText(3, "0123456789") +
-		RandomText(1, "*_~^") + RandomText(1, "abcdefghjkmnpqrstuvwxyz") + RandomText(7, Alphanum)
+	return RandomText(10, Alphanum) + RandomText(1, "ABCDEFGHJKLMNPQRSTUVWXYZ") + RandomText(1, "!@") + RandomText(3, "0123456789") +
+		RandomText(1, "_?") + RandomText(1, "abcdefghjkmnpqrstuvwxyz") + RandomText(7, Alphanum)
 }
 
 // RandomUUID makes a random (version 4) UUID.
