@@ -21,8 +21,9 @@ const good = "Gk8#Wq2~Zt5!Lm3x"
 // server is an SSH server that counts what it is given as a password.
 type server struct {
 	given atomic.Int32
-	ask   []string // questions of a round each
-	more  bool     // the right password is not enough
+	asked atomic.Int32 // times that the question was begun with
+	ask   []string     // questions of a round each
+	more  bool         // the right password is not enough
 }
 
 func (s *server) check(password string) (*ssh.Permissions, error) {
@@ -37,6 +38,7 @@ func (s *server) check(password string) (*ssh.Permissions, error) {
 }
 
 func (s *server) askOne(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	s.asked.Add(1)
 	last := ""
 	for _, question := range s.ask {
 		answers, err := ask("", "", []string{question}, []bool{false})
@@ -124,6 +126,9 @@ func TestAPasswordIsSentOnceWhateverTheServerAsksFor(t *testing.T) {
 				assert.NotContains(t, err.Error(), c.given+" ")
 			}
 			assert.Equal(t, c.sent, c.server.given.Load())
+			if c.password && !c.server.more {
+				assert.Zero(t, c.server.asked.Load(), "no other method is begun, as it could count as a try")
+			}
 		})
 	}
 }
