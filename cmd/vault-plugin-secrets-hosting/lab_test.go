@@ -99,6 +99,21 @@ func mountOn(t *testing.T, config simulator.Config) *mount {
 	for _, account := range m.out.DCS.Instances[0].Accounts {
 		secrets.add("an account's first password", account.Password)
 	}
+	for _, account := range m.out.MediaTemple.Accounts {
+		for _, key := range account.APIKeys {
+			secrets.add("an API key", key)
+		}
+		for _, service := range account.Services {
+			secrets.add("a service's first root password", service.RootPassword)
+			secrets.add("a service's first Plesk password", service.PleskPassword)
+		}
+	}
+	for _, instance := range m.out.ECS.Instances {
+		secrets.add("a server's first password", instance.Password)
+	}
+	for _, server := range m.out.ECS.CloudServers {
+		secrets.add("a server's first password", server.Password)
+	}
 	return m
 }
 
@@ -143,6 +158,12 @@ func (m *mount) account(name string) data {
 func target(role data) (system, name string) {
 	if login, ok := role["login"].(string); ok {
 		return "plesk", login
+	}
+	if service, ok := role["service_id"]; ok {
+		return "mediatemple", fmt.Sprintf("%v/%s", service, role["account"])
+	}
+	if ids := servers(role); len(ids) > 0 {
+		return "ecs", ids[0]
 	}
 	return "dcs", fmt.Sprintf("%s/%s", role["instance_id"], role["account_id"])
 }
@@ -212,7 +233,24 @@ func (m *mount) login(role data, password any) error {
 	if login, ok := role["login"].(string); ok {
 		return m.sim.LoginPlesk(login, value)
 	}
+	if service, ok := role["service_id"].(string); ok {
+		if role["account"] == "plesk" {
+			return m.sim.LoginPanel(service, value)
+		}
+		return m.sim.LoginSSH(m.sim.MediaTempleSSH(service), "root", value)
+	}
 	name, _ := role["username"].(string)
+	if ids := servers(role); len(ids) > 0 {
+		if name == "" {
+			name = "root"
+		}
+		for _, id := range ids {
+			if err := m.sim.LoginSSH(m.sim.SSHAddress(id), name, value); err != nil {
+				return fmt.Errorf("the server %s: %w", id, err)
+			}
+		}
+		return nil
+	}
 	return m.sim.LoginRedis(name, value)
 }
 
@@ -280,7 +318,8 @@ func (m *mount) calls(role data) int {
 	system, name := target(role)
 	n := 0
 	for _, entry := range m.sim.Journal(system, name) {
-		if entry.Operation == "set-admin-alias" || entry.Operation == "modify" || entry.Operation == "reset" {
+		switch entry.Operation {
+		case "set-admin-alias", "modify", "reset", "rootPassword", "pleskPassword", "ChangeInstancePassword", "BatchResetServersPassword":
 			n++
 		}
 	}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+)
+
+// The whole table for the operations whose change comes into force later: whatever the remote system does, what creds
+// hands out logs in, nothing but the one password is pushed while its outcome is unknown, and the engine comes to rest by itself.
+func TestEveryOutcomeOfAStagedChangeEndsWithALogin(t *testing.T) {
+	t.Parallel()
+	for name, o := range outcomes() {
+		for _, operation := range stagedOperations {
+			t.Run(name+" on "+operation, func(t *testing.T) {
+				t.Parallel()
+				m := newStagedMount(bareMount(t))
+				role := m.staged(operation)
+				m.must("roles/r", role)
+				before := m.comes("r", role)
+				o := o
+				if o.fault.Kind == lab.Busy && len(servers(role)) > 0 {
+					o.status = 400 // these services have no word for "busy" that could be told from a refusal
+				}
+				m.fault(role, o.fault)
+
+				_, err := m.write("rotate-role/r", nil)
+				require.Equal(t, o.status, status(err), message(err))
+				d := m.creds("r")
+				if o.state == "uncertain" {
+					require.NotEqual(t, "active", d["state"])
+				} else if o.status != 200 {
+					require.Equal(t, "assumed", d["state"])
+					require.Equal(t, before["password"], d["password"])
+				}
+				if o.status != 200 || len(servers(role)) > 0 { // what a server has taken waits for its restart
+					require.NoError(t, m.login(role, d["password"]))
+				}
+				m.heal()
+				if o.status == 400 {
+					require.Equal(t, "assumed", m.works("r", role)["state"], "nothing is tried again")
+					return
+				}
+				require.Eventually(t, func() bool {
+					d = m.creds("r")
+					if len(servers(role)) > 0 {
+						return d["state"] == "restart_required"
+					}
+					return d["state"] == "assumed" && versionOf(t, d) > versionOf(t, before)
+				}, waitLong, tick, "the engine goes on by itself: %v", lazy{func() string { return text(m.read("status/r")) }})
+				d = m.comes("r", role)
+				require.Equal(t, versionOf(t, before)+1, versionOf(t, d), "one password was made for all tries")
+				require.Error(t, m.login(role, before["password"]))
+				require.Zero(t, m.sim.Trapped(), "no redirect is ever followed")
+				m.nothingLocked()
+			})
+		}
+	}
+}
+
+func TestReadersOfAQueuedPasswordAreToldWhenToReadAgain(t *testing.T) {
+	t.Parallel()
+	m := newStagedMount(bareMount(t))
+	role := with(m.service("root"), data{"rotation_period": 86400, "max_read_ttl": 0})
+	m.must("config/mt", data{"settle_after": 3})
+	require.NoError(t, m.sim.Switch("mediatemple", "job_ms", 1500))
+	created := m.must("roles/root", role)
+	require.Equal(t, "accepted", created.Data["state"])
+	require.Contains(t, created.Warnings[0], "counts as in force at")
+	before := m.comes("root", role)
+
+	rotated := m.must("rotate-role/root", data{"version": 1})
+	require.Equal(t, "accepted", rotated.Data["state"])
+	require.EqualValues(t, 1, versionOf(t, rotated.Data))
+	again := m.must("rotate-role/root", data{"version": 1})
+	require.Contains(t, again.Warnings[0], "done already")
+	d := m.works("root", role) // the job is pending
+	require.Equal(t, before["password"], d["password"])
+	require.Equal(t, "accepted", d["state"])
+	require.Error(t, m.login(role, d["next_password"]))
+	ttl, err := d["ttl"].(interface{ Int64() (int64, error) }).Int64()
+	require.NoError(t, err)
+	require.LessOrEqual(t, ttl, int64(3))
+	require.Contains(t, m.read("status/root")["reason"], "queued")
+
+	after := m.eventually("root", "assumed")
+	require.Equal(t, d["next_password"], after["password"])
+	require.NotContains(t, after, "next_password")
+	m.works("root", role)
+	require.Equal(t, 2, m.sim.MediaTemple("556/root").Accepted)
+}
+
+// Two passwords in one queue could come into force in any order.
+func TestASecondRotationWaitsForTheQueuedOne(t *testing.T) {
+	t.Parallel()
+	m := newStagedMount(bareMount(t))
+	for _, account := range []string{"root", "plesk"} {
+		role := m.service(account)
+		m.must("roles/"+account, role)
+		for range 2 {
+			require.Equal(t, "accepted", m.must("rotate-role/"+account, nil).Data["state"])
+		}
+		require.EqualValues(t, 3, versionOf(t, m.comes(account, role)))
+		for _, entry := range m.sim.Journal("mediatemple", "556/"+account) {
+			require.NotEqual(t, "OperationPending", entry.Result, "the engine knows what it has queued")
+		}
+	}
+}
+
+// A 202 is a promise. Where the queue breaks it the password from before is still there.
+func TestAJobThatFailsSilentlyLosesNothing(t *testing.T) {
+	t.Parallel()
+	m := newStagedMount(bareMount(t))
+	role := with(m.service("root"), data{"history_size": 0, "return_last_password": true})
+	m.must("roles/root", role)
+	before := m.comes("root", role)
+	require.NoError(t, m.sim.Switch("mediatemple", "job_fails", true))
+	for range 3 {
+		m.must("rotate-role/root", nil)
+		m.eventually("root", "assumed")
+	}
+	d := m.creds("root")
+	require.Error(t, m.login(role, d["password"]), "nobody could know")
+	m.must("confirm-role/root", data{"password": m.listed("root", versionOf(t, before))})
+	d = m.works("root", role)
+	require.Equal(t, before["password"], d["password"])
+	require.NoError(t, m.sim.Switch("mediatemple", "job_fails", false))
+	m.must("rotate-role/root", nil)
+	m.comes("root", role)
+}
+
+// listed is the password of a version in history/:name.
+func (m *mount) listed(role string, version int64) string {
+	m.t.Helper()
+	passwords, _ := m.read("history/" + role)["passwords"].([]any)
+	for _, p := range passwords {
+		if one, ok := p.(map[string]any); ok && versionOf(m.t, one) == version {
+			password, _ := one["password"].(string)
+			return password
+		}
+	}
+	m.t.Fatalf("history/%s has no version %d", role, version)
+	return ""
+}
+
+// The answer 202 is lost, and the job is under way: 409 until it is done, with the same password again.
+func TestTheJobOfALostAnswerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	m := newStagedMount(bareMount(t))
+	role := m.service("plesk")
+	m.must("roles/plesk", role)
+	m.comes("plesk", role)
+	require.NoError(t, m.sim.Switch("mediatemple", "job_ms", 1500))
+	m.sim.ClearJournal()
+	m.fault(role, lab.Fault{Kind: lab.ApplyCut, Count: 1})
+	require.Equal(t, "uncertain", m.must("rotate-role/plesk", nil).Data["state"])
+	m.comes("plesk", role)
+	pending := 0
+	for _, entry := range m.sim.Journal("mediatemple", "556/plesk") {
+		if entry.Result == "OperationPending" {
+			pending++
+		}
+	}
+	require.NotZero(t, pending)
+	require.Less(t, pending, 6, "with growing distance")
+	require.EqualValues(t, 2, versionOf(t, m.creds("plesk")))
+}
+
+func TestMediaTempleRefusesForItsOwnReasons(t *testing.T) {
+	t.Parallel()
+	m := newStagedMount(bareMount(t))
+	other := data{"connection": "mt", "service_id": "901", "account": "root"}
+	for how, answer := range map[string]int{"403": 502, "404": 400, "401": 502} {
+		require.NoError(t, m.sim.Switch("mediatemple", "foreign", how))
+		_, err := m.write("roles/foreign", other)
+		require.Equal(t, answer, status(err), "%v: %s", how, message(err))
+	}
+	_, err := m.write("roles/none", data{"connection": "mt", "service_id": "557", "account": "plesk"})
+	require.Equal(t, 400, status(err))
+	require.Contains(t, message(err), "Plesk")
+	_, err = m.write("roles/unknown", data{"connection": "mt", "service_id": "4711", "account": "root"})
+	require.Equal(t, 400, status(err))
+	m.must("roles/root", m.service("root")) // a foreign service is that role's matter, not the connection's
+	m.comes("root", m.service("root"))
+	names, err := m.client().Logical().List(m.path + "/roles")
+	require.NoError(t, err)
+	require.Equal(t, []any{"root"}, names.Data["keys"])
+}
+
+func TestARefusedAPIKeyPausesTheConnection(t *testing.T) {
+	t.Parallel()
+	m := newStagedMount(bareMount(t))
+	role := m.service("root")
+	m.must("roles/root", role)
+	before := m.comes("root", role)
+	require.NoError(t, m.sim.SetFault(lab.Fault{System: "mediatemple", Target: "*", Kind: lab.Deny, Operations: []string{"change", "list", "check"}}))
+	_, err := m.write("rotate-role/root", nil)
+	require.Equal(t, 502, status(err), message(err))
+	_, err = m.write("rotate-role/root", nil)
+	require.Contains(t, []int{502, 503}, status(err), message(err))
+	require.Contains(t, m.read("status/root")["reason"], "paused")
+	require.Equal(t, before["password"], m.works("root", role)["password"])
+	m.heal()
+	m.must("config/mt", data{"api_key": m.out.MediaTemple.Accounts[0].APIKeys[1]})
+	require.Eventually(t, func() bool { return versionOf(t, m.creds("root")) == 2 }, waitLong, tick)
+	m.comes("root", role)
+}
+
+func TestWhatIsStagedOutlivesARestartOfVault(t *testing.T) { // serial: it restarts the Vault of the package
+	m := newStagedMount(bareMount(t))
+	require.NoError(t, m.sim.Switch("mediatemple", "job_ms", 1000))
+	m.must("config/mt", data{"settle_after": 3})
+	before := map[string]data{}
+	for _, operation := range stagedOperations {
+		m.must("roles/"+name(operation), m.staged(operation))
+	}
+	for _, operation := range stagedOperations {
+		before[operation] = m.comes(name(operation), m.staged(operation))
+		m.must("rotate-role/"+name(operation), nil)
+	}
+	require.NoError(t, vault.Restart(t.Context()))
+	for _, operation := range stagedOperations {
+		d := m.comes(name(operation), m.staged(operation))
+		require.EqualValues(t, 2, versionOf(t, d))
+		require.Equal(t, 2*max(1, len(servers(m.staged(operation)))), m.changesOfAll(m.staged(operation)), "nothing is sent twice")
+	}
+}
+
+// name is an operation as the name of a role.
+func name(operation string) string {
+	return map[string]string{"mt plesk": "mtp", "mt root": "mtr"}[operation] + map[string]string{"instances": "metal", "cloudservers": "elastic"}[operation]
+}
+
+// changesOfAll counts the changes that the remote system took for all servers of a role.
+func (m *mount) changesOfAll(role data) int {
+	ids := servers(role)
+	if len(ids) == 0 {
+		_, target := target(role)
+		return m.sim.MediaTemple(target).Accepted
+	}
+	n := 0
+	for _, id := range ids {
+		n += m.sim.ECS(id).Changes
+	}
+	return n
+}
+
+// settled waits a while in which nothing should happen.
+func settled() { time.Sleep(500 * time.Millisecond) }
