@@ -78,7 +78,7 @@ func (b *Backend) configFields() map[string]*framework.FieldSchema {
 		},
 		"allowed_targets": {
 			Type: framework.TypeCommaStringSlice, Default: []string{"*"},
-			Description: "Accounts that roles may name, as globs over the canonical name: a login in lower case (plesk), instance_id/account_id (dcs).",
+			Description: "Accounts that roles may name, as globs over the canonical name: a service number (mediatemple), a login in lower case (plesk), each of the instance_ids (ecs), instance_id/account_id (dcs).",
 		},
 		"allowed_verify_addresses": {
 			Type:        framework.TypeCommaStringSlice,

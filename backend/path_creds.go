@@ -113,8 +113,10 @@ state says what is known about password:
   none              there is no password yet
   active            the remote system confirmed it, or a login proved it
   assumed           it is believed to be in force, but nobody confirmed it
-  accepted          as above, and the remote system has queued next_password
-  restart_required  as above, and next_password comes into force at the next start
+  accepted          password is in force, and the remote system has queued next_password: it counts as in force when
+                    the connection's settle_after has passed, and then the state is assumed
+  restart_required  password is in force, and next_password comes into force when the server restarts; somebody who has
+                    tried it then says so to confirm-role/:name
   uncertain         next_password was sent and the outcome is unknown; the engine is working on it
   drifted           the remote system refuses what Vault holds: somebody else changed it, and password does not work
 
@@ -122,6 +124,10 @@ While the first request with a new password is under way, which takes at most re
 
 rotation_period is there for every role, since Vault Agent and the Vault Secrets Operator heed ttl only then. Where a role
 has a schedule it is the time between two due times, and where it is changed by hand it is how often to look.
+
+Of several servers with one password some may have restarted and others not: until it is in force on all of them,
+password is the one before, and status/:name says which server has which. Before the first password is in force,
+password is that one all the same, as nothing else is known, and state says what it waits for.
 
 A read changes nothing, but for a role that has no password yet: the first read sets one and waits for it.
 `
