@@ -199,7 +199,7 @@ func (e *Engine) carryOut(ctx, waiting context.Context, promise *commitment, s s
 		return failure(e.pausedError(l.Name, pause))
 	}
 	c := &change{e: e, s: s, l: l, role: role, trigger: o.trigger, waiting: waiting, commitment: promise}
-	if next := role.Record.Next; o.given == "" || next == nil || next.Value != o.given { // else it is sent once more
+	if !o.goesOnWith(role.Record.Next) {
 		if err := c.make(ctx, o.given, o.reason); err != nil {
 			return failure(err)
 		}
@@ -221,7 +221,7 @@ func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (standing, bool) 
 		return standing{report: report}, true
 	case o.ifVersion > 0 && (view.Password == nil || o.ifVersion > view.Password.Version):
 		return failure(Mistake("the role %q has no password of version %d in force: read creds/%s for the present version", role.Name, o.ifVersion, role.Name)), true
-	case o.ifVersion > 0 && rec.Next.Staged(), o.given != "" && rec.Next.Staged() && !rec.Next.Partial() && o.given == rec.Next.Value:
+	case rec.Next.Staged() && !rec.Next.Partial() && (o.ifVersion > 0 || o.given != "" && o.given == rec.Next.Value):
 		report := e.report(role)
 		report.Warning = "nothing was done, since this has been done already: " + e.stagedWarning(role)
 		return standing{report: report}, true
@@ -319,6 +319,12 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 		e.timer.set(item{role: name}, c.whenBlocked(err))
 	}
 	return e.driven(c, err)
+}
+
+// goesOnWith tells whether the request wants no other password than the one that is there: it is given once more, or some
+// servers have taken it and the others have not.
+func (o *order) goesOnWith(next *credential.Next) bool {
+	return next != nil && (o.given == next.Value || o.given == "" && next.Partial())
 }
 
 // lost tells a request that waited that another one took the place of its password, or withdrew it.

@@ -167,6 +167,35 @@ func TestALostAnswerOfTheServersThatAreLeftIsUncertain(t *testing.T) {
 	})
 }
 
+func TestARotationThatIsAskedForAgainIsForTheServersThatAreLeft(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.remote.parts = []string{"a", "b"}
+		r.remote.set(always(restartAnswer, false))
+		r.mustCreate(func(in *NewRole) { in.Options.Disabled = true })
+		r.confirm(Word{Version: 1})
+		before := r.remote.count()
+		r.remote.set(always(partly(provider.Rejected, provider.ScopeTarget, "b", "a"), false))
+		report, err := r.rotate()
+		require.NoError(t, err)
+		require.Contains(t, report.Warning, "disable_automated_rotation")
+		report, err = r.rotate()
+		require.NoError(t, err)
+		require.Contains(t, report.Warning, "only 1 of 2 servers")
+		require.Equal(t, before+1, r.remote.count(), "not before its time")
+		after(time.Minute)
+		require.Equal(t, before+1, r.remote.count(), "nor by itself")
+		r.remote.set(always(restartAnswer, false))
+		_, err = r.engine.Rotate(t.Context(), r.storage, "role", 1)
+		require.NoError(t, err)
+		require.Equal(t, [][]string{{"a", "b"}, {"b"}}, r.asked(before))
+		require.Len(t, r.sent(), 2)
+		_, err = r.rotate()
+		require.NoError(t, err)
+		require.Len(t, r.sent(), 3, "all have the one before")
+		r.stands(credential.StateRestartRequired, 1, 3)
+	})
+}
+
 func TestAWordAboutServersNamesServersOfTheRole(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.fleet()
