@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
@@ -178,7 +180,11 @@ func reads(handler framework.OperationFunc, summary string, responses map[int][]
 func outcomeFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"state":   {Type: framework.TypeString, Description: "How the role stands now; see creds/:name.", Required: true},
-		"version": {Type: framework.TypeInt, Description: "Version of the password that is in force; absent if there is none."},
+		"version": {Type: framework.TypeInt, Description: "Version of the password that creds/:name gives; absent if there is none."},
+		"next_version": {
+			Type:        framework.TypeInt,
+			Description: "Version of the password that waits to come into force, in the states accepted, restart_required and uncertain; confirm-role takes it.",
+		},
 		"ttl":     {Type: framework.TypeInt, Description: "Seconds until it pays to read creds/:name again.", Required: true},
 	}
 }
@@ -190,6 +196,10 @@ func outcome(report *rotation.Report) *logical.Response {
 		data["version"] = report.View.Password.Version
 	}
 	resp := &logical.Response{Data: data}
+	waits := []credential.State{credential.StateAccepted, credential.StateRestartRequired, credential.StateUncertain}
+	if next := report.Role.Record.Next; next.Exposed() && slices.Contains(waits, report.View.State) {
+		data["next_version"] = next.Version
+	}
 	if report.Warning != "" {
 		resp.AddWarning(report.Warning)
 	}

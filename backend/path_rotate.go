@@ -79,13 +79,17 @@ const rotateHelp = `
 Makes a new password, stores it, pushes it to the remote system and answers with how the role stands; read the password
 at creds/:name. The answer comes within 45 seconds; a change that takes longer goes on by itself.
 
-  200  the password was changed, or (state uncertain or restart_required, with a warning) is on its way
+  200  the password was changed, or is on its way (state accepted, restart_required or uncertain, with a warning)
   400  nothing was changed, and asking again does not help: the message says what to do
   502  nothing was changed: the remote system cannot be reached, or refuses the connection's credential
   503  nothing was changed: the remote system is busy, or the connection is paused
 
 After a failure the engine goes on by itself with growing distances. A request in between gets the same answer and makes
 no further call.
+
+Where a password comes into force later: with version, a request does nothing while the next one waits already. Without
+it, a server gets another password, and the last one before its restart counts; one that was queued comes into force
+first. Where some servers of a role have taken a password and others have not, the others are asked again, with that one.
 `
 
 const setPasswordHelp = `

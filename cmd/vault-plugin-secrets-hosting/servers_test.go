@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -47,6 +48,7 @@ func TestAServersPasswordWaitsForItsRestart(t *testing.T) {
 		before := m.comes("web", role)
 		rotated := m.must("rotate-role/web", data{"version": 1})
 		require.EqualValues(t, 1, versionOf(t, rotated.Data))
+		require.Equal(t, json.Number("2"), rotated.Data["next_version"])
 		calls := m.calls(role)
 		again := m.must("rotate-role/web", data{"version": 1})
 		require.Contains(t, again.Warnings[0], "done already")
