@@ -3,6 +3,7 @@ package credential
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,9 @@ import (
 
 // The times of these tests: a request has to end after requestTime, and start is when everything begins.
 const requestTime = 30 * time.Second
+
+// servers are the parts of an account that consists of several.
+var servers = []string{"a", "b"}
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
@@ -52,40 +56,38 @@ func step(t testing.TB, r Record, event func(Record) (Record, error)) (Record, e
 // describe puts what a record holds into words.
 func describe(r Record) string {
 	var out []string
-	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	if c := r.Current; c != nil {
-		text := fmt.Sprintf("current %d", c.Version)
-		if c.Confirmed {
-			text += " confirmed"
-		}
-		if c.Refused {
-			text += " refused"
-		}
-		out = append(out, text)
+	add := func(words ...string) {
+		words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
+		out = append(out, strings.Join(words, " "))
 	}
-	if r.Next != nil {
-		add("next %d %s", r.Next.Version, r.Next.Phase)
+	if c := r.Current; c != nil {
+		add(fmt.Sprintf("current %d", c.Version), when(c.Confirmed, "confirmed"), when(c.Refused, "refused"))
+	}
+	if n := r.Next; n != nil {
+		add(fmt.Sprintf("next %d", n.Version), string(n.Phase), when(n.Stage != n.Phase, string(n.Stage)), parts("taken", n.Taken), parts("on", n.InForceOn))
 	}
 	for _, c := range r.Candidates {
-		text := fmt.Sprintf("candidate %d %s", c.Version, c.Why)
-		if c.Overtaken {
-			text += " overtaken"
-		}
-		if c.Outlived {
-			text += " outlived"
-		}
-		if c.Refused {
-			text += " wrong"
-		}
-		out = append(out, text)
+		add(fmt.Sprintf("candidate %d", c.Version), string(c.Why), when(c.Overtaken, "overtaken"), when(c.Outlived, "outlived"),
+			when(c.Refused, "wrong"), parts("on", c.InForceOn))
 	}
-	if r.Previous != nil {
-		add("previous %d", r.Previous.Version)
+	if p := r.Previous; p != nil {
+		add(fmt.Sprintf("previous %d", p.Version), when(p.Open, "open"))
 	}
 	for _, p := range r.History {
-		add("history %d %s", p.Version, p.State)
+		add(fmt.Sprintf("history %d", p.Version), p.State, when(p.Open, "open"), when(p.Late, "late"))
 	}
 	return strings.Join(out, ", ")
+}
+
+func when(is bool, word string) string {
+	if is {
+		return word
+	}
+	return ""
+}
+
+func parts(word string, names []string) string {
+	return when(len(names) > 0, word+" "+strings.Join(names, "+"))
 }
 
 // tells puts what a reader is told into words.

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"fmt"
 	"slices"
 )
 
@@ -32,27 +33,60 @@ func (w *world) nothingDropped(before, after Record) {
 	}
 }
 
-// watch: nothing is trimmed while a request is on its way whose password was settled by a word.
-func (w *world) watch(r *request) {
-	if end := r.deadline.Add(margin); r.worded && end.After(w.noTrim) {
-		w.noTrim = end
+// valid tells whether the password is the account's, or may become it without anybody asking.
+func (w *world) valid(password string) bool {
+	if !w.stranger && w.held == password || slices.ContainsFunc(w.jobs, func(j job) bool { return j.value == password }) {
+		return true
+	}
+	return slices.ContainsFunc(w.flying, func(r *request) bool {
+		over := w.now.After(r.deadline.Add(margin)) && (r.worded || r.later >= 2)
+		return r.value == password && !over && r.old == ""
+	})
+}
+
+// trim drops old passwords. One that is valid may go only where many newer ones may be valid too.
+func (w *world) trim(valid func(string) bool) {
+	size, before := w.dice.IntN(4), w.rec
+	w.do(fmt.Sprintf("trim to %d", size), func(r Record) Record { return r.Trim(size) })
+	for _, p := range before.List() {
+		if slices.ContainsFunc(w.rec.List(), func(q Listed) bool { return q.Password == p.Password }) || !valid(p.Value) {
+			continue
+		}
+		newer := 0
+		for _, q := range w.rec.History {
+			if q.Open && q.Version > p.Version {
+				newer++
+			}
+		}
+		if newer < maxOpenPast {
+			w.fail("version %d is valid and was trimmed", p.Version)
+		}
+		w.givenUp[p.Value] = true
 	}
 }
 
 // check holds the invariants against the world.
 func (w *world) check() {
 	w.t.Helper()
+	holds := slices.ContainsFunc(w.rec.List(), func(l Listed) bool { return l.Value == w.held })
+	if !holds && !w.stranger && !w.givenUp[w.held] {
+		w.fail("I1: the password of the account is lost")
+	}
+	if view := w.rec.View(w.now); view.State == StateActive && !w.rec.Next.Exposed() && !w.stranger {
+		w.active(view.Password.Value)
+	}
+	w.checkRecord()
+}
+
+// checkRecord holds the record against itself and what was refused.
+func (w *world) checkRecord() {
+	w.t.Helper()
 	versions := map[int]bool{}
-	holds := false
 	for _, listed := range w.rec.List() {
 		if versions[listed.Version] || listed.Version < 1 {
 			w.fail("version %d is there twice, or is none", listed.Version)
 		}
 		versions[listed.Version] = true
-		holds = holds || listed.Value == w.held
-	}
-	if !holds && !w.stranger {
-		w.fail("I1: the password of the account is lost")
 	}
 	if len(w.rec.Candidates) > MaxCandidates+1 {
 		w.fail("%d candidates", len(w.rec.Candidates))
@@ -61,14 +95,11 @@ func (w *world) check() {
 	if view.Password != nil && w.refused[view.Password.Value] {
 		w.fail("I4: version %d was refused and is handed out", view.Password.Version)
 	}
-	if (view.Password == nil) != (w.rec.Current == nil && len(pending(w.rec)) == 0) && view.State != StateNone && view.State != StateUncertain {
+	if view.Password == nil && !slices.Contains([]State{StateNone, StateUncertain, StateRestartRequired}, view.State) {
 		w.fail("state %s without a password", view.State)
 	}
 	if view.Next != nil && !slices.Contains([]State{StateAccepted, StateRestartRequired, StateUncertain}, view.State) {
 		w.fail("a next password in the state %s", view.State)
-	}
-	if view.State == StateActive && !w.rec.Next.Exposed() && !w.stranger {
-		w.active(view.Password.Value)
 	}
 }
 

@@ -45,6 +45,10 @@ type world struct {
 	held     string // what the account's password is
 	stranger bool   // somebody else set it, and Vault has not learned of it
 	flying   []*request
+	failing  bool  // what it queues may fail without a word
+	jobs     []job // what the remote system has queued, in the order in which it comes into force
+	lands    func()
+	speaks   func()
 
 	makes    int
 	exposed  int             // the highest version that was ever in force, or may have been
@@ -53,7 +57,7 @@ type world struct {
 	open     map[string]bool // passwords of which a request is not known to have changed nothing
 	refused  map[string]bool // passwords that the remote system refused, and nobody proved since
 	settled  map[string]bool // passwords that a proof or a person's word settled
-	noTrim   time.Time       // a person spoke while a request was on its way: history_size=0 could lose it
+	givenUp  map[string]bool // passwords that Trim dropped as too many newer ones may be valid
 	tries    []try
 	fewUntil time.Time // the remote system said that few tries are left
 }
@@ -62,10 +66,13 @@ type try struct{ until time.Time }
 
 func newWorld(t *testing.T, name string, seed uint64) *world {
 	t.Helper()
-	return &world{
+	w := &world{
 		t: t, name: fmt.Sprintf("%s, seed %d", name, seed), dice: rand.New(rand.NewPCG(seed, seed)), now: start, held: "theirs", stranger: true,
 		sentTo: map[string]int{}, blind: map[string]bool{}, open: map[string]bool{}, refused: map[string]bool{}, settled: map[string]bool{},
+		givenUp: map[string]bool{},
 	}
+	w.lands, w.speaks = w.land, w.speak
+	return w
 }
 
 func (w *world) chance(percent int) bool { return w.dice.IntN(100) < percent }
@@ -106,12 +113,12 @@ func (w *world) settle(inForce string) {
 	delete(w.refused, inForce)
 	for _, r := range w.flying {
 		r.worded = true
-		w.watch(r)
 	}
 }
 
 // land lets requests that are on their way be carried out, or come to nothing.
 func (w *world) land() {
+	w.work(false)
 	var left []*request
 	for _, r := range w.flying {
 		late := w.now.After(r.deadline.Add(margin))
@@ -135,9 +142,6 @@ func (w *world) carryOut(r *request) bool {
 	}
 	w.note("(the remote system sets %s)", r.value)
 	w.held, w.stranger = r.value, false
-	if r.worded {
-		w.noTrim = w.now.Add(1000 * time.Hour)
-	}
 	return true
 }
 
@@ -146,7 +150,7 @@ func (w *world) makeNext() bool {
 	given := fmt.Sprintf("v%d", w.makes)
 	err := w.event("make "+given, func(r Record) (Record, error) { return r.Make(given, "model", false, w.now) })
 	if errors.Is(err, ErrUnsettled) {
-		w.speak()
+		w.speaks()
 		return false
 	}
 	require.NoError(w.t, err)
@@ -184,10 +188,7 @@ func (w *world) confirmed(done *request, exclusive bool) {
 	for _, r := range w.flying { // an earlier request with it
 		w.open[value] = w.open[value] || r.value == value
 	}
-	w.stranger, w.noTrim = false, w.now
-	for _, r := range w.flying {
-		w.watch(r)
-	}
+	w.stranger = false
 }
 
 // speak: a person finds out which password works, and says so.
@@ -220,7 +221,7 @@ func (w *world) discard() {
 
 func (w *world) pass(most int) {
 	w.now = w.now.Add(time.Duration(1+w.dice.IntN(most)) * time.Second)
-	w.land()
+	w.lands()
 }
 
 // ready waits, mostly, for the distance that I5 demands, and tells whether it is kept.
@@ -249,8 +250,10 @@ func (w *world) push(staging bool) {
 	case dice < 35 && staging:
 		w.open[sent.value] = true
 		w.exposed = max(w.exposed, sent.version)
+		w.queue(sent)
 		w.do("accepted", func(r Record) Record { return r.Staged(Accepted, w.now) })
 	case dice < 45:
+		w.work(true)
 		w.carryOut(sent)
 		w.confirmed(sent, false)
 		w.do("applied", func(r Record) Record { return r.Applied(w.now, false) })
@@ -292,52 +295,13 @@ func (w *world) lose(sent *request) {
 	w.note("crash")
 }
 
-// comeInForce deals with a password that the remote system has queued.
-func (w *world) comeInForce(failing bool) {
-	n := w.rec.Next
-	if !n.Staged() {
-		return
-	}
-	w.pass(90)
-	if !failing || w.chance(70) {
-		w.note("(the remote system sets %s)", n.Value)
-		w.held, w.stranger = n.Value, false
-	}
-	if w.held == n.Value && w.chance(40) { // a login
-		w.settle(n.Value)
-		w.do("proved", func(r Record) Record { return r.InForce(w.now, true) })
-		w.flying = nil // a login proves something only when nothing is on its way any more
-		return
-	}
-	for _, r := range w.flying { // an earlier request with it: its repetition counts
-		if r.value == n.Value {
-			r.later++
-		}
-	}
-	w.do("in force by time", func(r Record) Record { return r.InForce(w.now, false) })
-}
-
 // Three kinds of remote systems: one confirms, one queues, one wants the old password.
 func TestLongRandomStories(t *testing.T) {
 	const seeds, steps = 100, 70
 	kinds := map[string]func(*world){
-		"confirms": func(w *world) { w.push(false) },
-		"queues": func(w *world) {
-			if w.rec.Next.Staged() && w.chance(70) {
-				w.comeInForce(false)
-				return
-			}
-			w.push(true)
-		},
-		// What is queued may also fail without a word: the history has what was in force before, so it is not cut here.
-		"queues, and fails silently": func(w *world) {
-			w.noTrim = w.now.Add(time.Hour) // and again at each step
-			if w.rec.Next.Staged() && w.chance(70) {
-				w.comeInForce(true)
-				return
-			}
-			w.push(true)
-		},
+		"confirms":                   func(w *world) { w.push(false) },
+		"queues":                     func(w *world) { w.pushOrRipen() },
+		"queues, and fails silently": func(w *world) { w.failing = true; w.pushOrRipen() },
 		"wants the old password": func(w *world) {
 			if w.rec.Current == nil && w.rec.Next == nil && len(w.rec.Candidates) == 0 {
 				w.speak()
@@ -392,8 +356,7 @@ func (w *world) happen(act func(*world)) {
 		w.makes++
 		w.held, w.stranger = fmt.Sprintf("theirs-%d", w.makes), true
 		w.note("(somebody else sets %s)", w.held)
-	case w.now.After(w.noTrim):
-		size := w.dice.IntN(4)
-		w.do(fmt.Sprintf("trim to %d", size), func(r Record) Record { return r.Trim(size) })
+	default:
+		w.trim(w.valid)
 	}
 }

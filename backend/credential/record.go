@@ -198,10 +198,11 @@ type Past struct {
 	Password
 	// State says what it was: see the Listed states.
 	State string `json:"state"`
-	// Open: what came after it came into force by time alone. It may still be valid, if the remote system did not do
-	// what it had queued.
+	// Open: it may still be valid, or become so. What came after it came into force by time alone, and the remote
+	// system may not have done what it had queued; or a person's word settled it, which does not undo what a remote
+	// system does later.
 	Open bool `json:"open,omitempty"`
-	// Late: it is open, and was a candidate, so that a request with it may follow even a confirmed change.
+	// Late: it is open, and was a candidate, so that a request with it may follow even a confirmed change, the next one.
 	Late bool `json:"late,omitempty"`
 }
 

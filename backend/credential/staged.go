@@ -33,8 +33,14 @@ func (r Record) Took(parts []string, phase Phase, now time.Time) Record {
 	if n == nil || len(parts) == 0 {
 		return out
 	}
+	whole := n.Stage != "" && !n.Partial()
 	n.Stage, n.StagedSince = phase, now
-	n.Taken = union(n.Taken, parts)
+	if n.Phase != Sending && n.Phase != Unknown { // no request asked for it, but it may be valid
+		n.Phase = phase
+	}
+	if !whole {
+		n.Taken = union(n.Taken, parts)
+	}
 	return out
 }
 
@@ -111,7 +117,7 @@ func (r Record) comeInForce(version int, now time.Time, proved bool) Record {
 			open = append(open, c)
 		case c.Overtaken:
 			out.quiet(c.SentUntil)
-			out.keep(Past{Password: c.Password, State: ListedSuperseded, Open: true, Late: true})
+			out.keep(Past{Password: c.Password, State: ListedSuperseded, Open: true, Late: !c.Outlived})
 		default:
 			c.Overtaken = true
 			open = append(open, c)
@@ -120,7 +126,7 @@ func (r Record) comeInForce(version int, now time.Time, proved bool) Record {
 	out.Candidates = open
 	out.install(value, now, proved)
 	if proved {
-		out.vouch()
+		out.provePast()
 	} else if out.Previous != nil {
 		out.Previous.Open = true
 	}
@@ -150,10 +156,10 @@ func (r Record) ConfirmOn(version int, parts, all []string, now time.Time) (Reco
 	*on = in
 	if n := out.Next; n != nil && n.Version == version && n.Partial() {
 		n.Taken = union(n.Taken, parts)
-		if len(n.Missing(all)) == 0 {
-			n.Taken = nil
-			if n.Phase == Unknown {
-				n.Phase = n.Stage
+		if len(n.Missing(all)) == 0 { // whatever became of the last request, nobody has to find out
+			n.Taken, n.Phase = nil, n.Stage
+			if n.SentUntil.After(n.UnresolvedUntil) { // it may still be under way
+				n.UnresolvedUntil = n.SentUntil
 			}
 		}
 	}
@@ -170,6 +176,16 @@ func (r *Record) leave(parts []string) {
 	}
 	for i := range r.Candidates {
 		r.Candidates[i].InForceOn = without(r.Candidates[i].InForceOn)
+	}
+}
+
+// everywhere: a password is in force on all parts of the account, so that the others are on none.
+func (r *Record) everywhere() {
+	if r.Next != nil {
+		r.Next.InForceOn = nil
+	}
+	for i := range r.Candidates {
+		r.Candidates[i].InForceOn = nil
 	}
 }
 
@@ -211,7 +227,10 @@ func (r Record) Parts(all []string, now time.Time) []PartView {
 			v.Version, v.State = n.Version, StateAssumed
 		case n.Partial() && slices.Contains(n.Taken, part):
 			v.State, v.NextVersion = stateOf(n.Stage), n.Version
-		case n.Partial() && n.Phase == n.Stage: // asked, and refused
+		case n.Partial() && (n.Phase == n.Stage || r.underWay(now)): // it has not taken Next; an older one may wait there
+			if older, c := r.pendingCandidate(); c != nil && c.Version != v.Version {
+				v.State, v.NextVersion = older, c.Version
+			}
 		case pending != nil && pending.Version != v.Version:
 			v.State, v.NextVersion = state, pending.Version
 		}

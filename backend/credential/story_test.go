@@ -104,7 +104,7 @@ func TestAPasswordInForceByTimeDoesNotSettleWhatWasSentBefore(t *testing.T) {
 	s.reads(101, "accepted 1 or 3")
 	require.False(t, s.Unfinished(), "the remote system has it")
 	s.do(func(r Record) Record { return r.InForce(at(161), false) })
-	s.is("current 3, candidate 2 unresolved overtaken, previous 1")
+	s.is("current 3, candidate 2 unresolved overtaken, previous 1 open")
 	s.reads(161, "assumed 3")
 	require.False(t, s.Unfinished())
 
@@ -114,74 +114,6 @@ func TestAPasswordInForceByTimeDoesNotSettleWhatWasSentBefore(t *testing.T) {
 	s.changed(5, 180)
 	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded, history 1 old")
 	s.reads(180, "active 5")
-}
-
-func TestAStagedPasswordOverAStagedOneKeepsBoth(t *testing.T) {
-	s := &story{TB: t}
-	s.changed(1, 0)
-	for n := 2; n <= 3; n++ {
-		s.made(n, 100*n)
-		s.sent(100 * n)
-		s.do(func(r Record) Record { return r.Staged(RestartRequired, at(100*n+1)) })
-	}
-	s.is("current 1 confirmed, next 3 restart_required, candidate 2 staged overtaken") // the last one before the start counts
-	s.reads(302, "restart_required 1 or 3")
-	s.lists(2, "candidate: staged")
-
-	proved := s.Record
-	s.do(func(r Record) Record { return r.InForce(at(310), false) })
-	s.is("current 3, previous 1, history 2 superseded")
-	require.True(t, s.History[0].Open, "nobody saw the start")
-	s.reads(310, "assumed 3")
-
-	s.Record = proved
-	s.do(func(r Record) Record { return r.InForce(at(310), true) })
-	s.is("current 3 confirmed, previous 1, history 2 superseded")
-	s.reads(310, "active 3")
-}
-
-func TestAnUnknownPasswordOverAStagedOneKeepsBoth(t *testing.T) {
-	s := &story{TB: t}
-	s.changed(1, 0)
-	s.made(2, 10)
-	s.sent(10)
-	s.do(func(r Record) Record { return r.Staged(Accepted, at(11)) })
-	s.made(3, 20)
-	s.reads(20, "accepted 1 or 2")
-	s.sent(100)
-	s.reads(100, "accepted 1 or 2")
-	s.do(Record.Unresolved)
-	s.is("current 1 confirmed, next 3 unknown, candidate 2 staged")
-	s.reads(100, "uncertain 1 or 3")
-	s.sent(110)
-	s.do(Record.Refused)
-	s.is("current 1 confirmed, candidate 2 staged, candidate 3 refused")
-	s.lists(2, "candidate: staged")
-	s.lists(3, "candidate: refused")
-	require.True(t, s.Unfinished())
-	require.Equal(t, at(130), s.QuietUntil())
-}
-
-// A staged password that is sent again and not taken may still come into force.
-func TestAStagedPasswordSentAgainStaysOpen(t *testing.T) {
-	for _, phase := range []Phase{Accepted, RestartRequired} {
-		s := &story{TB: t}
-		s.changed(1, 0)
-		s.made(2, 10)
-		s.sent(10)
-		s.do(func(r Record) Record { return r.Staged(phase, at(11)) })
-		s.sent(20)
-		s.reads(20, string(phase)+" 1 or 2") // the remote system has it, whatever this request does
-		s.reads(51, "uncertain 1 or 2")
-		refused := s.Record
-		s.do(Record.NotApplied)
-		s.reads(21, string(phase)+" 1 or 2")
-		s.made(3, 30)
-		s.lists(2, "candidate: staged")
-		s.Record = refused
-		s.do(Record.Refused)
-		s.lists(2, "candidate: refused")
-	}
 }
 
 func TestARefusedPasswordIsDroppedOnlyWhereNoRequestWithItIsOpen(t *testing.T) {
@@ -222,23 +154,24 @@ func TestARefusedFirstPasswordIsNeverThePasswordToUse(t *testing.T) {
 }
 
 func TestTheHistoryIsCutAtItsOldestEndAndItsVersionsStayTaken(t *testing.T) {
-	s := lost(t)
-	for n := 3; n <= 4; n++ {
-		s.made(n, 100*n)
-		s.sent(100 * n)
-		s.do(Record.Unresolved)
+	s := &story{TB: t}
+	for n := 1; n <= 5; n++ {
+		s.changed(n, 10*n)
 	}
-	s.is("current 1 confirmed, next 4 unknown, candidate 2 unresolved, candidate 3 unresolved")
-	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(1000)) })
-	s.is("current 1, history 4 superseded, history 3 superseded, history 2 superseded")
+	s.is("current 5 confirmed, previous 4, history 3 old, history 2 old, history 1 old")
 	s.do(func(r Record) Record { return r.Trim(2) })
-	s.is("current 1, history 4 superseded, history 3 superseded")
+	s.is("current 5 confirmed, previous 4, history 3 old, history 2 old")
+
+	s.made(6, 60)
+	s.do(func(r Record) Record { return r.Send(at(90), 5).OldRefused(true, nil, at(91)) })
+	s.do(func(r Record) Record { return r.Adopt(value(4), "word", at(100)) })
+	s.is("current 4, history 5 old, history 3 old, history 2 old")
 	s.do(func(r Record) Record { return r.Trim(0) })
-	s.is("current 1")
-	s.made(5, 1001)
-	require.Equal(t, 5, s.Next.Version)
-	s.do(func(r Record) Record { return r.Adopt("another", "word", at(1002)) })
-	require.Equal(t, 5, s.Current.Version)
+	s.is("current 4")
+	s.made(6, 101)
+	require.Equal(t, 6, s.Next.Version)
+	s.do(func(r Record) Record { return r.Adopt("another", "word", at(102)) })
+	require.Equal(t, 6, s.Current.Version)
 }
 
 func TestTrimDropsNothingThatMayBeValid(t *testing.T) {

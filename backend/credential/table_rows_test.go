@@ -24,6 +24,10 @@ none | Adopt next | current 3, previous 2, history 1 old | assumed 3
 none | Adopt current | current 2 confirmed, previous 1 | active 2
 none | Adopt previous | current 1, previous 2 | assumed 1
 none | Adopt another | current 3, previous 2, history 1 old | assumed 3
+none | Took | current 2 confirmed, previous 1 | active 2
+none | Ripe | current 2 confirmed, previous 1 | active 2
+none | ConfirmOn part | error | no password of this version is waiting to be confirmed or discarded
+none | ConfirmOn all | error | no password of this version is waiting to be confirmed or discarded
 
 unsent | Make | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | Send | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
@@ -45,6 +49,10 @@ unsent | Adopt next | current 3, previous 2, history 1 old | assumed 3
 unsent | Adopt current | current 2 confirmed, previous 1 | active 2
 unsent | Adopt previous | current 1, previous 2 | assumed 1
 unsent | Adopt another | current 3, previous 2, history 1 old | assumed 3
+unsent | Took | current 2 confirmed, next 3 restart_required taken b, previous 1 | restart_required 2 or 3
+unsent | Ripe | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | ConfirmOn part | error | no password of this version is waiting to be confirmed or discarded
+unsent | ConfirmOn all | error | no password of this version is waiting to be confirmed or discarded
 
 sending | Make | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 sending | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
@@ -63,9 +71,13 @@ sending | Confirm next | current 3, previous 2, history 1 old | assumed 3
 sending | Confirm current | error | no password of this version is waiting to be confirmed or discarded
 sending | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 sending | Adopt next | current 3, previous 2, history 1 old | assumed 3
-sending | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
-sending | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
-sending | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+sending | Adopt current | current 2, previous 1, history 3 superseded open | assumed 2
+sending | Adopt previous | current 1, previous 2, history 3 superseded open | assumed 1
+sending | Adopt another | current 4, previous 2, history 3 superseded open, history 1 old | assumed 4
+sending | Took | current 2 confirmed, next 3 sending restart_required taken b, previous 1 | restart_required 2 or 3, later uncertain 2 or 3
+sending | Ripe | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
+sending | ConfirmOn part | current 2 confirmed, next 3 sending on b, previous 1 | active 2, later uncertain 2 or 3
+sending | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
 sending again | Make | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 sending again | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
@@ -84,9 +96,13 @@ sending again | Confirm next | current 3, previous 2, history 1 old | assumed 3
 sending again | Confirm current | error | no password of this version is waiting to be confirmed or discarded
 sending again | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 sending again | Adopt next | current 3, previous 2, history 1 old | assumed 3
-sending again | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
-sending again | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
-sending again | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+sending again | Adopt current | current 2, previous 1, history 3 superseded open | assumed 2
+sending again | Adopt previous | current 1, previous 2, history 3 superseded open | assumed 1
+sending again | Adopt another | current 4, previous 2, history 3 superseded open, history 1 old | assumed 4
+sending again | Took | current 2 confirmed, next 3 sending restart_required taken b, previous 1 | uncertain 2 or 3
+sending again | Ripe | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+sending again | ConfirmOn part | current 2 confirmed, next 3 sending on b, previous 1 | uncertain 2 or 3
+sending again | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
 unknown | Make | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 unknown | Send | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
@@ -105,17 +121,21 @@ unknown | Confirm next | current 3, previous 2, history 1 old | assumed 3
 unknown | Confirm current | error | no password of this version is waiting to be confirmed or discarded
 unknown | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 unknown | Adopt next | current 3, previous 2, history 1 old | assumed 3
-unknown | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
-unknown | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
-unknown | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+unknown | Adopt current | current 2, previous 1, history 3 superseded open | assumed 2
+unknown | Adopt previous | current 1, previous 2, history 3 superseded open | assumed 1
+unknown | Adopt another | current 4, previous 2, history 3 superseded open, history 1 old | assumed 4
+unknown | Took | current 2 confirmed, next 3 unknown restart_required taken b, previous 1 | uncertain 2 or 3
+unknown | Ripe | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown | ConfirmOn part | current 2 confirmed, next 3 unknown on b, previous 1 | uncertain 2 or 3
+unknown | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
 accepted | Make | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
-accepted | Send | current 2 confirmed, next 3 sending, previous 1 | accepted 2 or 3, later uncertain 2 or 3
+accepted | Send | current 2 confirmed, next 3 sending accepted, previous 1 | accepted 2 or 3, later uncertain 2 or 3
 accepted | Applied | current 3 confirmed, previous 2, history 1 old | active 3
 accepted | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 accepted | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-accepted | InForce by time | current 3, previous 2, history 1 old | assumed 3
+accepted | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
 accepted | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
 accepted | NotApplied | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted | Refused | current 2 confirmed, candidate 3 refused, previous 1 | accepted 2 or 3
@@ -126,17 +146,21 @@ accepted | Confirm next | current 3, previous 2, history 1 old | assumed 3
 accepted | Confirm current | error | no password of this version is waiting to be confirmed or discarded
 accepted | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 accepted | Adopt next | current 3, previous 2, history 1 old | assumed 3
-accepted | Adopt current | current 2, previous 1, history 3 superseded | assumed 2
-accepted | Adopt previous | current 1, previous 2, history 3 superseded | assumed 1
-accepted | Adopt another | current 4, previous 2, history 3 superseded, history 1 old | assumed 4
+accepted | Adopt current | current 2, previous 1, history 3 superseded open | assumed 2
+accepted | Adopt previous | current 1, previous 2, history 3 superseded open | assumed 1
+accepted | Adopt another | current 4, previous 2, history 3 superseded open, history 1 old | assumed 4
+accepted | Took | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+accepted | Ripe | current 3, previous 2 open, history 1 old | assumed 3
+accepted | ConfirmOn part | current 2 confirmed, next 3 accepted on b, previous 1 | accepted 2 or 3
+accepted | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
 restart_required | Make | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | restart_required 2 or 3
-restart_required | Send | current 2 confirmed, next 3 sending, previous 1 | restart_required 2 or 3, later uncertain 2 or 3
+restart_required | Send | current 2 confirmed, next 3 sending restart_required, previous 1 | restart_required 2 or 3, later uncertain 2 or 3
 restart_required | Applied | current 3 confirmed, previous 2, history 1 old | active 3
 restart_required | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 restart_required | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 restart_required | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-restart_required | InForce by time | current 3, previous 2, history 1 old | assumed 3
+restart_required | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
 restart_required | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
 restart_required | NotApplied | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
 restart_required | Refused | current 2 confirmed, candidate 3 refused, previous 1 | restart_required 2 or 3
@@ -150,4 +174,58 @@ restart_required | Adopt next | current 3, previous 2, history 1 old | assumed 3
 restart_required | Adopt current | current 2, next 3 restart_required, previous 1 | restart_required 2 or 3
 restart_required | Adopt previous | current 1, next 3 restart_required, previous 2 | restart_required 1 or 3
 restart_required | Adopt another | current 4, next 3 restart_required, previous 2, history 1 old | restart_required 4 or 3
+restart_required | Took | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | Ripe | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | ConfirmOn part | current 2 confirmed, next 3 restart_required on b, previous 1 | restart_required 2 or 3
+restart_required | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
+
+partly taken | Make | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | restart_required 2 or 3
+partly taken | Send | current 2 confirmed, next 3 sending restart_required taken a, previous 1 | restart_required 2 or 3, later uncertain 2 or 3
+partly taken | Applied | current 3 confirmed, previous 2, history 1 old | active 3
+partly taken | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
+partly taken | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+partly taken | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+partly taken | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
+partly taken | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
+partly taken | NotApplied | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
+partly taken | Refused | current 2 confirmed, candidate 3 refused, previous 1 | restart_required 2 or 3
+partly taken | Unresolved | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
+partly taken | OldRefused | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
+partly taken | GiveUp | current 2 confirmed, candidate 3 staged, previous 1 | restart_required 2 or 3
+partly taken | Confirm next | current 3, previous 2, history 1 old | assumed 3
+partly taken | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+partly taken | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
+partly taken | Adopt next | current 3, previous 2, history 1 old | assumed 3
+partly taken | Adopt current | current 2, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
+partly taken | Adopt previous | current 1, next 3 restart_required taken a, previous 2 | restart_required 1 or 3
+partly taken | Adopt another | current 4, next 3 restart_required taken a, previous 2, history 1 old | restart_required 4 or 3
+partly taken | Took | current 2 confirmed, next 3 restart_required taken a+b, previous 1 | restart_required 2 or 3
+partly taken | Ripe | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
+partly taken | ConfirmOn part | current 2 confirmed, next 3 restart_required on b, previous 1 | restart_required 2 or 3
+partly taken | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
+
+partly taken, rest unknown | Make | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | restart_required 2 or 3
+partly taken, rest unknown | Send | current 2 confirmed, next 3 sending restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | Applied | current 3 confirmed, previous 2, history 1 old | active 3
+partly taken, rest unknown | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
+partly taken, rest unknown | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+partly taken, rest unknown | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+partly taken, rest unknown | InForce by time | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | InForce proved | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | NotApplied | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | Refused | current 2 confirmed, candidate 3 refused, previous 1 | restart_required 2 or 3
+partly taken, rest unknown | Unresolved | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | OldRefused | current 2 refused, next 3 unknown restart_required taken a, previous 1 | uncertain 3
+partly taken, rest unknown | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | restart_required 2 or 3
+partly taken, rest unknown | Confirm next | current 3, previous 2, history 1 old | assumed 3
+partly taken, rest unknown | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+partly taken, rest unknown | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
+partly taken, rest unknown | Adopt next | current 3, previous 2, history 1 old | assumed 3
+partly taken, rest unknown | Adopt current | current 2, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | Adopt previous | current 1, next 3 unknown restart_required taken a, previous 2 | uncertain 1 or 3
+partly taken, rest unknown | Adopt another | current 4, next 3 unknown restart_required taken a, previous 2, history 1 old | uncertain 4 or 3
+partly taken, rest unknown | Took | current 2 confirmed, next 3 unknown restart_required taken a+b, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | Ripe | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | ConfirmOn part | current 2 confirmed, next 3 restart_required on b, previous 1 | restart_required 2 or 3
+partly taken, rest unknown | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 `

@@ -28,7 +28,12 @@ func phases(t testing.TB) ([]string, map[string]Record) {
 	accepted := func(r Record) Record { return r.Staged(Accepted, at(11)) }
 	restart := func(r Record) Record { return r.Staged(RestartRequired, at(11)) }
 
-	names := []string{"none", "unsent", "sending", "sending again", "unknown", "accepted", "restart_required"}
+	took := func(r Record) Record { return r.Took(servers[:1], RestartRequired, at(11)) }
+
+	names := []string{
+		"none", "unsent", "sending", "sending again", "unknown", "accepted", "restart_required",
+		"partly taken", "partly taken, rest unknown",
+	}
 	return names, map[string]Record{
 		"none":             base.Record,
 		"unsent":           with(),
@@ -37,6 +42,9 @@ func phases(t testing.TB) ([]string, map[string]Record) {
 		"unknown":          with(send, Record.Unresolved),
 		"accepted":         with(send, accepted),
 		"restart_required": with(send, restart),
+
+		"partly taken":               with(send, took, Record.NotApplied),
+		"partly taken, rest unknown": with(send, took, Record.Unresolved),
 	}
 }
 
@@ -51,6 +59,7 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 		"Make", "Send", "Applied", "Applied exclusive", "Staged accepted", "Staged restart", "InForce by time", "InForce proved",
 		"NotApplied", "Refused", "Unresolved", "OldRefused", "GiveUp", "Confirm next", "Confirm current", "Discard next",
 		"Adopt next", "Adopt current", "Adopt previous", "Adopt another",
+		"Took", "Ripe", "ConfirmOn part", "ConfirmOn all",
 	}
 	return names, map[string]func(Record) (Record, error){
 		"Make":              func(r Record) (Record, error) { return r.Make(value(9), "table", false, now) },
@@ -73,6 +82,10 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 		"Adopt current":     ok(func(r Record) Record { return r.Adopt(value(2), "table", now) }),
 		"Adopt previous":    ok(func(r Record) Record { return r.Adopt(value(1), "table", now) }),
 		"Adopt another":     ok(func(r Record) Record { return r.Adopt("another", "table", now) }),
+		"Took":              ok(func(r Record) Record { return r.Took(servers[1:], RestartRequired, now) }),
+		"Ripe":              ok(func(r Record) Record { return r.Ripe(at(11), now) }),
+		"ConfirmOn part":    func(r Record) (Record, error) { return r.ConfirmOn(3, servers[1:], servers, now) },
+		"ConfirmOn all":     func(r Record) (Record, error) { return r.ConfirmOn(3, servers, servers, now) },
 	}
 }
 

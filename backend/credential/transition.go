@@ -94,7 +94,7 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 	out.Candidates = open
 	late := slices.ContainsFunc(out.History, func(p Past) bool { return p.Late })
 	out.install(n.Password, now, len(open) == 0 && !late)
-	out.close(false)
+	out.overtakePast()
 	return out
 }
 
@@ -166,9 +166,9 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 	if out.Current != nil && out.Current.Version == version && !out.Current.Refused && !out.Next.Exposed() {
 		if len(out.Candidates) > 0 {
 			out.Current.Confirmed = false
-			out.settle(version, "")
+			out.settle(0, "")
 		}
-		out.vouch()
+		out.heardPast()
 		return out, nil
 	}
 	var value Password
@@ -185,7 +185,7 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 	}
 	out.settle(version, stage)
 	out.install(value, now, false)
-	out.vouch()
+	out.heardPast()
 	return out, nil
 }
 
@@ -194,6 +194,7 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 func (r Record) Discard(version int) (Record, error) {
 	out := r.clone()
 	if out.Next.Exposed() && out.Next.Version == version {
+		out.Next.InForceOn = nil
 		out.retireNext(WhyDiscarded)
 		return out, nil
 	}
@@ -202,7 +203,7 @@ func (r Record) Discard(version int) (Record, error) {
 		return out, nil
 	}
 	if at := out.candidate(version); at >= 0 {
-		out.Candidates[at].Why = WhyDiscarded
+		out.Candidates[at].Why, out.Candidates[at].InForceOn = WhyDiscarded, nil
 		return out, nil
 	}
 	return r, ErrNothingToConfirm
@@ -211,29 +212,28 @@ func (r Record) Discard(version int) (Record, error) {
 // Adopt: an operator says that this password is in force. Nothing is sent; what was open is settled by that word.
 // A password that the record holds keeps its version.
 func (r Record) Adopt(value, reason string, now time.Time) Record {
-	for _, c := range r.Candidates {
-		if c.Value == value && c.Stage == RestartRequired {
-			if out, err := r.Confirm(c.Version, now); err == nil {
-				return out
-			}
-		}
-	}
-	out := r.clone()
-	out.keepQuiet()
 	adopted := Password{Value: value, Created: now, Reason: reason}
-	for _, known := range out.List() {
+	for _, known := range r.List() {
 		if known.Value == value {
 			adopted = known.Password
 			break
 		}
 	}
-	if out.Current != nil && out.Current.Value == value {
+	inForce := r.Current != nil && r.Current.Version == adopted.Version
+	if !inForce && adopted.Version != 0 {
+		if out, err := r.Confirm(adopted.Version, now); err == nil { // it was sent and is open
+			return out
+		}
+	}
+	out := r.clone()
+	out.keepQuiet()
+	if inForce {
 		if out.Next.Exposed() || len(out.Candidates) > 0 {
 			out.Current.Confirmed = false // it was, but what was sent since may still follow
 		}
 		out.Current.Refused = false
 		out.settle(0, "")
-		out.vouch()
+		out.heardPast()
 		return out
 	}
 	out.forget(adopted.Version)
@@ -242,19 +242,19 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 		adopted.Version = out.newVersion()
 	}
 	out.install(adopted, now, false)
-	out.vouch()
+	out.heardPast()
 	return out
 }
 
-// settle moves Next and the candidates to the history, as a person says that another password, of this version (0: a new
-// one), is in force. The word is about now: it does not undo what the next start of the remote system does, so that the
-// newest password that waits for one stays what it is, if it is newer. Where the one in force came by such a start itself
-// (stage), all that were sent after it stay: they may wait for the next one.
+// settle moves Next and the candidates to the history, as a person says that another password is in force: the one of
+// this version that was open until now, or one that was not (0). The word is about now, and does not undo what the remote
+// system does later: what waits for its next start stays what it is, and the history keeps the others as open. Of those
+// that were sent before the one in force none waits any more. Where that came by such a start itself (stage), all that
+// were sent after it stay: they may wait for the next one.
 func (r *Record) settle(version int, stage Phase) {
-	waiting := r.waiting()
-	stays := func(v int) bool { return v > version && (v == waiting || stage == RestartRequired) }
-	if r.Next.Exposed() && !stays(r.Next.Version) {
-		r.archive(r.Next.Password, ListedSuperseded)
+	stays := func(v int, waits bool) bool { return v > version && (waits || stage == RestartRequired) }
+	if n := r.Next; n.Exposed() && !stays(n.Version, n.Stage == RestartRequired) {
+		r.keep(Past{Password: n.Password, State: ListedSuperseded, Open: true})
 		r.Next = nil
 	}
 	if !r.Next.Exposed() {
@@ -262,27 +262,14 @@ func (r *Record) settle(version int, stage Phase) {
 	}
 	var open []Candidate
 	for _, c := range r.Candidates {
-		if stays(c.Version) {
+		if stays(c.Version, c.Stage == RestartRequired && !c.Overtaken) {
 			open = append(open, c)
 			continue
 		}
-		r.archive(c.Password, ListedSuperseded)
+		r.keep(Past{Password: c.Password, State: ListedSuperseded, Open: true})
 	}
 	r.Candidates = open
-}
-
-// waiting is the newest version that comes into force at the next start of the remote system; 0: none does.
-func (r *Record) waiting() int {
-	newest := 0
-	if r.Next != nil && r.Next.Stage == RestartRequired {
-		newest = r.Next.Version
-	}
-	for _, c := range r.Candidates {
-		if c.Stage == RestartRequired {
-			newest = max(newest, c.Version)
-		}
-	}
-	return newest
+	r.everywhere()
 }
 
 // keepQuiet remembers when the requests had to end whose passwords are about to be settled by a person's word.
@@ -336,6 +323,7 @@ func (r *Record) install(value Password, now time.Time, confirmed bool) {
 		}
 	}
 	r.Current = &Current{Password: value, Since: now, Confirmed: confirmed}
+	r.everywhere()
 }
 
 // archive puts a password into the history.
@@ -350,18 +338,32 @@ func (r *Record) keep(p Past) {
 	r.History = slices.Insert(r.History, at, p)
 }
 
-// vouch: somebody has seen, or said, that the present password is in force, which settles those before it.
-func (r *Record) vouch() { r.close(true) }
-
-// close: the past passwords are not valid any more, but for late ones where nothing says that they are settled too.
-func (r *Record) close(late bool) {
+// provePast: somebody has seen that the present password is in force, which settles those before it.
+func (r *Record) provePast() {
 	if r.Previous != nil {
 		r.Previous.Open = false
 	}
 	for i := range r.History {
-		if p := &r.History[i]; late || !p.Late {
-			p.Open, p.Late = false, false
-		}
+		r.History[i].Open, r.History[i].Late = false, false
+	}
+}
+
+// overtakePast: the remote system has confirmed a change. That settles the past passwords, late ones the second time.
+func (r *Record) overtakePast() {
+	if r.Previous != nil {
+		r.Previous.Open = false
+	}
+	for i := range r.History {
+		p := &r.History[i]
+		p.Open, p.Late = p.Late, false
+	}
+}
+
+// heardPast: a person has said what is in force now. Past passwords stay open, since the word may have come before what
+// it does not undo, but the distance that is kept from a request (Quiet) now holds for the late ones.
+func (r *Record) heardPast() {
+	for i := range r.History {
+		r.History[i].Late = false
 	}
 }
 

@@ -77,6 +77,11 @@ func (r Record) pending(now time.Time) (State, *Password) {
 		}
 		return StateUncertain, &n.Password
 	}
+	return r.pendingCandidate()
+}
+
+// pendingCandidate is pending without Next.
+func (r Record) pendingCandidate() (State, *Password) {
 	for _, c := range slices.Backward(r.Candidates) {
 		if !c.open() {
 			continue

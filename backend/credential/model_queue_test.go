@@ -1,0 +1,67 @@
+package credential
+
+import (
+	"fmt"
+	"time"
+)
+
+// settleAfter is how long a change that the remote system of the stories has queued takes at most.
+const settleAfter = 60 * time.Second
+
+// job is a change that the remote system has queued.
+type job struct {
+	value string
+	at    time.Time
+	fails bool
+}
+
+// queue takes a change into the queue. It comes into force after those before it.
+func (w *world) queue(r *request) {
+	at := w.now.Add(time.Duration(w.dice.IntN(int(settleAfter/time.Second))) * time.Second)
+	if n := len(w.jobs); n > 0 && at.Before(w.jobs[n-1].at) {
+		at = w.jobs[n-1].at
+	}
+	w.jobs = append(w.jobs, job{value: r.value, at: at, fails: w.failing && w.chance(40)})
+}
+
+// work does what the queue holds and has come to; all of it, where a change is confirmed, since that comes after it.
+func (w *world) work(all bool) {
+	for len(w.jobs) > 0 && (all || !w.jobs[0].at.After(w.now)) {
+		done := w.jobs[0]
+		w.jobs = w.jobs[1:]
+		for _, r := range w.flying { // an earlier request with it: its repetition counts
+			if r.value == done.value {
+				r.later++
+			}
+		}
+		if done.fails {
+			w.note("(the remote system fails to set %s)", done.value)
+			continue
+		}
+		w.note("(the remote system sets %s from its queue)", done.value)
+		w.held, w.stranger = done.value, false
+	}
+}
+
+// pushOrRipen changes the password of a remote system that queues, or takes notice of what has come into force. Now and
+// then one is queued while others are.
+func (w *world) pushOrRipen() {
+	if w.rec.QueuedSince().IsZero() || w.chance(25) {
+		if w.rec.Next.Staged() && !w.makeNext() {
+			return
+		}
+		w.push(true)
+		return
+	}
+	w.pass(90)
+	if n := w.rec.Next; n.Staged() && w.held == n.Value && len(w.jobs) == 0 && w.chance(40) { // a login
+		w.settle(n.Value)
+		w.do("proved", func(r Record) Record { return r.InForce(w.now, true) })
+		w.flying = nil // a login proves something only when nothing is on its way any more
+		return
+	}
+	w.do(fmt.Sprintf("ripe, %d queued", len(w.jobs)), func(r Record) Record { return r.Ripe(w.now.Add(-settleAfter), w.now) })
+	if w.rec.Current != nil {
+		w.exposed = max(w.exposed, w.rec.Current.Version)
+	}
+}
