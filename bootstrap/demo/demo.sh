@@ -29,8 +29,11 @@ fail() {
 	exit 1
 }
 
-# mask leaves three characters of each password.
-mask() { sed -E 's/^((next_|last_)?password +.{3}).*/\1.../'; }
+# mask leaves three characters of each password, in tables and in JSON. It ends the last line where vault does not.
+mask() {
+	awk 1 | sed -E -e 's/^((next_|last_)?password +.{3}).*/\1.../' \
+		-e 's/("(next_|last_)?password": *"([^"\\]|\\.){0,3})([^"\\]|\\.)*/\1.../'
+}
 
 # run shows a command and runs it. What it prints is kept for "value".
 run() {
@@ -58,6 +61,13 @@ expect() {
 	got=$(value "$1")
 	[[ $got == "$2" ]] || fail "$1 is \"$got\" and should be \"$2\""
 }
+
+# has and lacks check whether the last "run" printed a field, and show no value.
+has() { [[ -n $(value "$1") ]] || fail "there is no $1"; }
+lacks() { [[ -z $(value "$1") ]] || fail "there still is a $1"; }
+
+# says checks how many lines of what the last "run" printed have a text.
+says() { (($(grep -c -F -- "$1" "$work/output") == $2)) || fail "not $2 lines have: $1"; }
 
 # await asks for a field of status/ROLE until it has a value.
 await() {
@@ -191,38 +201,60 @@ start_vault() {
 	fail "Vault did not start"
 }
 
+# address finds what the simulator printed: address NAME..., as its lines begin ("redis", or "ssh ecs ID").
+address() { awk -v begin="$*" '{ line = $0; gsub(/ +/, " ", line) } index(line, begin " ") == 1 { print $NF }' simulator.log; }
+
 start_simulator() {
 	start simulator.log hosting-simulator -state remote.json -ca-file ca.pem
 	until_ready simulator.log grep -q '^ready$' simulator.log || fail "the simulator did not start"
-	address() { awk -v name="$1" '$1 == name { print $2 }' simulator.log; }
-	PLESK_URL=$(address plesk) DCS_URL=$(address dcs) REDIS_ADDR=$(address redis) CONTROL_URL=$(address control)
-	export PLESK_URL DCS_URL REDIS_ADDR CONTROL_URL
+	CONTROL_URL=$(address control)
+	MT_URL=$(address mediatemple) MT_PANEL=$(address panel "$SERVICE_ID") MT_SSH=$(address ssh mediatemple "$SERVICE_ID")
+	PLESK_URL=$(address plesk)
+	CLOUDDC_URL=$(address clouddc) WEB1_SSH=$(address ssh ecs "$WEB1") WEB2_SSH=$(address ssh ecs "$WEB2")
+	DCS_URL=$(address dcs) REDIS_ADDR=$(address redis)
+	export CONTROL_URL MT_URL MT_PANEL MT_SSH PLESK_URL CLOUDDC_URL WEB1_SSH WEB2_SSH DCS_URL REDIS_ADDR
 }
 
 random() { od -An -v -tx1 -N 12 /dev/urandom | tr -d ' \n'; }
 
 # The accounts on the remote systems, and the credentials that their operators gave us, each in a file of its own.
 remote_systems() {
-	local app
+	local app server
+	printf '%s' "Mk$(random)" >mt.key
 	printf '%s' "$(random)" >plesk.key
 	printf '%s' "Sk$(random)" >cloud.key
 	app=App-$(random)
 	printf '%s' "$app" >app.password
+	server=Srv-$(random)
+	server=${server:0:24} # these servers take no more than 26
+	printf '%s' "$server" >server.password
 	cat >remote.json <<-JSON
 		{
+		  "mediatemple": {
+		    "accounts": [{
+		      "api_keys": ["$(<mt.key)"],
+		      "services": [{
+		        "id": $SERVICE_ID, "primary_domain": "dv.example.com", "has_plesk": true,
+		        "root_password": "Pa-$(random)", "plesk_password": "Pb-$(random)"
+		      }]
+		    }]
+		  },
 		  "plesk": {
-		    "admin_password": "Pa-$(random)",
+		    "admin_password": "Pc-$(random)",
 		    "secret_keys": [{"key": "$(<plesk.key)"}],
-		    "aliases": [
-		      {"login": "ops1", "password": "Pb-$(random)"},
-		      {"login": "ops2", "password": "Pc-$(random)"}
-		    ]
+		    "aliases": [{"login": "ops1", "password": "Pd-$(random)"}]
 		  },
 		  "huaweicloud": {
 		    "domain_name": "example",
 		    "projects": [{"id": "$PROJECT_ID", "name": "ap-southeast-3"}],
 		    "users": [],
 		    "access_keys": [{"access_key": "$ACCESS_KEY", "secret_key": "$(<cloud.key)"}]
+		  },
+		  "ecs": {
+		    "instances": [
+		      {"id": "$WEB1", "server_id": "physical-1", "name": "web1", "project_id": "$PROJECT_ID", "password": "$server"},
+		      {"id": "$WEB2", "server_id": "physical-2", "name": "web2", "project_id": "$PROJECT_ID", "password": "$server"}
+		    ]
 		  },
 		  "dcs": {
 		    "instances": [{
@@ -259,6 +291,7 @@ export PATH=$work/bin:$PATH
 
 export PROJECT_ID=0f1e2d3c4b5a69788796a5b4c3d2e1f0 ACCESS_KEY=DEMOACCESSKEY
 export INSTANCE_ID=6a1f2c3d-1111-4a2b-8c3d-0123456789ab ACCOUNT_ID=7b2e3d4c-2222-4b3c-9d4e-abcdef012345
+export WEB1=0197f36d-1111-7258-b177-3784b7887a17 WEB2=0197f36d-2222-7258-b177-3784b7887a17 SERVICE_ID=556
 remote_systems
 start_simulator
 start_vault
@@ -270,8 +303,11 @@ vault write sys/unseal key=@unseal.key >/dev/null
 # One request, one answer: clients of the API repeat a request that was answered 5xx, and get the same answer.
 export VAULT_MAX_RETRIES=0
 
-note "$(vault version | cut -d , -f 1) is up at $VAULT_ADDR, Plesk at $PLESK_URL," \
-	"Huawei Cloud DCS at $DCS_URL, and its Redis at $REDIS_ADDR (the last three are simulated)."
+note "$(vault version | cut -d , -f 1) is up at $VAULT_ADDR. What follows is simulated:" \
+	"Media Temple's API at $MT_URL, with a server (SSH at $MT_SSH, its Plesk panel at $MT_PANEL);" \
+	"a Plesk server at $PLESK_URL;" \
+	"Huawei Cloud CloudDC at $CLOUDDC_URL, with two servers (SSH at $WEB1_SSH and $WEB2_SSH);" \
+	"Huawei Cloud DCS at $DCS_URL, with a Redis at $REDIS_ADDR."
 
 # --- The engine -------------------------------------------------------------------------------------------------------
 
@@ -282,22 +318,34 @@ export SHA256
 run "vault plugin register -sha256=\"\$SHA256\" -version=$version secret $plugin"
 run "vault secrets enable -path=hosting -plugin-version=$version $plugin"
 
-title "2. Connect to two remote systems"
-note "Each connection is tried out before it is stored. Secrets come from files, so that no command shows one."
+title "2. Connect to four remote systems"
+note "Each connection is tried out before it is stored. Secrets come from files, so that no command shows one." \
+	"Media Temple declared its API deprecated in 2018 and gives no new keys: this is for those who still have one."
+run 'vault write hosting/config/mt provider=mediatemple url="$MT_URL" ca_cert=@ca.pem \
+    api_key=@mt.key settle_after=5s allowed_roles="mt-*"'
 run 'vault write hosting/config/panel provider=plesk url="$PLESK_URL" ca_cert=@ca.pem \
     secret_key=@plesk.key allowed_roles="ops*"'
-run 'vault write hosting/config/cloud provider=dcs url="$DCS_URL" ca_cert=@ca.pem project_id="$PROJECT_ID" \
+run 'vault write hosting/config/servers provider=ecs url="$CLOUDDC_URL" ca_cert=@ca.pem project_id="$PROJECT_ID" \
+    access_key="$ACCESS_KEY" secret_key=@cloud.key allowed_roles=server'
+run 'vault write hosting/config/redis provider=dcs url="$DCS_URL" ca_cert=@ca.pem project_id="$PROJECT_ID" \
     access_key="$ACCESS_KEY" secret_key=@cloud.key allowed_roles=cache'
 
-title "3. Hand three accounts over to Vault, which sets a first password for each"
+title "3. Hand five accounts over to Vault"
+note "Vault sets a first password. Media Temple only queues it:"
+run 'vault write hosting/roles/mt-plesk connection=mt service_id="$SERVICE_ID" account=plesk'
+expect state accepted
+run 'vault write hosting/roles/mt-root connection=mt service_id="$SERVICE_ID" account=root'
+expect state accepted
 run 'vault write hosting/roles/ops1 connection=panel login=ops1'
 expect state active
-run 'vault write hosting/roles/ops2 connection=panel login=ops2'
-expect state active
 note "A Redis account of DCS is changed with its present password, so the engine has to know that one at first."
-run 'vault write hosting/roles/cache connection=cloud instance_id="$INSTANCE_ID" account_id="$ACCOUNT_ID" \
+run 'vault write hosting/roles/cache connection=redis instance_id="$INSTANCE_ID" account_id="$ACCOUNT_ID" \
     username=app password=@app.password'
 expect state active
+note "Two servers share a password. A new one would wait for a restart, so they are adopted with the one they have:"
+run 'vault write hosting/roles/server connection=servers instance_ids="$WEB1,$WEB2" \
+    skip_initial_rotation=true password=@server.password'
+expect state assumed
 
 title "4. Read a password and log in with it"
 note "The demo shows three characters of each password; vault read shows it all."
@@ -307,12 +355,21 @@ note "Whether an additional administrator may use Plesk's XML API is not documen
 	"it unless told otherwise. It is the only place to log in at here, so it is allowed now. (control does what" \
 	"curl -X METHOD -d JSON \"\$CONTROL_URL/PATH\" does, at the simulator's control API.)"
 run "control PUT /v1/switches '{\"system\":\"plesk\",\"alias_api\":\"allowed\"}'"
+login_mt_plesk='hosting-simulator login plesk -url "$MT_PANEL" -ca-file ca.pem -username admin'
+login_mt_root='hosting-simulator login ssh -addr "$MT_SSH" -username root'
 login_ops1='hosting-simulator login plesk -url "$PLESK_URL" -ca-file ca.pem -username ops1'
-login_ops2='hosting-simulator login plesk -url "$PLESK_URL" -ca-file ca.pem -username ops2'
+login_web1='hosting-simulator login ssh -addr "$WEB1_SSH" -username root'
+login_web2='hosting-simulator login ssh -addr "$WEB2_SSH" -username root'
 login_cache='hosting-simulator login redis -addr "$REDIS_ADDR" -username app'
 run "vault read -field=password hosting/creds/ops1 | $login_ops1"
-run "vault read -field=password hosting/creds/ops2 | $login_ops2"
 run "vault read -field=password hosting/creds/cache | $login_cache"
+run "vault read -field=password hosting/creds/server | $login_web1"
+run "vault read -field=password hosting/creds/server | $login_web2"
+note "The passwords that Media Temple has queued count as in force after settle_after:"
+await mt-plesk state assumed
+await mt-root state assumed
+run "vault read -field=password hosting/creds/mt-plesk | $login_mt_plesk"
+run "vault read -field=password hosting/creds/mt-root | $login_mt_root"
 
 title "5. Rotate, read again, and log in again"
 vault read -field=password hosting/creds/ops1 >old.password
@@ -326,7 +383,67 @@ run 'vault write -f hosting/rotate-role/cache'
 expect version 3
 run "vault read -field=password hosting/creds/cache | $login_cache"
 
-title "6. An outage: Plesk cannot be reached"
+title "6. Accepted is not yet in force: Media Temple sets a password later, and does not say when"
+note "It takes 4 seconds here, less than the 5 of settle_after:"
+run "control PUT /v1/switches '{\"system\":\"mediatemple\",\"job_ms\":4000}'"
+vault read -field=password hosting/creds/mt-root >old.root
+vault read -field=password hosting/creds/mt-plesk >old.plesk
+run 'vault write -f hosting/rotate-role/mt-root'
+expect state accepted
+note "Until then password stays what works, and next_password is what will:"
+run 'vault read hosting/creds/mt-root'
+expect version 1
+expect state accepted
+has next_password
+next=$(value next_password)
+run "vault read -field=password hosting/creds/mt-root | $login_mt_root"
+run_refused "vault read -field=next_password hosting/creds/mt-root | $login_mt_root" 'login refused'
+note "The same for the administrator of its Plesk:"
+run 'vault write -f hosting/rotate-role/mt-plesk'
+expect state accepted
+await mt-root state assumed
+run 'vault read hosting/creds/mt-root'
+expect version 2
+lacks next_password
+[[ $(value password) == "$next" ]] || fail "another password than the queued one counts as in force"
+run "vault read -field=password hosting/creds/mt-root | $login_mt_root"
+run_refused "$login_mt_root <old.root" 'login refused'
+await mt-plesk state assumed
+run "vault read -field=password hosting/creds/mt-plesk | $login_mt_plesk"
+run_refused "$login_mt_plesk <old.plesk" 'login refused'
+
+title "7. Set is not yet in force: a server takes its new password when it restarts"
+run 'vault write -f hosting/rotate-role/server'
+expect state restart_required
+note "Both servers still want the one before. It stays password, and the new one is next_password:"
+run 'vault read hosting/creds/server'
+expect version 1
+has next_password
+run "vault read -field=password hosting/creds/server | $login_web1"
+run 'vault read hosting/status/server'
+expect next_version 2
+has servers
+note "Restart one of the servers, as its operator would. There it is next_password from now on, and only there:"
+run 'control POST /v1/restart "{\"system\":\"ecs\",\"target\":\"$WEB1\"}"'
+run "vault read -field=next_password hosting/creds/server | $login_web1"
+run_refused "vault read -field=next_password hosting/creds/server | $login_web2" 'login refused'
+note "The cloud does not tell of it, so the operator does:"
+run 'vault write hosting/confirm-role/server version=2 servers="$WEB1"'
+expect state restart_required
+run 'vault read -format=json -field=servers hosting/status/server'
+says '"state": "assumed"' 1
+says '"state": "restart_required"' 1
+note "Then the other one, and the password is in force everywhere:"
+run 'control POST /v1/restart "{\"system\":\"ecs\",\"target\":\"$WEB2\"}"'
+run 'vault write hosting/confirm-role/server version=2'
+expect state assumed
+run 'vault read hosting/creds/server'
+expect version 2
+lacks next_password
+run "vault read -field=password hosting/creds/server | $login_web1"
+run "vault read -field=password hosting/creds/server | $login_web2"
+
+title "8. An outage: Plesk cannot be reached"
 run "control PUT /v1/faults '{\"system\":\"plesk\",\"target\":\"*\",\"kind\":\"unreachable\"}'"
 note "A rotation fails and says that nothing was changed:"
 run_refused 'vault write -f hosting/rotate-role/ops1' 'Code: 502'
@@ -342,31 +459,57 @@ run "control DELETE '/v1/faults?system=plesk'"
 await ops1 version 3
 run "vault read -field=password hosting/creds/ops1 | $login_ops1"
 
-title "7. The worst outage: Plesk changes the password, and the answer is lost"
-run "control PUT /v1/faults '{\"system\":\"plesk\",\"target\":\"ops2\",\"kind\":\"apply-cut\",\"count\":1}'"
+title "9. The worst outage: Plesk changes the password, and the answer is lost"
+run "control PUT /v1/faults '{\"system\":\"plesk\",\"target\":\"ops1\",\"kind\":\"apply-cut\",\"count\":1}'"
 note "Nobody can know now which password is in force. The engine stored the new one before it sent it, and keeps both:"
-run 'vault write -f hosting/rotate-role/ops2'
+run 'vault write -f hosting/rotate-role/ops1'
 expect state uncertain
-run 'vault read hosting/creds/ops2'
-[[ -n $(value next_password) ]] || fail "creds has no next_password"
-run 'vault read hosting/status/ops2'
+run 'vault read hosting/creds/ops1'
+has next_password
+run 'vault read hosting/status/ops1'
 note "The engine sends the same password again by itself, until it knows:"
-await ops2 state active
-run "vault read -field=password hosting/creds/ops2 | $login_ops2"
+await ops1 state active
+run "vault read -field=password hosting/creds/ops1 | $login_ops1"
 
-title "8. How everything stands, with a login for each"
-printf '\n%-6s  %-8s  %-7s  %-7s  %-9s  %s\n' ROLE PROVIDER ACCOUNT VERSION STATE 'LOGIN WORKS'
-for role in ops1 ops2 cache; do
+title "10. How everything stands, with a login for each"
+note "Two changes are left under way on purpose. Media Temple takes nearly a minute from now on:"
+run 'vault write hosting/config/mt settle_after=1m'
+run "control PUT /v1/switches '{\"system\":\"mediatemple\",\"job_ms\":50000}'"
+run 'vault write -f hosting/rotate-role/mt-root'
+expect state accepted
+run 'vault write -f hosting/rotate-role/server'
+expect state restart_required
+
+format='%-8s  %-11s  %-7s  %-7s  %-17s  %-16s  %s\n'
+# row shows how a role stands, and checks it: row ROLE VERSION NEXT-VERSION STATE LOGIN...
+row() {
+	local role=$1 wanted="$2 $3 $4" next waiting works=yes login
+	shift 4
+	vault read "hosting/status/$role" >output
+	next=$(value next_version) waiting=-
 	vault read "hosting/creds/$role" >output
-	login=login_$role works=no
-	if [[ $(HOSTING_PASSWORD=$(value password) eval "${!login}" 2>&1) == 'login works' ]]; then
-		works=yes
-	fi
-	printf '%-6s  %-8s  %-7s  %-7s  %-9s  %s\n' \
-		"$role" "$(value provider)" "$(value username)" "$(value version)" "$(value state)" "$works"
-	[[ $(value state) == active && $works == yes ]] || bad=$role
-done
-[[ -z ${bad:-} ]] || fail "the role $bad does not stand as it should"
+	case $(value state) in
+	accepted) waiting="$next (for its turn)" ;;
+	restart_required) waiting="$next (for a restart)" ;;
+	esac
+	for login; do
+		[[ $(HOSTING_PASSWORD=$(value password) eval "$login" 2>&1) == 'login works' ]] || works=no
+	done
+	# shellcheck disable=SC2059 # the format is right above
+	printf "$format" "$role" "$(value provider)" "$(value username)" "$(value version)" "$waiting" "$(value state)" "$works"
+	[[ "$(value version) ${next:--} $(value state) $works" == "$wanted yes" ]] || bad+=" $role"
+}
+bad=''
+# shellcheck disable=SC2059
+printf "\n$format" ROLE PROVIDER ACCOUNT VERSION WAITING STATE 'LOGIN WORKS'
+row mt-plesk 2 - assumed "$login_mt_plesk"
+row mt-root 2 3 accepted "$login_mt_root"
+row ops1 4 - active "$login_ops1"
+row server 2 3 restart_required "$login_web1" "$login_web2"
+row cache 3 - active "$login_cache"
+[[ -z $bad ]] || fail "not as they should be:$bad"
+note "VERSION is in force: creds gives it as password, and the login was made with it. WAITING is next_password: that of" \
+	"mt-root counts as in force in a minute, that of server when both servers were restarted and confirm-role says so."
 printf '\nDone in %d seconds; looking after the binaries took %d before that.\n' $((SECONDS - begin)) "$begin"
 
 # --- Staying up -------------------------------------------------------------------------------------------------------
@@ -379,17 +522,29 @@ if [[ -n $keep && $keep != 0 ]]; then
 		  cd $work
 		  export PATH=$work/bin:\$PATH
 		  export VAULT_ADDR=$VAULT_ADDR VAULT_TOKEN=$VAULT_TOKEN
-		  export PLESK_URL=$PLESK_URL DCS_URL=$DCS_URL REDIS_ADDR=$REDIS_ADDR CONTROL_URL=$CONTROL_URL
-		  export PROJECT_ID=$PROJECT_ID INSTANCE_ID=$INSTANCE_ID ACCOUNT_ID=$ACCOUNT_ID
+		  export CONTROL_URL=$CONTROL_URL PLESK_URL=$PLESK_URL
+		  export MT_URL=$MT_URL MT_PANEL=$MT_PANEL MT_SSH=$MT_SSH SERVICE_ID=$SERVICE_ID
+		  export CLOUDDC_URL=$CLOUDDC_URL WEB1_SSH=$WEB1_SSH WEB2_SSH=$WEB2_SSH
+		  export PROJECT_ID=$PROJECT_ID WEB1=$WEB1 WEB2=$WEB2
+		  export DCS_URL=$DCS_URL REDIS_ADDR=$REDIS_ADDR INSTANCE_ID=$INSTANCE_ID ACCOUNT_ID=$ACCOUNT_ID
 
 		  vault path-help hosting
 		  vault read hosting/creds/ops1
 		  vault read hosting/history/ops1
 		  vault read -field=password hosting/creds/cache | $login_cache
 
+		  vault read hosting/status/mt-root  # queued, for a minute
+		  vault read hosting/status/server   # waits for restarts; make them, and say so:
+		  control POST /v1/restart '{"system":"ecs","target":"$WEB1"}'
+		  control POST /v1/restart '{"system":"ecs","target":"$WEB2"}'
+		  vault write hosting/confirm-role/server version=3
+		  vault read -field=password hosting/creds/server | $login_web1
+		  ssh -p ${WEB1_SSH##*:} -o UserKnownHostsFile=/dev/null root@${WEB1_SSH%:*}
+
 		  curl \$CONTROL_URL                 # what can be made to fail, and how
 		  curl -X PUT \$CONTROL_URL/v1/faults -d '{"system":"dcs","target":"*","kind":"busy"}'
 		  curl -X PUT \$CONTROL_URL/v1/faults -d '{"system":"plesk","target":"ops1","kind":"apply-500","count":2}'
+		  curl -X PUT \$CONTROL_URL/v1/switches -d '{"system":"mediatemple","job_fails":true}' # accepts, and never does it
 		  curl -X DELETE \$CONTROL_URL/v1/faults
 
 		Logs: $work/vault.log
