@@ -1,0 +1,275 @@
+package credential
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// took is the answer that these parts have taken Next.
+func (s *story) took(second int, parts ...string) {
+	s.Helper()
+	s.do(func(r Record) Record { return r.Took(parts, RestartRequired, at(second)) })
+}
+
+// confirmOn is a person's word that the password of this version is in force on these parts.
+func (s *story) confirmOn(version, second int, parts ...string) error {
+	s.Helper()
+	return s.try(func(r Record) (Record, error) { return r.ConfirmOn(version, parts, servers, at(second)) })
+}
+
+// shows is how each part stands: version, state, and the version that may follow.
+func (s *story) shows(second int, want string) {
+	s.Helper()
+	var out []string
+	for _, v := range s.Parts(servers, at(second)) {
+		text := fmt.Sprintf("%s: %s %d", v.Part, v.State, v.Version)
+		if v.NextVersion != 0 {
+			text += fmt.Sprintf(" or %d", v.NextVersion)
+		}
+		out = append(out, text)
+	}
+	require.Equal(s, want, strings.Join(out, ", "))
+}
+
+// partly is a story in which version 1 is in force and only a has taken version 2.
+func partly(t *testing.T) *story {
+	t.Helper()
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.made(2, 10)
+	require.Equal(t, servers, s.Next.Missing(servers))
+	s.sent(10)
+	s.shows(10, "a: active 1, b: active 1")
+	s.took(11, "a")
+	s.do(Record.NotApplied)
+	s.is("current 1 confirmed, next 2 restart_required taken a")
+	s.reads(12, "restart_required 1 or 2")
+	s.shows(12, "a: restart_required 1 or 2, b: active 1")
+	require.Equal(t, []string{"b"}, s.Next.Missing(servers))
+	require.True(t, s.Unfinished(), "b is asked again")
+	require.Equal(t, at(11), s.Next.StagedSince)
+	return s
+}
+
+func TestTheRestTakesAPasswordThatOnlySomeHadTaken(t *testing.T) {
+	s := partly(t)
+	s.sent(20)
+	s.reads(20, "restart_required 1 or 2") // as before: it is a first request still
+	s.shows(20, "a: restart_required 1 or 2, b: active 1")
+	require.Equal(t, []string{"b"}, s.Next.Missing(servers))
+	s.reads(51, "uncertain 1 or 2")
+	s.shows(51, "a: restart_required 1 or 2, b: uncertain 1 or 2")
+	s.staged(RestartRequired, 21)
+	s.is("current 1 confirmed, next 2 restart_required")
+	s.shows(21, "a: restart_required 1 or 2, b: restart_required 1 or 2")
+	require.Empty(t, s.Next.Missing(servers))
+	require.False(t, s.Next.Partial())
+	require.False(t, s.Unfinished())
+	require.Zero(t, s.LastRequest())
+	require.Equal(t, at(21), s.Next.StagedSince)
+	s.do(func(r Record) Record { return r.InForce(at(30), true) })
+	s.shows(30, "a: active 2, b: active 2")
+}
+
+func TestTheRestRefusesThePasswordThatSomeHaveTaken(t *testing.T) {
+	s := partly(t)
+	s.sent(20)
+	s.do(Record.Refused)
+	s.is("current 1 confirmed, candidate 2 refused")
+	s.reads(20, "restart_required 1 or 2") // a holds it at its next start
+	require.Zero(t, s.QuietUntil())
+	require.False(t, s.Unfinished())
+	refused := s.Record
+
+	s.waits(3, RestartRequired, 30)
+	s.is("current 1 confirmed, next 3 restart_required, candidate 2 refused overtaken")
+	s.shows(31, "a: restart_required 1 or 3, b: restart_required 1 or 3")
+
+	s.Record = refused // and then some take the other one
+	s.made(3, 30)
+	s.sent(30)
+	s.took(31, "b")
+	s.do(Record.NotApplied)
+	s.is("current 1 confirmed, next 3 restart_required taken b, candidate 2 refused")
+	s.shows(31, "a: restart_required 1 or 2, b: restart_required 1 or 3")
+	s.adopt("another", 40)
+	s.is("current 4, next 3 restart_required taken b, candidate 2 refused, previous 1") // each waits somewhere
+	s.trimmed(0)
+	require.NoError(t, s.confirmOn(2, 50, "a"))
+	require.NoError(t, s.confirmOn(3, 50, "b"))
+	s.is("current 4, next 3 restart_required taken b on b, candidate 2 refused on a, previous 1")
+	s.shows(50, "a: assumed 2, b: assumed 3")
+
+	// The first password of all: there is none to give instead.
+	s = &story{TB: t}
+	s.made(1, 0)
+	s.sent(0)
+	s.took(1, "b")
+	s.do(Record.Refused)
+	s.is("candidate 1 refused")
+	require.Nil(t, s.View(at(1)).Password)
+	require.Equal(t, StateRestartRequired, s.View(at(1)).State)
+	require.Equal(t, value(1), s.View(at(1)).Next.Value)
+}
+
+func TestTheAnswerOfTheRestIsLost(t *testing.T) {
+	s := partly(t)
+	s.sent(20)
+	s.do(Record.Unresolved)
+	s.is("current 1 confirmed, next 2 unknown restart_required taken a")
+	s.reads(20, "uncertain 1 or 2")
+	s.shows(20, "a: restart_required 1 or 2, b: uncertain 1 or 2")
+	require.Equal(t, []string{"b"}, s.Next.Missing(servers), "what a has taken is not asked again")
+	require.Equal(t, at(50), s.LastRequest())
+	s.sent(60)
+	s.reads(60, "uncertain 1 or 2")
+	s.do(Record.NotApplied)
+	s.is("current 1 confirmed, next 2 unknown restart_required taken a")
+	require.Equal(t, at(50), s.Next.SentUntil)
+	open := s.Record
+	s.sent(70)
+	s.do(Record.Refused)
+	s.is("current 1 confirmed, candidate 2 refused")
+	s.reads(70, "restart_required 1 or 2")
+	require.Equal(t, at(50), s.QuietUntil())
+
+	s.Record = open
+	s.made(3, 70)
+	s.is("current 1 confirmed, next 3 unsent, candidate 2 unresolved")
+	s.reads(70, "restart_required 1 or 2")
+	require.Equal(t, at(50), s.QuietUntil())
+
+	s.Record = open
+	s.sent(70)
+	s.staged(RestartRequired, 71)
+	s.is("current 1 confirmed, next 2 restart_required")
+	require.Equal(t, at(50), s.LastRequest())
+}
+
+// A crash hides the answer of all parts.
+func TestACrashWhileThePartsAnswerLeavesEachOpen(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.made(2, 10)
+	s.sent(10)
+	s.Record = stored(t, s.Record)
+	s.reads(41, "uncertain 1 or 2")
+	s.shows(41, "a: uncertain 1 or 2, b: uncertain 1 or 2")
+	require.Equal(t, servers, s.Next.Missing(servers))
+	s.sent(50)
+	s.took(51, "a")
+	s.do(Record.NotApplied) // b does not take it now, but the first request may have reached it
+	s.is("current 1 confirmed, next 2 unknown restart_required taken a")
+
+	s = partly(t)
+	s.sent(20)
+	s.Record = stored(t, s.Record)
+	s.reads(51, "uncertain 1 or 2")
+	require.Equal(t, []string{"b"}, s.Next.Missing(servers))
+}
+
+func TestPartsThatTookNothingLeaveNothing(t *testing.T) {
+	s := &story{TB: t}
+	s.took(0, "a")
+	s.is("")
+	require.Empty(t, s.Next.Missing(servers))
+	require.False(t, s.Next.Partial())
+	s.changed(1, 0)
+	s.made(2, 10)
+	s.sent(10)
+	s.took(11)
+	s.do(Record.NotApplied)
+	s.is("current 1 confirmed, next 2 unsent")
+}
+
+func TestOnlySomeHaveTakenAPasswordThatIsUnderAnother(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.waits(2, RestartRequired, 10)
+	s.made(3, 20)
+	s.sent(20)
+	s.took(21, "a")
+	s.do(Record.NotApplied)
+	s.is("current 1 confirmed, next 3 restart_required taken a, candidate 2 staged")
+	s.shows(22, "a: restart_required 1 or 3, b: restart_required 1 or 2")
+	s.sent(30)
+	s.shows(30, "a: restart_required 1 or 3, b: restart_required 1 or 2")
+	s.do(Record.NotApplied)
+	s.adopt(value(1), 40)
+	s.is("current 1, next 3 restart_required taken a, candidate 2 staged")
+	s.trimmed(0)
+	require.NoError(t, s.confirmOn(2, 50, "b"))
+	s.shows(50, "a: restart_required 1 or 3, b: assumed 2")
+	require.NoError(t, s.confirmOn(3, 50, "a"))
+	s.shows(50, "a: assumed 3, b: assumed 2")
+	s.sent(60)
+	s.staged(RestartRequired, 61)
+	s.is("current 1, next 3 restart_required on a, candidate 2 staged overtaken on b")
+	s.shows(61, "a: assumed 3, b: restart_required 2 or 3")
+}
+
+func TestPartsOfAnAccountWithoutAPassword(t *testing.T) {
+	s := &story{TB: t}
+	s.shows(0, "a: none 0, b: none 0")
+	require.Empty(t, s.Parts(nil, at(0)))
+	s.made(1, 0)
+	s.sent(0)
+	s.took(1, "a")
+	s.do(Record.NotApplied)
+	s.reads(1, "restart_required 1")
+	s.shows(1, "a: restart_required 0 or 1, b: none 0")
+	require.NoError(t, s.confirmOn(1, 10, "a"))
+	s.shows(10, "a: assumed 1, b: none 0")
+	require.NoError(t, s.confirmOn(1, 11, "b"))
+	s.is("current 1")
+}
+
+func TestAnAccountOfOneIsConfirmedAsAWhole(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.waits(2, RestartRequired, 10)
+	require.NoError(t, s.try(func(r Record) (Record, error) { return r.ConfirmOn(2, nil, nil, at(20)) }))
+	s.is("current 2, previous 1")
+}
+
+// What one record is changed into must not show in another: each list is its own.
+func TestRecordsShareNoListsOfParts(t *testing.T) {
+	s := partly(t)
+	s.made(3, 20)
+	s.sent(20)
+	s.took(21, "a")
+	require.NoError(t, s.confirmOn(2, 30, "a"))
+	require.NoError(t, s.confirmOn(3, 30, "b"))
+	s.do(Record.NotApplied)
+	copied := s.clone()
+	before := encoded(t, s.Record)
+	for _, list := range [][]string{copied.Next.InForceOn, copied.Candidates[0].InForceOn} {
+		require.NotEmpty(t, list)
+		list[0] = "changed"
+	}
+	require.Equal(t, before, encoded(t, s.Record))
+
+	s = partly(t)
+	copied = s.clone()
+	copied.Next.Taken[0] = "changed"
+	require.Equal(t, []string{"a"}, s.Next.Taken)
+
+	given := []string{"b", "a", "b"}
+	s = &story{TB: t}
+	s.waits(1, RestartRequired, 0)
+	s.Record = s.Took(slices.Clone(given), RestartRequired, at(1))
+	s.made(2, 1)
+	s.sent(1)
+	s.Record = s.Took(given, RestartRequired, at(2))
+	require.Equal(t, []string{"b", "a", "b"}, given, "the caller's list stays as it was")
+	require.Equal(t, []string{"a", "b"}, s.Next.Taken)
+	given[1] = "changed"
+	require.Equal(t, []string{"a", "b"}, s.Next.Taken)
+	missing := s.Next.Missing(servers)
+	require.Empty(t, missing)
+	require.Equal(t, []string{"a", "b"}, servers)
+}
