@@ -185,7 +185,7 @@ func outcomeFields() map[string]*framework.FieldSchema {
 			Type:        framework.TypeInt,
 			Description: "Version of the password that waits to come into force, in the states accepted, restart_required and uncertain; confirm-role takes it.",
 		},
-		"ttl":     {Type: framework.TypeInt, Description: "Seconds until it pays to read creds/:name again.", Required: true},
+		"ttl": {Type: framework.TypeInt, Description: "Seconds until it pays to read creds/:name again.", Required: true},
 	}
 }
 
