@@ -38,7 +38,7 @@ func (b *Backend) statusPath() *framework.Path {
 		HelpSynopsis: "Read how a role stands, and why.",
 		HelpDescription: strings.TrimSpace(`
 Explains a role to an operator: its state, the last failure, when the engine goes on by itself, and what can be done. It
-holds no password.
+holds no password. For a role of several servers, vault read -format=json shows the list of servers in a readable way.
 `),
 	}
 }

@@ -80,9 +80,25 @@ type Current struct {
 	Since time.Time `json:"since"`
 	// Confirmed: the remote system confirmed it, or a login proved it, and nothing that is open can follow.
 	Confirmed bool `json:"confirmed"`
+	// Basis is who says that it is in force.
+	Basis Basis `json:"basis,omitempty"`
 	// Refused: the remote system has said since then that this is not the account's password.
 	Refused bool `json:"refused,omitempty"`
 }
+
+// Basis is who says that a password is in force.
+type Basis string
+
+const (
+	// BasisAnswer: the remote system confirmed the change.
+	BasisAnswer Basis = "answer"
+	// BasisProof: a login worked.
+	BasisProof Basis = "proof"
+	// BasisTime: the remote system had taken it for later, and enough time has passed.
+	BasisTime Basis = "time"
+	// BasisWord: a person said so.
+	BasisWord Basis = "word"
+)
 
 // Phase is how far Next has come.
 type Phase string

@@ -124,7 +124,11 @@ func (r Record) comeInForce(version int, now time.Time, proved bool) Record {
 		}
 	}
 	out.Candidates = open
-	out.install(value, now, proved)
+	basis := BasisTime
+	if proved {
+		basis = BasisProof
+	}
+	out.install(value, now, basis, proved)
 	if proved {
 		out.provePast()
 	} else if out.Previous != nil {

@@ -79,7 +79,7 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 		if at := out.candidate(n.OldVersion); at >= 0 && out.Candidates[at].Conditional { // it was right, so in force
 			worked := out.Candidates[at].Password
 			out.forget(worked.Version)
-			out.install(worked, now, true)
+			out.install(worked, now, BasisAnswer, true)
 		}
 	}
 	var open []Candidate
@@ -93,7 +93,7 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 	}
 	out.Candidates = open
 	late := slices.ContainsFunc(out.History, func(p Past) bool { return p.Late })
-	out.install(n.Password, now, len(open) == 0 && !late)
+	out.install(n.Password, now, BasisAnswer, len(open) == 0 && !late)
 	out.overtakePast()
 	return out
 }
@@ -184,7 +184,7 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 		return r, ErrNothingToConfirm
 	}
 	out.settle(version, stage)
-	out.install(value, now, false)
+	out.install(value, now, BasisWord, false)
 	out.heardPast()
 	return out, nil
 }
@@ -241,7 +241,7 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 	if adopted.Version == 0 {
 		adopted.Version = out.newVersion()
 	}
-	out.install(adopted, now, false)
+	out.install(adopted, now, BasisWord, false)
 	out.heardPast()
 	return out
 }
@@ -310,7 +310,7 @@ func (r *Record) forget(version int) {
 }
 
 // install puts a password in force. The present one becomes Previous if it worked, else part of the history.
-func (r *Record) install(value Password, now time.Time, confirmed bool) {
+func (r *Record) install(value Password, now time.Time, basis Basis, confirmed bool) {
 	if old := r.Current; old != nil {
 		switch {
 		case old.Refused:
@@ -322,7 +322,7 @@ func (r *Record) install(value Password, now time.Time, confirmed bool) {
 			r.Previous = &Past{Password: old.Password, State: ListedPrevious}
 		}
 	}
-	r.Current = &Current{Password: value, Since: now, Confirmed: confirmed}
+	r.Current = &Current{Password: value, Since: now, Basis: basis, Confirmed: confirmed}
 	r.everywhere()
 }
 

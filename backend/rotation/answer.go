@@ -74,13 +74,13 @@ func (e *Engine) goesOn(role *Role) string {
 	case role.Options.Disabled:
 		return "the engine does not go on by itself, since disable_automated_rotation is set: ask again after " + stamp(role.Retry.NextAttempt)
 	default:
-		return "the engine goes on by itself at " + stamp(role.Retry.NextAttempt) + tried(role)
+		return "the engine goes on by itself at " + stamp(role.Retry.NextAttempt) + e.tried(role)
 	}
 }
 
 // tried says of when the last failure is: requests in between get the same answer.
-func tried(role *Role) string {
-	if role.Retry.Last == nil {
+func (e *Engine) tried(role *Role) string {
+	if role.Retry.Last == nil || e.clock().Sub(role.Retry.Last.Time) < time.Second { // by this very request
 		return ""
 	}
 	return " (last tried at " + stamp(role.Retry.Last.Time) + ")"
@@ -145,18 +145,30 @@ func stateReason(role *Role, view credential.View) string {
 		if len(rec.Candidates) > 0 {
 			return "Version " + strconv.Itoa(rec.Current.Version) + " is believed in force, but another one was sent whose fate nobody confirmed, and which could still follow (history has it)."
 		}
-		return "The password was adopted as it is, or settled without the remote system's confirmation."
+		return assumedReason(rec.Current.Basis)
 	case credential.StateAccepted:
 		return fmt.Sprintf("The remote system has queued the next password. It says nothing when it is done: the password counts as in force at %s.", stamp(role.queued()))
 	case credential.StateRestartRequired:
 		if rec.Next.Partial() {
 			return fmt.Sprintf("%d of %d servers have taken the next password, which comes into force when each restarts; the others are asked again.", len(rec.Next.Taken), len(role.Target.Parts))
 		}
-		return fmt.Sprintf("The next password is set and comes into force when %s restarts.", restarted(role))
+		return fmt.Sprintf("The next password is set and comes into force when %s.", restarts(role))
 	case credential.StateUncertain:
 		return "A password was sent and nobody knows yet whether it is in force."
 	default:
 		return "The remote system refuses the passwords that Vault holds: somebody else changed it."
+	}
+}
+
+// assumedReason says why a password is believed to be in force that nobody confirmed.
+func assumedReason(basis credential.Basis) string {
+	switch basis {
+	case credential.BasisTime:
+		return "The remote system had queued the password, and the time has passed that this takes. Nobody has confirmed it."
+	case credential.BasisWord:
+		return "Somebody said that this password is in force: with confirm-role, or when the role adopted the account. The remote system has not confirmed it."
+	default:
+		return "The password was settled without the remote system's confirmation."
 	}
 }
 
@@ -172,7 +184,10 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 		if role.Record.Next.Partial() && last != nil {
 			return fmt.Sprintf("mend what keeps the other servers from taking it (servers says what), and restart each that has; then write confirm-role/%s with the version of next_password, and servers where it is only some of them", name)
 		}
-		return fmt.Sprintf("restart %s and try next_password; if it works, write confirm-role/%s with its version, if not, with discard=true too", restarted(role), name)
+		if role.Record.Next == nil || !role.Record.Next.Staged() {
+			return fmt.Sprintf("if a restart has put the password in force that waits, write confirm-role/%s with its version (history/%s has it)", name, name)
+		}
+		return restartAdvice(role)
 	case credential.StateUncertain:
 		return fmt.Sprintf("wait for the engine, or find out which password works (history/%s has them all) and write confirm-role/%s", name, name)
 	case credential.StateNone:

@@ -12,9 +12,9 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// Role returns a role as stored, or nil.
+// Role returns a role as it stands, or nil.
 func (e *Engine) Role(ctx context.Context, storage logical.Storage, name string) (*Role, error) {
-	role, err := store{storage}.role(ctx, name)
+	role, err := e.read(ctx, store{storage}, name)
 	return role, storageError("reading the role "+name, err)
 }
 
@@ -189,7 +189,9 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 	e.schedule(role)
 	e.logger.Info("password confirmed by hand", "role", name, "connection", role.Connection, "provider", role.Provider,
 		"version", word.Version, "discard", word.Discard, "given", word.Password != "")
-	return e.report(role), nil
+	report := e.report(role)
+	report.Warning = e.stagedWarning(role)
+	return report, nil
 }
 
 // maxGiven bounds a password that somebody says is in force; it obeys no rules.

@@ -75,7 +75,9 @@ func TestServersAreSettledOneByOne(t *testing.T) {
 				require.Equal(t, "it is busy (E.1)", all["b"].LastError)
 				require.Empty(t, all["a"].LastError)
 
-				r.confirm(Word{Version: 2, Servers: []string{"a"}})
+				report, err = r.engine.Confirm(t.Context(), r.storage, "role", Word{Version: 2, Servers: []string{"a"}})
+				require.NoError(t, err)
+				require.Contains(t, report.Warning, "only 2 of 3 servers")
 				require.Equal(t, credential.PartView{Part: "a", State: credential.StateAssumed, Version: 2}, r.servers()["a"].PartView)
 				r.stands(credential.StateRestartRequired, 1, 2)
 
@@ -89,7 +91,9 @@ func TestServersAreSettledOneByOne(t *testing.T) {
 				after(time.Hour)
 				require.Len(t, r.asked(before), 4, "nothing is left to send")
 
-				r.confirm(Word{Version: 2, Servers: []string{"b"}})
+				report, err = r.engine.Confirm(t.Context(), r.storage, "role", Word{Version: 2, Servers: []string{"b"}})
+				require.NoError(t, err)
+				require.Contains(t, report.Warning, "servers=ID for one at a time. Not confirmed yet: c")
 				r.stands(credential.StateRestartRequired, 1, 2)
 				r.confirm(Word{Version: 2, Servers: []string{"c"}})
 				r.stands(credential.StateAssumed, 2, 0)

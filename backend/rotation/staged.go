@@ -76,11 +76,33 @@ func (e *Engine) stagedWarning(role *Role) string {
 		return fmt.Sprintf("only %d of %d servers have taken the new password (version %d); not yet: %s. %s, and %s; read status/%s",
 			len(next.Taken), len(role.Target.Parts), next.Version, listed(next.Missing(role.Target.Parts)), lastOf(role), e.goesOn(role), role.Name)
 	case next.Phase == credential.Accepted:
-		return fmt.Sprintf("the remote system has queued the new password (version %d), and says nothing when it is done: it counts as in force at %s, and until then creds gives the one before as password and this one as next_password",
-			next.Version, stamp(role.SettlesAt))
+		return fmt.Sprintf("the remote system has queued the new password (version %d), and says nothing when it is done: it counts as in force at %s; %s",
+			next.Version, stamp(role.SettlesAt), untilThen(role))
 	default:
-		return fmt.Sprintf("the new password (version %d) is set, and comes into force when %s starts the next time: restart it, try the password, then write confirm-role/%s with version=%d",
-			next.Version, restarted(role), role.Name, next.Version)
+		return fmt.Sprintf("the new password (version %d) is set and waits for a restart; %s; %s", next.Version, untilThen(role), restartAdvice(role))
+	}
+}
+
+// untilThen is what creds gives while a password waits.
+func untilThen(role *Role) string {
+	if role.Record.Current == nil {
+		return "until then Vault knows no password that works: creds gives this one already"
+	}
+	return "until then creds gives the one before as password, and this one as next_password"
+}
+
+// restartAdvice says what a person has to do for a password that waits for a restart, as a clause.
+func restartAdvice(role *Role) string {
+	next := role.Record.Next
+	confirm := fmt.Sprintf("write confirm-role/%s with version=%d (and discard=true if it does not work)", role.Name, next.Version)
+	open := slices.DeleteFunc(slices.Clone(role.Target.Parts), func(part string) bool { return slices.Contains(next.InForceOn, part) })
+	switch {
+	case len(role.Target.Parts) == 0:
+		return "restart the remote system, try the password there, then " + confirm
+	case len(role.Target.Parts) == 1:
+		return fmt.Sprintf("restart the server %s, try the password there, then %s", open[0], confirm)
+	default:
+		return fmt.Sprintf("restart the servers, try the password on each, then %s; with servers=ID for one at a time. Not confirmed yet: %s", confirm, listed(open))
 	}
 }
 
@@ -92,15 +114,15 @@ func lastOf(role *Role) string {
 	return role.Retry.Last.String()
 }
 
-// restarted names what has to restart.
-func restarted(role *Role) string {
+// restarts names what has to restart, with its verb.
+func restarts(role *Role) string {
 	switch parts := role.Target.Parts; len(parts) {
 	case 0:
-		return "the remote system"
+		return "the remote system restarts"
 	case 1:
-		return "the server " + parts[0]
+		return "the server " + parts[0] + " restarts"
 	default:
-		return fmt.Sprintf("each of the %d servers", len(parts))
+		return fmt.Sprintf("the %d servers restart", len(parts))
 	}
 }
 
