@@ -33,6 +33,10 @@ func TestAPasswordIsConfirmedPartByPart(t *testing.T) {
 	s.is("current 1 confirmed, next 2 restart_required")
 	s.shows(30, "a: restart_required 1 or 2, b: restart_required 1 or 2")
 
+	s.Record = half // on both, with what waits there
+	require.NoError(t, s.confirmOn(1, 30, "a", "b"))
+	s.is("current 1 confirmed, next 2 restart_required")
+
 	s.Record = half // both at once
 	require.NoError(t, s.confirmOn(2, 30, "b", "a"))
 	s.is("current 2, previous 1")

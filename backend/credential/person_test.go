@@ -167,3 +167,45 @@ func TestAPersonHasToSettleWhatIsTooMuch(t *testing.T) {
 		s.made(99, 9002)
 	})
 }
+
+func TestTheRecordSaysWhoToldThatThePasswordIsInForce(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	require.Equal(t, BasisAnswer, s.Current.Basis)
+	s.adopt(value(1), 1)
+	require.Equal(t, BasisAnswer, s.Current.Basis, "a role at rest: the remote system's answer still holds")
+	s.waits(2, Accepted, 10)
+	accepted := s.Record
+	s.ripe(11, 71)
+	require.Equal(t, BasisTime, s.Current.Basis)
+	byTime := s.Record
+	require.NoError(t, s.confirm(2, 80))
+	require.Equal(t, BasisWord, s.Current.Basis)
+	require.Equal(t, at(71), s.Current.Since)
+	s.Record = byTime
+	s.adopt(value(2), 80)
+	require.Equal(t, BasisWord, s.Current.Basis)
+
+	s.Record = accepted
+	s.do(func(r Record) Record { return r.InForce(at(71), true) })
+	require.Equal(t, BasisProof, s.Current.Basis)
+	s.Record = accepted
+	require.NoError(t, s.confirm(2, 20))
+	require.Equal(t, BasisWord, s.Current.Basis)
+	s.Record = accepted
+	s.adopt("another", 20)
+	require.Equal(t, BasisWord, s.Current.Basis)
+	s.Record = accepted
+	s.adopt(value(1), 20)
+	require.Equal(t, BasisWord, s.Current.Basis, "what was queued may still follow")
+
+	s = adopted(t)
+	s.made(3, 10)
+	s.present(10)
+	s.do(Record.Unresolved)
+	s.wrong(s.present(20), 21, 4)
+	s.made(4, 22)
+	s.present(80)
+	s.exclusively(81)
+	require.Equal(t, BasisAnswer, s.Current.Basis)
+}

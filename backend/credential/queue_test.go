@@ -58,6 +58,12 @@ func TestAQueuedPasswordComesInForceUnderANewerOne(t *testing.T) {
 	s.is("current 2, next 4 unsent, candidate 3 staged, previous 1 open")
 
 	s.Record = unsent
+	s.sent(40)
+	s.staged(Accepted, 41)
+	s.ripe(40, 100)
+	s.is("current 3, next 4 accepted, candidate 2 staged overtaken, previous 1 open") // the newest of the two
+
+	s.Record = unsent
 	s.sent(50)
 	s.do(Record.Unresolved)
 	s.ripe(31, 100)
@@ -181,8 +187,22 @@ func TestTheSecondConfirmedChangeSettlesWhatTimeAloneHasOvertaken(t *testing.T) 
 	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded, history 1 old")
 
 	s.Record = byTime
+	s.adopt("another", 500)
+	s.is("current 5, previous 4, history 3 old open, history 2 superseded open, history 1 old open")
+
+	s.Record = byTime
+	s.waits(5, Accepted, 500)
+	require.NoError(t, s.confirm(5, 510))
+	s.is("current 5, previous 4, history 3 old open, history 2 superseded open, history 1 old open")
+
+	s.Record = byTime
 	s.adopt(value(4), 500)
 	s.is("current 4, previous 3 open, history 2 superseded open, history 1 old open")
+
+	s.Record = byTime // a login leaves nothing to settle
+	s.waits(5, Accepted, 500)
+	s.do(func(r Record) Record { return r.InForce(at(560), true) })
+	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded, history 1 old")
 
 	s = lost(t) // the first one comes before what time alone overtakes
 	s.made(3, 100)
@@ -207,7 +227,15 @@ func TestARefusedPasswordThatCameByTimeLeavesTheOneBeforeItOpen(t *testing.T) {
 	s.do(func(r Record) Record { return r.OldRefused(false, nil, at(81)) })
 	s.is("current 2 refused, next 3 unsent, previous 1 open")
 	s.sent(90)
+	refused := s.Record
 	s.staged(Accepted, 91)
+	staged := s.Record
 	s.ripe(91, 150)
 	s.is("current 3, previous 1 open, history 2 old")
+	s.Record = staged
+	s.do(func(r Record) Record { return r.InForce(at(150), true) })
+	s.is("current 3 confirmed, previous 1, history 2 old")
+	s.Record = refused
+	s.applied(91)
+	s.is("current 3 confirmed, previous 1, history 2 old")
 }

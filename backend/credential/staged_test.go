@@ -203,6 +203,29 @@ func TestAWordSettlesWhatWasOvertaken(t *testing.T) {
 	s.is("current 3, previous 4, history 2 superseded open, history 1 old")
 }
 
+// What came in force came after those that were sent before it: of them none waits any more.
+func TestAWordAboutAnUnknownPasswordSettlesTheOneThatItReplaced(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.waits(2, RestartRequired, 10)
+	s.made(3, 20)
+	s.sent(20)
+	s.do(Record.Unresolved)
+	require.NoError(t, s.confirm(3, 60))
+	s.is("current 3, previous 1, history 2 superseded open")
+}
+
+// A start does not empty a queue, nor does a queue what waits for a start.
+func TestWhatIsQueuedAndWhatWaitsForAStartDoNotReplaceEachOther(t *testing.T) {
+	for _, order := range [][]Phase{{Accepted, RestartRequired}, {RestartRequired, Accepted}} {
+		s := &story{TB: t}
+		s.changed(1, 0)
+		s.waits(2, order[0], 10)
+		s.waits(3, order[1], 20)
+		s.is("current 1 confirmed, next 3 " + string(order[1]) + ", candidate 2 staged")
+	}
+}
+
 // Nobody told that the remote system takes a password at its next start: its answer was lost.
 func TestAPasswordThatAWordSettledStaysWithinReach(t *testing.T) {
 	s := lost(t)

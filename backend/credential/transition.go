@@ -168,7 +168,7 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 			out.Current.Confirmed = false
 			out.settle(0, "")
 		}
-		out.heardPast()
+		out.heard()
 		return out, nil
 	}
 	var value Password
@@ -185,7 +185,7 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 	}
 	out.settle(version, stage)
 	out.install(value, now, BasisWord, false)
-	out.heardPast()
+	out.heard()
 	return out, nil
 }
 
@@ -233,7 +233,7 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 		}
 		out.Current.Refused = false
 		out.settle(0, "")
-		out.heardPast()
+		out.heard()
 		return out
 	}
 	out.forget(adopted.Version)
@@ -242,7 +242,7 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 		adopted.Version = out.newVersion()
 	}
 	out.install(adopted, now, BasisWord, false)
-	out.heardPast()
+	out.heard()
 	return out
 }
 
@@ -359,9 +359,12 @@ func (r *Record) overtakePast() {
 	}
 }
 
-// heardPast: a person has said what is in force now. Past passwords stay open, since the word may have come before what
-// it does not undo, but the distance that is kept from a request (Quiet) now holds for the late ones.
-func (r *Record) heardPast() {
+// heard: a person has said what is in force now. Past passwords stay open, since the word may have come before what it
+// does not undo, but the distance that is kept from a request (Quiet) now holds for the late ones.
+func (r *Record) heard() {
+	if !r.Current.Confirmed {
+		r.Current.Basis = BasisWord
+	}
 	for i := range r.History {
 		r.History[i].Late = false
 	}
