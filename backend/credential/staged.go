@@ -137,39 +137,6 @@ func (r Record) comeInForce(version int, now time.Time, proved bool) Record {
 	return out
 }
 
-// ConfirmOn: an operator says that the password of this version is in force on these parts of the account. Once it is
-// on all of them, that is Confirm. Returns ErrNothingToConfirm as Confirm does.
-func (r Record) ConfirmOn(version int, parts, all []string, now time.Time) (Record, error) {
-	out := r.clone()
-	var on *[]string
-	switch at := out.candidate(version); {
-	case out.Next.Exposed() && out.Next.Version == version:
-		on = &out.Next.InForceOn
-	case at >= 0:
-		on = &out.Candidates[at].InForceOn
-	case out.Current != nil && out.Current.Version == version && !out.Current.Refused:
-		on = new([]string)
-	default:
-		return r, ErrNothingToConfirm
-	}
-	in := union(*on, parts)
-	if len(in) == len(all) && (out.Current == nil || out.Current.Version != version) {
-		return r.Confirm(version, now)
-	}
-	out.leave(parts)
-	*on = in
-	if n := out.Next; n != nil && n.Version == version && n.Partial() {
-		n.Taken = union(n.Taken, parts)
-		if len(n.Missing(all)) == 0 { // whatever became of the last request, nobody has to find out
-			n.Taken, n.Phase = nil, n.Stage
-			if n.SentUntil.After(n.UnresolvedUntil) { // it may still be under way
-				n.UnresolvedUntil = n.SentUntil
-			}
-		}
-	}
-	return out, nil
-}
-
 // leave: other passwords than before are in force on these parts.
 func (r *Record) leave(parts []string) {
 	without := func(on []string) []string {

@@ -168,7 +168,7 @@ restart_required | Unresolved | current 2 confirmed, next 3 restart_required, pr
 restart_required | OldRefused | current 2 refused, next 3 restart_required, previous 1 | restart_required 3
 restart_required | GiveUp | current 2 confirmed, candidate 3 staged, previous 1 | restart_required 2 or 3
 restart_required | Confirm next | current 3, previous 2, history 1 old | assumed 3
-restart_required | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+restart_required | Confirm current | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
 restart_required | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 restart_required | Adopt next | current 3, previous 2, history 1 old | assumed 3
 restart_required | Adopt current | current 2, next 3 restart_required, previous 1 | restart_required 2 or 3
@@ -193,7 +193,7 @@ partly taken | Unresolved | current 2 confirmed, next 3 restart_required taken a
 partly taken | OldRefused | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
 partly taken | GiveUp | current 2 confirmed, candidate 3 staged, previous 1 | restart_required 2 or 3
 partly taken | Confirm next | current 3, previous 2, history 1 old | assumed 3
-partly taken | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+partly taken | Confirm current | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
 partly taken | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 partly taken | Adopt next | current 3, previous 2, history 1 old | assumed 3
 partly taken | Adopt current | current 2, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
@@ -218,7 +218,7 @@ partly taken, rest unknown | Unresolved | current 2 confirmed, next 3 unknown re
 partly taken, rest unknown | OldRefused | current 2 refused, next 3 unknown restart_required taken a, previous 1 | uncertain 3
 partly taken, rest unknown | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | restart_required 2 or 3
 partly taken, rest unknown | Confirm next | current 3, previous 2, history 1 old | assumed 3
-partly taken, rest unknown | Confirm current | error | no password of this version is waiting to be confirmed or discarded
+partly taken, rest unknown | Confirm current | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, rest unknown | Discard next | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 partly taken, rest unknown | Adopt next | current 3, previous 2, history 1 old | assumed 3
 partly taken, rest unknown | Adopt current | current 2, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3

@@ -34,6 +34,10 @@ func (e *Engine) answer(role *Role) (*Report, error) {
 		report.Warning = fmt.Sprintf("a new password was sent and its outcome is unknown: %s; %s, and %s", last, where, e.goesOn(role))
 		return report, nil
 	}
+	if report.View.State == credential.StateRestartRequired && role.Record.Next == nil && role.Record.Unfinished() {
+		report.Warning = fmt.Sprintf("some servers took a password that others refused: %s; another one for all is made, and %s; read status/%s", last, e.goesOn(role), role.Name)
+		return report, nil
+	}
 	if err := e.failed(role, report.View, fmt.Sprintf("role %q: nothing was changed%s", role.Name, yet(role))); err != nil {
 		return nil, err
 	}

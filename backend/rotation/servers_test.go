@@ -144,6 +144,24 @@ func TestAPasswordThatSomeServersRefuseGivesWayToAnotherForAll(t *testing.T) {
 	})
 }
 
+func TestServersThatRefuseEveryPasswordAreNotForgotten(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.fleet()
+		r.remote.set(always(partly(provider.Rejected, provider.ScopePassword, "b", "a", "c"), false))
+		report, err := r.rotate()
+		require.NoError(t, err, "something was changed")
+		require.Contains(t, report.Warning, "some servers took a password that others refused")
+		r.stands(credential.StateRestartRequired, 1, 4)
+		require.Len(t, r.sent(), 4)
+		r.remote.set(always(restartAnswer, false))
+		after(time.Minute)
+		r.stands(credential.StateRestartRequired, 1, 5)
+		require.Nil(t, r.role().Retry.Last)
+		r.confirm(Word{Version: 5})
+		r.stands(credential.StateAssumed, 5, 0)
+	})
+}
+
 func TestALostAnswerOfTheServersThatAreLeftIsUncertain(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.fleet()
