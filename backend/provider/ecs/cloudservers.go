@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/huaweicloud"
@@ -52,7 +53,7 @@ func (c *cloudServers) Change(ctx context.Context, change provider.Change) provi
 	if wrong != nil {
 		return *wrong
 	}
-	if result := c.look(ctx, ids); result.Outcome != provider.Applied {
+	if result := c.lookInTime(ctx, ids); result.Outcome != provider.Applied {
 		return notSent(result)
 	}
 	body := cloudServersRequest{NewPassword: change.NewPassword}
@@ -68,6 +69,24 @@ func (c *cloudServers) Change(ctx context.Context, change provider.Change) provi
 		return huaweicloud.Failure(err)
 	}
 	return cloudServersOutcome(response, c.api.Refusal(response), ids)
+}
+
+// lookInTime is look that leaves time for the change: a request that is sent with little of it left only ends as Unknown.
+func (c *cloudServers) lookInTime(ctx context.Context, ids []string) provider.Result {
+	looking := ctx
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		looking, cancel = context.WithTimeout(ctx, time.Until(deadline)*2/3)
+		defer cancel()
+	}
+	result := c.look(looking, ids)
+	if result.Outcome != provider.Applied && looking.Err() != nil {
+		return provider.Result{
+			Outcome: provider.Unreachable, Scope: provider.ScopeTarget,
+			Reason: fmt.Sprintf("asking for the password-reset plug-in of %d servers took too long, so the password was not sent; raise request_timeout of the connection, or put fewer servers into one role", len(ids)),
+		}
+	}
+	return result
 }
 
 // look asks for the flag of each server, one after the other so that a refused credential is shown once only:

@@ -1,9 +1,11 @@
 package ecs
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -182,6 +184,20 @@ func TestThePlugInIsACondition(t *testing.T) {
 			require.Equal(t, test.change.outcome == provider.Staged, len(c.sent()) == 1)
 		})
 	}
+}
+
+// With little time left the answer to the change itself would be lost.
+func TestAskingForThePlugInLeavesTimeForTheChange(t *testing.T) {
+	c := newCloud(t, "cloudservers")
+	c.flag = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+	defer cancel()
+	result := c.open(t).Change(ctx, c.request(t, "a-1", "b-2"))
+	require.NoError(t, ctx.Err(), "it gave up before")
+	require.Equal(t, want{provider.Unreachable, target, ""}, got(result))
+	require.Contains(t, result.Reason, "of 2 servers took too long")
+	require.Contains(t, result.Reason, "raise request_timeout")
+	require.Empty(t, c.sent())
 }
 
 func TestFiftyServersGoInOneRequest(t *testing.T) {

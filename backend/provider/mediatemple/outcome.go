@@ -40,7 +40,7 @@ var refusals = map[answer]meaning{
 	{http.StatusMethodNotAllowed, codePleskNotAvailable}: {provider.Rejected, provider.ScopeTarget,
 		"this service has no Plesk; see service_id, or use account=root"},
 	{http.StatusConflict, codeOperationPending}: {provider.Busy, provider.ScopeTarget,
-		"Media Temple has not finished another operation on this service; the same password will be sent again later"},
+		"Media Temple has not finished another operation on this service; the same password will be sent again later (if this comes often, settle_after is too short)"},
 }
 
 // changeOutcome is what the answer to a change proves. 202 alone is a success, and says that the change was queued.
