@@ -68,10 +68,10 @@ func describe(r Record) string {
 	}
 	for _, c := range r.Candidates {
 		add(fmt.Sprintf("candidate %d", c.Version), string(c.Why), when(c.Overtaken, "overtaken"), when(c.Outlived, "outlived"),
-			when(c.Refused, "wrong"), parts("on", c.InForceOn))
+			when(c.Refused, "wrong"), parts("taken", c.Taken), parts("on", c.InForceOn))
 	}
 	if p := r.Previous; p != nil {
-		add(fmt.Sprintf("previous %d", p.Version), when(p.Open, "open"))
+		add(fmt.Sprintf("previous %d", p.Version), when(p.State != ListedPrevious, p.State), when(p.Open, "open"))
 	}
 	for _, p := range r.History {
 		add(fmt.Sprintf("history %d", p.Version), p.State, when(p.Open, "open"), when(p.Late, "late"))

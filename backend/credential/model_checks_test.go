@@ -35,7 +35,7 @@ func (w *world) nothingDropped(before, after Record) {
 
 // valid tells whether the password is the account's, or may become it without anybody asking.
 func (w *world) valid(password string) bool {
-	if !w.stranger && w.held == password || slices.ContainsFunc(w.jobs, func(j job) bool { return j.value == password }) {
+	if !w.stranger && w.held == password || w.queued(password) {
 		return true
 	}
 	return slices.ContainsFunc(w.flying, func(r *request) bool {

@@ -44,7 +44,11 @@ func (w *world) modify() {
 		w.do("free", func(r Record) Record { return r.OldTryFree(old.Certain) })
 		w.freeTry(old)
 		w.refuse(sent)
-	case dice < 50:
+	case dice < 26:
+		w.do("free", func(r Record) Record { return r.OldTryFree(old.Certain) })
+		w.freeTry(old)
+		w.turnDown(sent)
+	case dice < 52:
 		w.lose(sent)
 	case w.carryOut(sent):
 		w.confirmed(sent, true)

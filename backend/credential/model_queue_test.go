@@ -1,8 +1,12 @@
 package credential
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // settleAfter is how long a change that the remote system of the stories has queued takes at most.
@@ -41,6 +45,39 @@ func (w *world) work(all bool) {
 		w.note("(the remote system sets %s from its queue)", done.value)
 		w.held, w.stranger = done.value, false
 	}
+}
+
+// queued tells whether the remote system has a change to this password in its queue.
+func (w *world) queued(value string) bool {
+	return slices.ContainsFunc(w.jobs, func(j job) bool { return j.value == value })
+}
+
+// discard: a person says of the newest password that does not work that it is not in force. What the remote system has in
+// its queue is not discarded; what came in force by time alone, and did not, gives way to the one before.
+func (w *world) discard() {
+	for _, p := range pending(w.rec) {
+		if p.Value == w.held {
+			continue
+		}
+		before := encoded(w.t, w.rec)
+		err := w.event(fmt.Sprintf("discard %d", p.Version), func(r Record) (Record, error) { return r.Discard(p.Version, w.now) })
+		switch {
+		case err == nil && w.queued(p.Value):
+			w.fail("version %d was discarded while it was queued", p.Version)
+		case err == nil:
+			return
+		case !errors.Is(err, ErrQueued) || w.rec.QueuedSince().IsZero() || encoded(w.t, w.rec) != before:
+			w.fail("discard: %s", err)
+		}
+		w.seen["queued, and not discarded"]++
+	}
+	c, last := w.rec.Current, w.rec.Previous
+	if c == nil || c.Basis != BasisTime || c.Value == w.held || last == nil || w.rec.Exposed() {
+		return
+	}
+	require.NoError(w.t, w.event(fmt.Sprintf("discard %d", c.Version), func(r Record) (Record, error) { return r.Discard(c.Version, w.now) }))
+	require.Equal(w.t, last.Password, w.rec.Current.Password)
+	w.seen["discarded after its time"]++
 }
 
 // pushOrRipen changes the password of a remote system that queues, or takes notice of what has come into force. Now and

@@ -36,12 +36,11 @@ type restarts struct {
 	underway []taking
 	echo     map[string]bool // passwords that came in force while a repetition of them waited or was on its way
 	came     map[string]bool // passwords that a host may have taken
-	seen     map[string]int
 }
 
 func newRestarts(t *testing.T, name string, seed uint64, hosts int, silent bool) *restarts {
 	t.Helper()
-	w := &restarts{world: newWorld(t, name, seed), silent: silent, words: 5 + 95*int(seed%3)/2, echo: map[string]bool{}, came: map[string]bool{}, seen: map[string]int{}}
+	w := &restarts{world: newWorld(t, name, seed), silent: silent, words: 5 + 95*int(seed%3)/2, echo: map[string]bool{}, came: map[string]bool{}}
 	for range hosts {
 		w.hosts = append(w.hosts, &host{held: "theirs", stranger: true})
 	}
@@ -143,11 +142,15 @@ func (w *restarts) otherwise(names []string) {
 	switch dice := w.dice.IntN(100); {
 	case dice < 30:
 		w.do("busy", Record.NotApplied)
-	case dice < 50:
+	case dice < 45:
 		w.refused[n.Value] = true
 		w.do("refused", Record.Refused)
-		if slices.ContainsFunc(w.rec.List(), func(l Listed) bool { return l.Value == n.Value }) != w.came[n.Value] {
-			w.fail("version %d was refused", n.Version)
+		w.checkKept(n)
+	case dice < 60:
+		w.do("turned down", Record.TurnedDown)
+		w.checkKept(n)
+		if w.came[n.Value] && (w.rec.Next == nil || w.rec.Next.Version != n.Version) {
+			w.fail("the request was refused, not version %d", n.Version)
 		}
 	default:
 		w.exposed = max(w.exposed, n.Version)
@@ -169,6 +172,16 @@ func (w *restarts) otherwise(names []string) {
 	}
 	if partly {
 		w.seen["partly taken"]++
+	}
+}
+
+// checkKept: of a password that was refused nothing is left, unless a host may have taken it.
+func (w *restarts) checkKept(refused *Next) {
+	if slices.ContainsFunc(w.rec.List(), func(l Listed) bool { return l.Value == refused.Value }) != w.came[refused.Value] {
+		w.fail("version %d was refused", refused.Version)
+	}
+	if n := w.rec.Next; n != nil && n.Version < refused.Version {
+		w.seen["the one before is next again"]++
 	}
 }
 
@@ -259,6 +272,7 @@ func TestLongRandomStoriesOfRestarts(t *testing.T) {
 	for _, what := range []string{
 		"took it late", "partly taken", "older one confirmed, newer ones stay", "in force on one host", "still in force on one host",
 		"in force on the last host", "set by hand while another waits", "discarded, and comes", "too many",
+		"the one before is next again", "confirmed on some, not discarded", "discarded after its time", "confirmed under one that waits",
 	} {
 		require.NotZero(t, seen[what], what)
 	}

@@ -58,6 +58,7 @@ type world struct {
 	refused  map[string]bool // passwords that the remote system refused, and nobody proved since
 	settled  map[string]bool // passwords that a proof or a person's word settled
 	givenUp  map[string]bool // passwords that Trim dropped as too many newer ones may be valid
+	seen     map[string]int  // what is worth telling that it happened
 	tries    []try
 	fewUntil time.Time // the remote system said that few tries are left
 }
@@ -69,7 +70,7 @@ func newWorld(t *testing.T, name string, seed uint64) *world {
 	w := &world{
 		t: t, name: fmt.Sprintf("%s, seed %d", name, seed), dice: rand.New(rand.NewPCG(seed, seed)), now: start, held: "theirs", stranger: true,
 		sentTo: map[string]int{}, blind: map[string]bool{}, open: map[string]bool{}, refused: map[string]bool{}, settled: map[string]bool{},
-		givenUp: map[string]bool{},
+		givenUp: map[string]bool{}, seen: map[string]int{},
 	}
 	w.lands, w.speaks = w.land, w.speak
 	return w
@@ -105,10 +106,10 @@ func (w *world) do(what string, happens func(Record) Record) {
 	_ = w.event(what, func(r Record) (Record, error) { return happens(r), nil })
 }
 
-// settle: a proof or a word says that this password is in force, so that the others are not.
+// settle: a proof or a word says that this password is in force, so that the others are not; what is queued may follow.
 func (w *world) settle(inForce string) {
 	for _, p := range pending(w.rec) {
-		w.settled[p.Value] = true
+		w.settled[p.Value] = w.settled[p.Value] || !w.queued(p.Value)
 	}
 	delete(w.refused, inForce)
 	for _, r := range w.flying {
@@ -204,19 +205,11 @@ func (w *world) speak() {
 	}
 	w.settle(w.held)
 	w.stranger = false
+	if len(w.jobs) > 0 {
+		w.seen["adopted while another was queued"]++
+	}
 	w.do("adopt "+w.held, func(r Record) Record { return r.Adopt(w.held, "model", w.now) })
 	w.exposed = max(w.exposed, w.rec.Current.Version)
-}
-
-func (w *world) discard() {
-	for _, p := range pending(w.rec) {
-		if p.Value != w.held {
-			if err := w.event(fmt.Sprintf("discard %d", p.Version), func(r Record) (Record, error) { return r.Discard(p.Version) }); err != nil {
-				w.fail("discard: %s", err)
-			}
-			return
-		}
-	}
 }
 
 func (w *world) pass(most int) {
@@ -259,8 +252,10 @@ func (w *world) push(staging bool) {
 		w.do("applied", func(r Record) Record { return r.Applied(w.now, false) })
 	case dice < 60:
 		w.do("busy", Record.NotApplied)
-	case dice < 70:
+	case dice < 67:
 		w.refuse(sent)
+	case dice < 74:
+		w.turnDown(sent)
 	default:
 		w.lose(sent)
 	}
@@ -269,12 +264,26 @@ func (w *world) push(staging bool) {
 func (w *world) refuse(sent *request) {
 	w.refused[sent.value] = true
 	w.do("refused", Record.Refused)
-	if !w.open[sent.value] {
-		for _, listed := range w.rec.List() {
-			if listed.Value == sent.value {
-				w.fail("version %d was never applied and is listed", listed.Version)
-			}
+	w.checkDropped(sent)
+}
+
+func (w *world) turnDown(sent *request) {
+	w.do("turned down", Record.TurnedDown)
+	w.checkDropped(sent)
+	if n := w.rec.Next; w.open[sent.value] && (n == nil || n.Value != sent.value) {
+		w.fail("the request was refused, not version %d", sent.version)
+	}
+}
+
+// checkDropped: of a password that was never applied nothing is left once the remote system has refused it.
+func (w *world) checkDropped(sent *request) {
+	for _, listed := range w.rec.List() {
+		if listed.Value == sent.value && !w.open[sent.value] {
+			w.fail("version %d was never applied and is listed", listed.Version)
 		}
+	}
+	if n := w.rec.Next; n != nil && n.Version < sent.version {
+		w.seen["the one before is next again"]++
 	}
 }
 
@@ -320,7 +329,7 @@ func TestLongRandomStories(t *testing.T) {
 			w.modify()
 		},
 	}
-	states := map[State]int{}
+	states, seen := map[State]int{}, map[string]int{}
 	for name, act := range kinds {
 		for seed := range uint64(seeds) {
 			w := newWorld(t, name, seed)
@@ -328,6 +337,9 @@ func TestLongRandomStories(t *testing.T) {
 				w.happen(act)
 				w.check()
 				states[w.rec.View(w.now).State]++
+			}
+			for what, times := range w.seen {
+				seen[what] += times
 			}
 		}
 		t.Logf("%s: seeds 0 to %d", name, seeds-1)
@@ -337,7 +349,12 @@ func TestLongRandomStories(t *testing.T) {
 			require.NotZero(t, states[state], "the stories never came to the state %s", state)
 		}
 	}
-	t.Logf("states seen: %v", states)
+	t.Logf("states seen: %v, also: %v", states, seen)
+	for _, what := range []string{
+		"adopted while another was queued", "queued, and not discarded", "discarded after its time", "the one before is next again",
+	} {
+		require.NotZero(t, seen[what], what)
+	}
 }
 
 func (w *world) happen(act func(*world)) {

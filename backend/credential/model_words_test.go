@@ -36,13 +36,9 @@ func (w *restarts) tell() {
 	current := w.rec.Current
 	switch inForce := current != nil && current.Version == version; {
 	case inForce && w.rec.Next.Exposed():
-		before, waits := w.rec, w.rec.Next.Stage == RestartRequired
-		err := w.event("confirm what was there", func(r Record) (Record, error) { return r.Confirm(version, w.now) })
-		if !waits {
-			require.ErrorIs(w.t, err, ErrNothingToConfirm)
+		if !w.confirmUnder(version) {
+			return
 		}
-		require.Equal(w.t, encoded(w.t, before), encoded(w.t, w.rec))
-		return
 	case version != 0 && w.chance(80):
 		newer := slices.ContainsFunc(pending(w.rec), func(p Password) bool { return p.Version > version })
 		before := w.rec
@@ -57,6 +53,31 @@ func (w *restarts) tell() {
 		w.do("adopt "+value, func(r Record) Record { return r.Adopt(value, "model", w.now) })
 	}
 	w.learned()
+}
+
+// confirmUnder: a person says that what was there is in force, while another password is open. It stays where it waits, and
+// the word may be repeated.
+func (w *restarts) confirmUnder(version int) bool {
+	confirm := func(r Record) (Record, error) { return r.Confirm(version, w.now) }
+	before := w.rec
+	err := w.event("confirm what was there", confirm)
+	if before.Next.Stage == "" {
+		require.ErrorIs(w.t, err, ErrNothingToConfirm)
+		require.Equal(w.t, encoded(w.t, before), encoded(w.t, w.rec))
+		return false
+	}
+	require.NoError(w.t, err)
+	next := *before.Next
+	next.InForceOn = nil
+	require.Equal(w.t, next, *w.rec.Next)
+	for _, c := range w.rec.Candidates {
+		require.True(w.t, c.Stage != "" && !c.Overtaken, "version %d waits for nothing", c.Version)
+	}
+	again, err := step(w.t, w.rec, confirm)
+	require.NoError(w.t, err)
+	require.Equal(w.t, encoded(w.t, w.rec), encoded(w.t, again))
+	w.seen["confirmed under one that waits"]++
+	return true
 }
 
 // learned: Vault knows what all hosts hold.
@@ -114,21 +135,34 @@ func (w *restarts) repair() {
 	w.byHand()
 }
 
-// dismiss: a person says of a password that is in force nowhere that it is not. It may still come.
+// dismiss: a person says of a password that is in force nowhere that it is not. It may still come. Where it was said to be
+// in force somewhere, that has to be said of another one first.
 func (w *restarts) dismiss() {
+	nowhere := func(p Password) bool { return w.everyHost(func(h *host) bool { return h.held != p.Value }) }
+	discard := func(p Password) error {
+		return w.event(fmt.Sprintf("discard %d", p.Version), func(r Record) (Record, error) { return r.Discard(p.Version, w.now) })
+	}
 	for _, p := range pending(w.rec) {
-		if !slices.ContainsFunc(w.hosts, func(h *host) bool { return h.held == p.Value }) {
-			require.NoError(w.t, w.event(fmt.Sprintf("discard %d", p.Version), func(r Record) (Record, error) { return r.Discard(p.Version) }))
-			for _, h := range w.hosts {
-				if h.said == p.Version {
-					h.said = 0
-				}
-				if h.pending == p.Value {
-					w.seen["discarded, and comes"]++
-				}
+		switch {
+		case !nowhere(p):
+		case slices.ContainsFunc(w.hosts, func(h *host) bool { return h.said == p.Version }):
+			before := encoded(w.t, w.rec)
+			require.ErrorIs(w.t, discard(p), ErrInForceOn)
+			require.Equal(w.t, before, encoded(w.t, w.rec))
+			w.seen["confirmed on some, not discarded"]++
+		default:
+			require.NoError(w.t, discard(p))
+			if slices.ContainsFunc(w.hosts, func(h *host) bool { return h.pending == p.Value }) {
+				w.seen["discarded, and comes"]++
 			}
 			return
 		}
+	}
+	if c := w.rec.Current; c != nil && c.Basis == BasisTime && nowhere(c.Password) && w.rec.Previous != nil && !w.rec.Exposed() {
+		last := w.rec.Previous.Password
+		require.NoError(w.t, discard(c.Password))
+		require.Equal(w.t, last, w.rec.Current.Password)
+		w.seen["discarded after its time"]++
 	}
 }
 

@@ -284,7 +284,7 @@ func TestThePasswordInForceIsNotCertainWhileAnotherMayFollow(t *testing.T) {
 	s.present(10)
 	require.False(t, s.Old(at(10)).Certain, "after a crash")
 	s.do(Record.Unresolved)
-	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(3) }))
+	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(3, at(25)) }))
 	s.made(4, 20)
 	require.False(t, s.Old(at(20)).Certain, "a discarded one may follow")
 

@@ -46,7 +46,7 @@ func TestAPasswordIsConfirmedPartByPart(t *testing.T) {
 	s.is("current 1 confirmed, next 3 unsent, candidate 2 staged on a")
 	s.shows(40, "a: assumed 2, b: restart_required 1 or 2")
 	require.NoError(t, s.confirmOn(2, 41, "b"))
-	s.is("current 2, previous 1")
+	s.is("current 2, next 3 unsent, previous 1") // it was asked for, and is sent
 }
 
 func TestACandidateIsConfirmedPartByPart(t *testing.T) {
@@ -106,7 +106,10 @@ func TestAWordAboutAllPartsReplacesThoseAboutSome(t *testing.T) {
 	s.do(func(r Record) Record { return r.InForce(at(50), false) })
 	s.shows(50, "a: assumed 4, b: assumed 4")
 
-	s = both()
+	s = both() // a word that the password is in force somewhere is not taken back by one that it is not
+	require.ErrorIs(t, s.discard(2), ErrInForceOn)
+	require.ErrorIs(t, s.discard(3), ErrInForceOn)
+	require.NoError(t, s.confirmOn(1, 40, "a", "b")) // but by one about another password
 	require.NoError(t, s.discard(2))
 	require.NoError(t, s.discard(3))
 	s.is("current 1 confirmed, candidate 2 discarded overtaken, candidate 3 discarded")

@@ -79,14 +79,14 @@ func TestTheRestRefusesThePasswordThatSomeHaveTaken(t *testing.T) {
 	s := partly(t)
 	s.sent(20)
 	s.do(Record.Refused)
-	s.is("current 1 confirmed, candidate 2 refused")
+	s.is("current 1 confirmed, candidate 2 refused taken a")
 	s.reads(20, "restart_required 1 or 2") // a holds it at its next start
 	require.Zero(t, s.QuietUntil())
 	require.True(t, s.Unfinished(), "one is needed that all take")
 	refused := s.Record
 
 	s.waits(3, RestartRequired, 30)
-	s.is("current 1 confirmed, next 3 restart_required, candidate 2 refused overtaken")
+	s.is("current 1 confirmed, next 3 restart_required, candidate 2 refused overtaken taken a")
 	require.False(t, s.Unfinished())
 	s.shows(31, "a: restart_required 1 or 3, b: restart_required 1 or 3")
 
@@ -95,14 +95,14 @@ func TestTheRestRefusesThePasswordThatSomeHaveTaken(t *testing.T) {
 	s.sent(30)
 	s.took(31, "b")
 	s.do(Record.NotApplied)
-	s.is("current 1 confirmed, next 3 restart_required taken b, candidate 2 refused")
+	s.is("current 1 confirmed, next 3 restart_required taken b, candidate 2 refused taken a")
 	s.shows(31, "a: restart_required 1 or 2, b: restart_required 1 or 3")
 	s.adopt("another", 40)
-	s.is("current 4, next 3 restart_required taken b, candidate 2 refused, previous 1") // each waits somewhere
+	s.is("current 4, next 3 restart_required taken b, candidate 2 refused taken a, previous 1") // each waits somewhere
 	s.trimmed(0)
 	require.NoError(t, s.confirmOn(2, 50, "a"))
 	require.NoError(t, s.confirmOn(3, 50, "b"))
-	s.is("current 4, next 3 restart_required taken b on b, candidate 2 refused on a, previous 1")
+	s.is("current 4, next 3 restart_required taken b on b, candidate 2 refused taken a on a, previous 1")
 	s.shows(50, "a: assumed 2, b: assumed 3")
 
 	// The first password of all: there is none to give instead.
@@ -111,7 +111,7 @@ func TestTheRestRefusesThePasswordThatSomeHaveTaken(t *testing.T) {
 	s.sent(0)
 	s.took(1, "b")
 	s.do(Record.Refused)
-	s.is("candidate 1 refused")
+	s.is("candidate 1 refused taken b")
 	require.Nil(t, s.View(at(1)).Password)
 	require.Equal(t, StateRestartRequired, s.View(at(1)).State)
 	require.Equal(t, value(1), s.View(at(1)).Next.Value)
@@ -134,13 +134,13 @@ func TestTheAnswerOfTheRestIsLost(t *testing.T) {
 	open := s.Record
 	s.sent(70)
 	s.do(Record.Refused)
-	s.is("current 1 confirmed, candidate 2 refused")
+	s.is("current 1 confirmed, candidate 2 refused taken a")
 	s.reads(70, "restart_required 1 or 2")
 	require.Equal(t, at(50), s.QuietUntil())
 
 	s.Record = open
 	s.made(3, 70)
-	s.is("current 1 confirmed, next 3 unsent, candidate 2 unresolved")
+	s.is("current 1 confirmed, next 3 unsent, candidate 2 unresolved taken a")
 	s.reads(70, "restart_required 1 or 2")
 	require.Equal(t, at(50), s.QuietUntil())
 

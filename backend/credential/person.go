@@ -6,20 +6,18 @@ import "time"
 
 // Confirm: an operator says that the password of this version, which was sent, is in force. That settles the others,
 // but for those that may come into force after it: see settle. The version that is in force already is no error, so that
-// a request may be repeated: it changes nothing while Next waits for a start, and is refused while Next is open otherwise;
-// else it settles the candidates too. Returns ErrNothingToConfirm for any other.
+// a request may be repeated: it settles the candidates, and is refused while a request with Next is open. Returns
+// ErrNothingToConfirm for any other.
 func (r Record) Confirm(version int, now time.Time) (Record, error) {
 	out := r.clone()
 	inForce := out.Current != nil && out.Current.Version == version && !out.Current.Refused
-	if inForce && out.Next.Exposed() && out.Next.Stage == RestartRequired {
-		return out, nil
-	}
 	out.keepQuiet()
-	if inForce && !out.Next.Exposed() {
+	if inForce && (!out.Next.Exposed() || out.Next.Stage != "") {
 		if len(out.Candidates) > 0 {
 			out.Current.Confirmed = false
 			out.settle(0, "")
 		}
+		out.everywhere()
 		out.heard()
 		return out, nil
 	}
@@ -56,6 +54,12 @@ func (r Record) ConfirmOn(version int, parts, all []string, now time.Time) (Reco
 	default:
 		return r, ErrNothingToConfirm
 	}
+	if at := out.candidate(version); at >= 0 && out.Candidates[at].Why == WhyDiscarded { // not after all
+		out.Candidates[at].Why = WhyUnresolved
+		if out.Candidates[at].Stage != "" {
+			out.Candidates[at].Why = WhyStaged
+		}
+	}
 	in := union(*on, parts)
 	if len(in) == len(all) && (out.Current == nil || out.Current.Version != version) {
 		return r.Confirm(version, now)
@@ -75,23 +79,31 @@ func (r Record) ConfirmOn(version int, parts, all []string, now time.Time) (Reco
 }
 
 // Discard: an operator says that the password of this version is not in force. It stays a candidate, since a late
-// request may still put it there; one that was never sent is withdrawn. Returns ErrNothingToConfirm where there is none.
-func (r Record) Discard(version int) (Record, error) {
+// request or a start may still put it there; one that was never sent is withdrawn. One that counts as in force by time
+// alone gives way to the one before. Returns ErrNothingToConfirm where there is none, ErrQueued and ErrInForceOn where
+// nothing is to be said yet, or something else was said.
+func (r Record) Discard(version int, now time.Time) (Record, error) {
 	out := r.clone()
-	if out.Next.Exposed() && out.Next.Version == version {
-		out.Next.InForceOn = nil
+	at := out.candidate(version)
+	switch c, n := out.Current, out.Next; {
+	case n != nil && n.Version == version && !n.Exposed(): // it was never sent: nothing is left of it
+		out.withdraw()
+	case n != nil && n.Version == version && n.Stage == Accepted, at >= 0 && out.Candidates[at].queued():
+		return r, ErrQueued
+	case n != nil && n.Version == version && len(n.InForceOn) > 0, at >= 0 && len(out.Candidates[at].InForceOn) > 0:
+		return r, ErrInForceOn
+	case n != nil && n.Version == version:
 		out.retireNext(WhyDiscarded)
-		return out, nil
+	case at >= 0:
+		out.Candidates[at].Why = WhyDiscarded
+	case c != nil && c.Version == version && c.Basis == BasisTime && out.Previous != nil && !out.Exposed():
+		out.Candidates = append(out.Candidates, Candidate{Password: c.Password, Why: WhyDiscarded})
+		out.Current = &Current{Password: out.Previous.Password, Since: now, Basis: BasisWord}
+		out.Previous = nil
+	default:
+		return r, ErrNothingToConfirm
 	}
-	if out.Next != nil && out.Next.Version == version { // it was never sent: nothing is left of it
-		out.Next = nil
-		return out, nil
-	}
-	if at := out.candidate(version); at >= 0 {
-		out.Candidates[at].Why, out.Candidates[at].InForceOn = WhyDiscarded, nil
-		return out, nil
-	}
-	return r, ErrNothingToConfirm
+	return out, nil
 }
 
 // Adopt: an operator says that this password is in force. Nothing is sent; what was open is settled by that word.
@@ -121,6 +133,9 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 		out.heard()
 		return out
 	}
+	if !out.Next.Exposed() { // whoever changes the password elsewhere does not wait for this one
+		out.Next = nil
+	}
 	out.forget(adopted.Version)
 	out.settle(0, "")
 	if adopted.Version == 0 {
@@ -131,23 +146,20 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 	return out
 }
 
-// settle moves Next and the candidates to the history, as a person says that another password is in force: the one of
-// this version that was open until now, or one that was not (0). The word is about now, and does not undo what the remote
-// system does later: what waits for its next start stays what it is, and the history keeps the others as open. Of those
-// that were sent before the one in force none waits any more. Where that came by such a start itself (stage), all that
-// were sent after it stay: they may wait for the next one.
+// settle moves Next, if it was sent, and the candidates to the history, as a person says that another password is in
+// force: the one of this version that was open until now, or one that was not (0). The word is about now, and does not
+// undo what the remote system does later: what waits in its queue or for its next start stays what it is, and the history
+// keeps the others as open. Of those that were sent before the one in force none waits any more. Where that came by a
+// start itself (stage), all that were sent after it stay: they may wait for the next one.
 func (r *Record) settle(version int, stage Phase) {
 	stays := func(v int, waits bool) bool { return v > version && (waits || stage == RestartRequired) }
-	if n := r.Next; n.Exposed() && !stays(n.Version, n.Stage == RestartRequired) {
+	if n := r.Next; n.Exposed() && !stays(n.Version, n.Stage != "") {
 		r.keep(Past{Password: n.Password, State: ListedSuperseded, Open: true})
-		r.Next = nil
-	}
-	if !r.Next.Exposed() {
 		r.Next = nil
 	}
 	var open []Candidate
 	for _, c := range r.Candidates {
-		if stays(c.Version, c.Stage == RestartRequired && !c.Overtaken) {
+		if stays(c.Version, c.Stage != "" && !c.Overtaken) {
 			open = append(open, c)
 			continue
 		}
@@ -157,9 +169,11 @@ func (r *Record) settle(version int, stage Phase) {
 	r.everywhere()
 }
 
-// keepQuiet remembers when the requests had to end whose passwords are about to be settled by a person's word.
+// keepQuiet remembers when the requests had to end whose passwords are about to be settled by a person's word, and when
+// the last one came into the remote system's queue.
 func (r *Record) keepQuiet() {
 	r.quiet(r.QuietUntil())
+	r.quiet(r.QueuedSince())
 	if r.Next.Exposed() {
 		r.quiet(r.Next.SentUntil)
 		r.quiet(r.Next.UnresolvedUntil)

@@ -8,7 +8,7 @@ import (
 
 func TestADiscardedPasswordThatComesInForceAnywayIsStillListed(t *testing.T) {
 	s := lost(t)
-	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(2) }))
+	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(2, at(12)) }))
 	s.is("current 1 confirmed, candidate 2 discarded")
 	s.reads(12, "assumed 1") // not active: the request may still be on its way
 	require.False(t, s.Unfinished())
@@ -23,14 +23,14 @@ func TestADiscardedPasswordThatComesInForceAnywayIsStillListed(t *testing.T) {
 	s.reads(110, "assumed 2")
 	s.changed(4, 120)
 	s.reads(120, "active 4")
-	require.ErrorIs(t, s.try(func(r Record) (Record, error) { return r.Discard(2) }), ErrNothingToConfirm)
+	require.ErrorIs(t, s.try(func(r Record) (Record, error) { return r.Discard(2, at(12)) }), ErrNothingToConfirm)
 }
 
 func TestACandidateCanBeDiscardedToo(t *testing.T) {
 	s := lost(t)
 	s.sent(20)
 	s.do(Record.Refused)
-	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(2) }))
+	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(2, at(12)) }))
 	s.is("current 1 confirmed, candidate 2 discarded")
 	s.reads(30, "assumed 1")
 	require.False(t, s.Unfinished())
@@ -39,17 +39,20 @@ func TestACandidateCanBeDiscardedToo(t *testing.T) {
 // A person's word settles what is open, but does not stop a request that is on its way.
 func TestAWordOfAPersonKeepsTheDistanceFromWhatIsOnItsWay(t *testing.T) {
 	words := map[string]func(Record) (Record, error){
-		"confirms next":    func(r Record) (Record, error) { return r.Confirm(2, at(12)) },
-		"adopts next":      func(r Record) (Record, error) { return r.Adopt(value(2), "word", at(12)), nil },
-		"adopts current":   func(r Record) (Record, error) { return r.Adopt(value(1), "word", at(12)), nil },
-		"adopts another":   func(r Record) (Record, error) { return r.Adopt("another", "word", at(12)), nil },
-		"discards next":    func(r Record) (Record, error) { return r.Discard(2) },
-		"discards, adopts": func(r Record) (Record, error) { r, _ = r.Discard(2); return r.Adopt(value(1), "word", at(12)), nil },
+		"confirms next":  func(r Record) (Record, error) { return r.Confirm(2, at(12)) },
+		"adopts next":    func(r Record) (Record, error) { return r.Adopt(value(2), "word", at(12)), nil },
+		"adopts current": func(r Record) (Record, error) { return r.Adopt(value(1), "word", at(12)), nil },
+		"adopts another": func(r Record) (Record, error) { return r.Adopt("another", "word", at(12)), nil },
+		"discards next":  func(r Record) (Record, error) { return r.Discard(2, at(12)) },
+		"discards, adopts": func(r Record) (Record, error) {
+			r, _ = r.Discard(2, at(12))
+			return r.Adopt(value(1), "word", at(12)), nil
+		},
 		"makes, confirms candidate": func(r Record) (Record, error) {
 			r, _ = r.Make(value(3), "word", false, at(12))
 			return r.Confirm(2, at(12))
 		},
-		"discards, confirms current": func(r Record) (Record, error) { r, _ = r.Discard(2); return r.Confirm(1, at(12)) },
+		"discards, confirms current": func(r Record) (Record, error) { r, _ = r.Discard(2, at(12)); return r.Confirm(1, at(12)) },
 	}
 	for name, word := range words {
 		t.Run(name, func(t *testing.T) {
@@ -101,7 +104,7 @@ func TestAdoptTakesTheVersionThatTheRecordHas(t *testing.T) {
 	s := lost(t)
 	s.made(3, 20) // waits
 	s.do(func(r Record) Record { return r.Adopt(value(2), "word", at(30)) })
-	s.is("current 2, previous 1")
+	s.is("current 2, next 3 unsent, previous 1")
 	s.do(func(r Record) Record { return r.Adopt("another", "word", at(31)) })
 	s.is("current 3, previous 2, history 1 old")
 	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(32)) })
@@ -109,7 +112,7 @@ func TestAdoptTakesTheVersionThatTheRecordHas(t *testing.T) {
 	s.made(4, 33)
 	require.Equal(t, 4, s.Next.Version, "above every version that there was")
 	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(34)) })
-	s.is("current 1, previous 3, history 2 old")
+	s.is("current 1, next 4 unsent, previous 3, history 2 old")
 }
 
 func TestAdoptingThePasswordInForceOfARoleAtRestChangesNothing(t *testing.T) {

@@ -26,7 +26,7 @@ func TestTheNewestQueuedPasswordComesInForceByTime(t *testing.T) {
 	s.reads(80, "accepted 2 or 3")
 	require.Equal(t, at(80), s.Current.Since)
 	s.ripe(21, 90)
-	s.is("current 3, previous 2 open, history 1 old open")
+	s.is("current 3, previous 2 unconfirmed open, history 1 old open")
 	s.reads(90, "assumed 3")
 	require.Zero(t, s.QueuedSince())
 
@@ -36,7 +36,7 @@ func TestTheNewestQueuedPasswordComesInForceByTime(t *testing.T) {
 	s.reads(90, "assumed 3")
 	s.waits(4, Accepted, 100)
 	s.ripe(101, 160)
-	s.is("current 4, previous 3 open, history 2 superseded open late, history 1 old open")
+	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
 }
 
 // What is queued comes in force though another password is being set, and whatever becomes of that.
@@ -74,7 +74,7 @@ func TestAQueuedPasswordComesInForceUnderANewerOne(t *testing.T) {
 	s.is("current 3, candidate 2 staged overtaken, candidate 4 refused, previous 1 open")
 	s.waits(5, Accepted, 200)
 	s.ripe(201, 260)
-	s.is("current 5, candidate 4 refused overtaken, previous 3 open, history 2 superseded open late, history 1 old open")
+	s.is("current 5, candidate 4 refused overtaken, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
 }
 
 func TestARepetitionThatWasQueuedKeepsTheDistanceFromItsFirstRequest(t *testing.T) {
@@ -93,17 +93,17 @@ func TestARepetitionThatWasQueuedKeepsTheDistanceFromItsFirstRequest(t *testing.
 		s.waits(n, Accepted, 20*n)
 		s.ripe(20*n+1, 20*n+2)
 	}
-	s.is("current 4, previous 3 open, history 2 superseded open late, history 1 old open")
+	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
 	require.Equal(t, at(40), s.QuietUntil())
 }
 
 // The remote system may fail without a word to do what it has queued, each time: what was in force before all of that is
-// kept, whatever size the history has.
+// kept, whatever size the history has and however often.
 func TestChangesThatFailSilentlyLoseNothing(t *testing.T) {
 	for _, size := range []int{0, 5, 20} {
 		s := &story{TB: t}
 		s.changed(1, 0)
-		for n := 2; n <= 2+maxOpenPast; n++ {
+		for n := 2; n <= 12; n++ {
 			s.waits(n, Accepted, 100*n)
 			s.ripe(100*n+1, 100*n+60)
 			s.trimmed(size)
@@ -112,31 +112,57 @@ func TestChangesThatFailSilentlyLoseNothing(t *testing.T) {
 				require.True(t, s.History[len(s.History)-1].Open)
 			}
 		}
-		require.Len(t, s.History, maxOpenPast)
-		s.waits(11, Accepted, 2000)
-		s.ripe(2001, 2060)
-		s.trimmed(size)
-		require.Len(t, s.History, max(maxOpenPast, min(size, maxOpenPast+1)), "it has an end")
+		newer := "history 10 unconfirmed open, history 9 unconfirmed open, history 8 unconfirmed open, history 7 unconfirmed open, " +
+			"history 6 unconfirmed open, history 5 unconfirmed open, history 4 unconfirmed open"
+		older := map[int]string{0: "", 5: "", 20: ", history 2 unconfirmed open"}[size]
+		s.is("current 12, previous 11 unconfirmed open, " + newer + ", history 3 unconfirmed open" + older + ", history 1 old open")
+		s.lists(11, ListedUnconfirmed)
+		require.Equal(t, value(11), s.View(at(2000)).Last.Value)
 
 		again := s.Record // a login proves the newest one
-		s.waits(12, Accepted, 2100)
+		s.waits(13, Accepted, 2100)
 		s.do(func(r Record) Record { return r.InForce(at(2160), true) })
 		s.trimmed(0)
-		s.is("current 12 confirmed, previous 11")
+		s.is("current 13 confirmed, previous 12 unconfirmed")
 
 		s.Record = again // the remote system confirms it
-		s.changed(12, 2100)
+		s.changed(13, 2100)
 		s.trimmed(0)
-		s.is("current 12 confirmed, previous 11")
+		s.is("current 13 confirmed, previous 12 unconfirmed")
 
 		s.Record = again // a person finds an old one in force
 		s.adopt(value(3), 2100)
-		s.is("current 3, previous 11, " + map[int]string{
-			0:  "history 10 old open, history 9 old open, history 8 old open, history 7 old open, history 6 old open, history 5 old open, history 4 old open, history 2 old open",
-			5:  "history 10 old open, history 9 old open, history 8 old open, history 7 old open, history 6 old open, history 5 old open, history 4 old open, history 2 old open",
-			20: "history 10 old open, history 9 old open, history 8 old open, history 7 old open, history 6 old open, history 5 old open, history 4 old open, history 2 old open, history 1 old open",
-		}[size])
+		s.is("current 3, previous 12 unconfirmed, history 11 unconfirmed open, " + newer + older + ", history 1 old open")
+		s.trimmed(0)
+		s.lists(1, ListedOld)
 	}
+}
+
+// The last one that is known to have worked is kept among those that may be valid, not each that is.
+func TestTheLastOneThatIsKnownToHaveWorkedIsKept(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.waits(2, Accepted, 100)
+	require.NoError(t, s.confirm(2, 110)) // a word counts
+	for n := 3; n <= 5+maxOpenPast; n++ {
+		s.waits(n, Accepted, 100*n)
+		s.ripe(100*n+1, 100*n+60)
+		s.trimmed(0)
+	}
+	s.lists(2, ListedOld)
+	require.NotContains(t, encoded(t, s.Record), `"`+value(1)+`"`)
+	require.NotContains(t, encoded(t, s.Record), `"`+value(3)+`"`)
+	require.Len(t, s.History, maxOpenPast+1)
+
+	s.waits(20, Accepted, 3000) // the one before is known to have worked
+	s.ripe(3001, 3060)
+	require.NoError(t, s.confirm(s.Current.Version, 3070))
+	s.waits(21, Accepted, 3100)
+	s.ripe(3101, 3160)
+	s.lists(20, ListedPrevious)
+	s.trimmed(0)
+	require.NotContains(t, encoded(t, s.Record), `"`+value(2)+`"`)
+	require.Len(t, s.History, maxOpenPast)
 }
 
 func TestTrimCountsOpenPasswordsAndOthersApart(t *testing.T) {
@@ -169,40 +195,40 @@ func TestTheSecondConfirmedChangeSettlesWhatTimeAloneHasOvertaken(t *testing.T) 
 		s.waits(n, Accepted, 100*n)
 		s.ripe(100*n+1, 100*n+60)
 	}
-	s.is("current 4, previous 3 open, history 2 superseded open late, history 1 old open")
+	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
 	byTime := s.Record
 	s.changed(5, 500)
-	s.is("current 5, previous 4, history 3 old, history 2 superseded open, history 1 old")
+	s.is("current 5, previous 4 unconfirmed, history 3 unconfirmed, history 2 superseded open, history 1 old")
 	s.reads(500, "assumed 5")
 	s.trimmed(0)
 	s.lists(2, ListedSuperseded)
 	s.changed(6, 600)
-	s.is("current 6 confirmed, previous 5, history 4 old, history 2 superseded")
+	s.is("current 6 confirmed, previous 5, history 4 unconfirmed, history 2 superseded")
 	s.reads(600, "active 6")
 
 	s.Record = byTime // a word counts for the first one, since the distance from the request is kept
 	require.NoError(t, s.confirm(4, 500))
-	s.is("current 4, previous 3 open, history 2 superseded open, history 1 old open")
+	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open, history 1 old open")
 	s.changed(5, 600)
-	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded, history 1 old")
+	s.is("current 5 confirmed, previous 4, history 3 unconfirmed, history 2 superseded, history 1 old")
 
 	s.Record = byTime
 	s.adopt("another", 500)
-	s.is("current 5, previous 4, history 3 old open, history 2 superseded open, history 1 old open")
+	s.is("current 5, previous 4 unconfirmed, history 3 unconfirmed open, history 2 superseded open, history 1 old open")
 
 	s.Record = byTime
 	s.waits(5, Accepted, 500)
 	require.NoError(t, s.confirm(5, 510))
-	s.is("current 5, previous 4, history 3 old open, history 2 superseded open, history 1 old open")
+	s.is("current 5, previous 4 unconfirmed, history 3 unconfirmed open, history 2 superseded open, history 1 old open")
 
 	s.Record = byTime
 	s.adopt(value(4), 500)
-	s.is("current 4, previous 3 open, history 2 superseded open, history 1 old open")
+	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open, history 1 old open")
 
 	s.Record = byTime // a login leaves nothing to settle
 	s.waits(5, Accepted, 500)
 	s.do(func(r Record) Record { return r.InForce(at(560), true) })
-	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded, history 1 old")
+	s.is("current 5 confirmed, previous 4 unconfirmed, history 3 unconfirmed, history 2 superseded, history 1 old")
 
 	s = lost(t) // the first one comes before what time alone overtakes
 	s.made(3, 100)
@@ -213,7 +239,7 @@ func TestTheSecondConfirmedChangeSettlesWhatTimeAloneHasOvertaken(t *testing.T) 
 	s.ripe(201, 260)
 	s.is("current 4, previous 3 open, history 2 superseded open, history 1 old")
 	s.changed(5, 300)
-	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded, history 1 old")
+	s.is("current 5 confirmed, previous 4 unconfirmed, history 3 old, history 2 superseded, history 1 old")
 }
 
 // The remote system refuses the password in force, as a change that it had queued failed: the one before may be valid.

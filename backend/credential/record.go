@@ -192,6 +192,8 @@ type Candidate struct {
 	Stage Phase `json:"stage,omitempty"`
 	// StagedSince is when the remote system took it.
 	StagedSince time.Time `json:"staged_since,omitzero"`
+	// Taken are the parts of the account that took it while others did not; empty with a Stage: all of it did.
+	Taken []string `json:"taken,omitempty"`
 	// InForceOn are the parts of the account on which it came into force.
 	InForceOn []string `json:"in_force_on,omitempty"`
 	// Overtaken: a later password has come into force since, or waits for the same start instead of this one, so that
@@ -204,7 +206,7 @@ type Candidate struct {
 	Refused bool `json:"refused,omitempty"`
 }
 
-// open tells whether the engine has to find out what became of the candidate.
+// open tells whether it is to be found out what became of the candidate.
 func (c Candidate) open() bool {
 	return !c.Overtaken && !c.Refused && c.Why != WhyDiscarded
 }
@@ -220,6 +222,9 @@ type Past struct {
 	Open bool `json:"open,omitempty"`
 	// Late: it is open, and was a candidate, so that a request with it may follow even a confirmed change, the next one.
 	Late bool `json:"late,omitempty"`
+	// Worked: it was in force, and not for all that time alone can tell: the remote system confirmed it, a login proved
+	// it, or a person said so.
+	Worked bool `json:"worked,omitempty"`
 }
 
 // clone returns a copy that shares nothing with r.
@@ -233,7 +238,8 @@ func (r Record) clone() Record {
 	}
 	out.Candidates = slices.Clone(r.Candidates)
 	for i := range out.Candidates {
-		out.Candidates[i].InForceOn = slices.Clone(out.Candidates[i].InForceOn)
+		c := &out.Candidates[i]
+		c.Taken, c.InForceOn = slices.Clone(c.Taken), slices.Clone(c.InForceOn)
 	}
 	out.History = slices.Clone(r.History)
 	out.OldTries.Left = copyOf(r.OldTries.Left)
@@ -259,11 +265,13 @@ func (r Record) newVersion() int {
 
 // List states of passwords, as history/:name shows them.
 const (
-	ListedCurrent    = "current"
-	ListedRefused    = "refused"
-	ListedPrevious   = "previous"
-	ListedOld        = "old"
-	ListedSuperseded = "superseded"
+	ListedCurrent  = "current"
+	ListedRefused  = "refused"
+	ListedPrevious = "previous"
+	ListedOld      = "old"
+	// ListedUnconfirmed counted as in force by time alone.
+	ListedUnconfirmed = "unconfirmed"
+	ListedSuperseded  = "superseded"
 )
 
 // Listed is a password as history/:name shows it.
@@ -293,7 +301,7 @@ func (r Record) List() []Listed {
 		out = append(out, Listed{c.Password, state})
 	}
 	if r.Previous != nil {
-		out = append(out, Listed{r.Previous.Password, ListedPrevious})
+		out = append(out, Listed{r.Previous.Password, r.Previous.State})
 	}
 	for _, p := range r.History {
 		out = append(out, Listed{p.Password, p.State})
@@ -306,15 +314,18 @@ const maxOpenPast = 8
 
 // Trim drops history beyond size entries. Passwords that may be valid it keeps, but for those of the history that at
 // least maxOpenPast newer ones follow: an account whose changes come into force by time alone never has a confirmation
-// that would settle them.
+// that would settle them. The newest of them that is known to have worked stays in any case.
 func (r Record) Trim(size int) Record {
 	out := r.clone()
 	kept, open := out.History[:0:0], 0
+	worked := out.Previous != nil && out.Previous.Worked
 	for i, p := range out.History { // the newest come first
 		if p.Open {
 			open++
 		}
-		if i < size || p.Open && open <= maxOpenPast {
+		last := p.Open && p.Worked && !worked
+		worked = worked || last
+		if i < size || p.Open && open <= maxOpenPast || last {
 			kept = append(kept, p)
 			continue
 		}

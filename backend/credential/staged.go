@@ -180,7 +180,6 @@ type PartView struct {
 
 // Parts tells how each part of the account stands.
 func (r Record) Parts(all []string, now time.Time) []PartView {
-	state, pending := r.pending(now)
 	out := make([]PartView, 0, len(all))
 	for _, part := range all {
 		v := PartView{Part: part, State: r.settled()}
@@ -192,20 +191,39 @@ func (r Record) Parts(all []string, now time.Time) []PartView {
 				v.Version, v.State = c.Version, StateAssumed
 			}
 		}
-		n := r.Next
-		switch {
+		switch n := r.Next; {
 		case n != nil && slices.Contains(n.InForceOn, part):
 			v.Version, v.State = n.Version, StateAssumed
-		case n.Partial() && slices.Contains(n.Taken, part):
-			v.State, v.NextVersion = stateOf(n.Stage), n.Version
-		case n.Partial() && (n.Phase == n.Stage || r.underWay(now)): // it has not taken Next; an older one may wait there
-			if older, c := r.pendingCandidate(); c != nil && c.Version != v.Version {
-				v.State, v.NextVersion = older, c.Version
+		default:
+			if state, version := r.pendingOn(part, now); version != 0 && version != v.Version {
+				v.State, v.NextVersion = state, version
 			}
-		case pending != nil && pending.Version != v.Version:
-			v.State, v.NextVersion = state, pending.Version
 		}
 		out = append(out, v)
 	}
 	return out
+}
+
+// pendingOn is the state that an open password brings about on a part of the account, and its version; 0: there is none.
+func (r Record) pendingOn(part string, now time.Time) (State, int) {
+	took := func(stage Phase, taken []string) bool {
+		return stage != "" && (len(taken) == 0 || slices.Contains(taken, part))
+	}
+	switch n := r.Next; {
+	case !n.Exposed() || r.firstSend(now):
+	case took(n.Stage, n.Taken):
+		return stateOf(n.Stage), n.Version
+	case !n.Staged() && !r.underWay(now):
+		return StateUncertain, n.Version
+	}
+	for _, c := range slices.Backward(r.Candidates) {
+		switch {
+		case !c.open() || c.Stage != "" && c.Why != WhyUnresolved && !took(c.Stage, c.Taken):
+		case took(c.Stage, c.Taken):
+			return stateOf(c.Stage), c.Version
+		default:
+			return StateUncertain, c.Version
+		}
+	}
+	return "", 0
 }

@@ -28,7 +28,7 @@ func (s *story) confirm(version, second int) error {
 
 func (s *story) discard(version int) error {
 	s.Helper()
-	return s.try(func(r Record) (Record, error) { return r.Discard(version) })
+	return s.try(func(r Record) (Record, error) { return r.Discard(version, at(1000)) })
 }
 
 func (s *story) adopt(value string, second int) {
@@ -181,8 +181,9 @@ func TestAWordAboutNowDoesNotUndoTheNextStart(t *testing.T) {
 	s.made(4, 30)
 	s.is("current 3, next 4 unsent, candidate 2 staged, previous 1")
 	require.NoError(t, s.confirm(3, 31), "still the other one, though its version is above the one that waits")
-	s.is("current 3, candidate 2 staged, previous 1")
+	s.is("current 3, next 4 unsent, candidate 2 staged, previous 1")
 	s.adopt("another", 32)
+	s.is("current 3, next 4 unsent, candidate 2 staged, previous 1") // the same word
 	s.adopt(value(1), 33)
 	s.is("current 1, candidate 2 staged, previous 3")
 	s.trimmed(0)
@@ -248,37 +249,34 @@ func TestAPasswordThatAWordSettledStaysWithinReach(t *testing.T) {
 }
 
 func TestADiscardedPasswordThatStillWaitsMayBeConfirmed(t *testing.T) {
-	for _, phase := range []Phase{Accepted, RestartRequired} {
-		s := &story{TB: t}
-		s.changed(1, 0)
-		s.waits(2, phase, 10)
-		require.NoError(t, s.discard(2))
-		s.is("current 1 confirmed, candidate 2 discarded")
-		s.reads(20, "assumed 1")
-		require.Zero(t, s.QueuedSince(), "nobody waits for it")
-		s.ripe(1000, 1000)
-		s.is("current 1 confirmed, candidate 2 discarded")
-		s.trimmed(0)
-		later := s.Record
-		require.NoError(t, s.confirm(2, 30), "it came in force after all")
-		s.is("current 2, previous 1")
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.waits(2, RestartRequired, 10)
+	require.NoError(t, s.discard(2))
+	s.is("current 1 confirmed, candidate 2 discarded")
+	s.reads(20, "assumed 1")
+	require.True(t, s.Open(at(1000)), "it still waits for a start: deleting the role would lose it")
+	require.False(t, s.Exposed(), "but nobody has to find out")
+	s.ripe(1000, 1000)
+	s.is("current 1 confirmed, candidate 2 discarded")
+	s.trimmed(0)
+	later := s.Record
+	require.NoError(t, s.confirm(2, 30), "it came in force after all")
+	s.is("current 2, previous 1")
 
-		s.Record = later // the same, after another rotation
-		s.waits(3, phase, 40)
-		s.do(func(r Record) Record { return r.InForce(at(50), false) })
-		s.trimmed(0)
-		s.lists(2, map[Phase]string{Accepted: "candidate: discarded", RestartRequired: ListedSuperseded}[phase])
-		s.adopt(value(2), 60)
-		s.is("current 2, previous 3, history 1 old open")
+	s.Record = later // the same, after another rotation
+	s.waits(3, RestartRequired, 40)
+	s.do(func(r Record) Record { return r.InForce(at(50), false) })
+	s.trimmed(0)
+	s.lists(2, ListedSuperseded)
+	require.False(t, s.Open(at(1000)), "the last one before the start counts")
+	s.adopt(value(2), 60)
+	s.is("current 2, previous 3 unconfirmed, history 1 old open")
 
-		s.Record = later
-		s.waits(3, phase, 40)
-		require.NoError(t, s.confirm(2, 50))
-		s.is(map[Phase]string{
-			Accepted:        "current 2, previous 1, history 3 superseded open",
-			RestartRequired: "current 2, next 3 restart_required, previous 1",
-		}[phase])
-	}
+	s.Record = later
+	s.waits(3, RestartRequired, 40)
+	require.NoError(t, s.confirm(2, 50))
+	s.is("current 2, next 3 restart_required, previous 1")
 }
 
 func TestADiscardedPasswordThatWaitsOutlivesAWord(t *testing.T) {

@@ -109,10 +109,10 @@ func TestAPasswordInForceByTimeDoesNotSettleWhatWasSentBefore(t *testing.T) {
 	require.False(t, s.Unfinished())
 
 	s.changed(4, 170)
-	s.is("current 4, candidate 2 unresolved overtaken outlived, previous 3, history 1 old")
+	s.is("current 4, candidate 2 unresolved overtaken outlived, previous 3 unconfirmed, history 1 old")
 	s.reads(170, "assumed 4")
 	s.changed(5, 180)
-	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded, history 1 old")
+	s.is("current 5 confirmed, previous 4, history 3 unconfirmed, history 2 superseded, history 1 old")
 	s.reads(180, "active 5")
 }
 

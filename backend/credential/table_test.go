@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// phases are records with version 3 in every phase of Next, over a confirmed version 2.
+// phases are records with version 3 in every phase of Next, over a confirmed version 2; with version 4 over it, not sent
+// yet; and in force by time alone.
 func phases(t testing.TB) ([]string, map[string]Record) {
 	t.Helper()
 	base := story{TB: t}
@@ -28,11 +29,17 @@ func phases(t testing.TB) ([]string, map[string]Record) {
 	accepted := func(r Record) Record { return r.Staged(Accepted, at(11)) }
 	restart := func(r Record) Record { return r.Staged(RestartRequired, at(11)) }
 
+	another := func(r Record) Record {
+		out, err := r.Make(value(4), "table", false, at(15))
+		require.NoError(t, err)
+		return out
+	}
 	took := func(r Record) Record { return r.Took(servers[:1], RestartRequired, at(11)) }
 
 	names := []string{
 		"none", "unsent", "sending", "sending again", "unknown", "accepted", "restart_required",
 		"partly taken", "partly taken, rest unknown",
+		"unknown, another unsent", "accepted, another unsent", "partly taken, another unsent", "by time",
 	}
 	return names, map[string]Record{
 		"none":             base.Record,
@@ -45,6 +52,12 @@ func phases(t testing.TB) ([]string, map[string]Record) {
 
 		"partly taken":               with(send, took, Record.NotApplied),
 		"partly taken, rest unknown": with(send, took, Record.Unresolved),
+
+		"unknown, another unsent":      with(send, Record.Unresolved, another),
+		"accepted, another unsent":     with(send, accepted, another),
+		"partly taken, another unsent": with(send, took, Record.Unresolved, another),
+
+		"by time": with(send, accepted, func(r Record) Record { return r.Ripe(at(11), at(20)) }),
 	}
 }
 
@@ -57,7 +70,8 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 	left := 4
 	names := []string{
 		"Make", "Send", "Applied", "Applied exclusive", "Staged accepted", "Staged restart", "InForce by time", "InForce proved",
-		"NotApplied", "Refused", "Unresolved", "OldRefused", "GiveUp", "Confirm next", "Confirm current", "Discard next",
+		"NotApplied", "Refused", "TurnedDown", "Unresolved", "OldRefused", "GiveUp", "Confirm next", "Confirm current", "Discard next",
+		"Discard current", "Discard another",
 		"Adopt next", "Adopt current", "Adopt previous", "Adopt another",
 		"Took", "Ripe", "ConfirmOn part", "ConfirmOn all",
 	}
@@ -72,12 +86,15 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 		"InForce proved":    ok(func(r Record) Record { return r.InForce(now, true) }),
 		"NotApplied":        ok(Record.NotApplied),
 		"Refused":           ok(Record.Refused),
+		"TurnedDown":        ok(Record.TurnedDown),
 		"Unresolved":        ok(Record.Unresolved),
 		"OldRefused":        ok(func(r Record) Record { return r.OldRefused(true, &left, now) }),
 		"GiveUp":            ok(Record.GiveUp),
 		"Confirm next":      func(r Record) (Record, error) { return r.Confirm(3, now) },
 		"Confirm current":   func(r Record) (Record, error) { return r.Confirm(2, now) },
-		"Discard next":      func(r Record) (Record, error) { return r.Discard(3) },
+		"Discard next":      func(r Record) (Record, error) { return r.Discard(3, now) },
+		"Discard current":   func(r Record) (Record, error) { return r.Discard(2, now) },
+		"Discard another":   func(r Record) (Record, error) { return r.Discard(4, now) },
 		"Adopt next":        ok(func(r Record) Record { return r.Adopt(value(3), "table", now) }),
 		"Adopt current":     ok(func(r Record) Record { return r.Adopt(value(2), "table", now) }),
 		"Adopt previous":    ok(func(r Record) Record { return r.Adopt(value(1), "table", now) }),

@@ -12,6 +12,10 @@ var (
 	ErrUnsettled = errors.New("too many passwords of this role were sent with unknown outcome")
 	// ErrNothingToConfirm: no password of that version waits for a word.
 	ErrNothingToConfirm = errors.New("no password of this version is waiting to be confirmed or discarded")
+	// ErrQueued: the remote system has queued the password, so that a word about now would be wrong soon.
+	ErrQueued = errors.New("the remote system has queued the password of this version")
+	// ErrInForceOn: a person has said that the password is in force on parts of the account.
+	ErrInForceOn = errors.New("the password of this version was confirmed on some servers")
 )
 
 // Make puts a new password in place as Next, not sent yet. A Next that no request can have put in force is replaced;
@@ -37,7 +41,7 @@ func (r *Record) retireNext(why Why) {
 	if n.UnresolvedUntil.After(c.SentUntil) {
 		c.SentUntil = n.UnresolvedUntil
 	}
-	c.Stage, c.StagedSince, c.InForceOn = n.Stage, n.StagedSince, n.InForceOn
+	c.Stage, c.StagedSince, c.Taken, c.InForceOn = n.Stage, n.StagedSince, n.Taken, n.InForceOn
 	r.Candidates = append(r.Candidates, c)
 	r.Next = nil
 }
@@ -129,17 +133,48 @@ func (r Record) Unresolved() Record {
 	return out
 }
 
-// Refused: the remote system refuses Next, or its account. It is never sent again: dropped if every request with it
-// was answered "not applied", else kept as a candidate.
+// Refused: the remote system refuses Next as a password. It is never sent again: dropped if every request with it was
+// answered "not applied", else kept as a candidate.
 func (r Record) Refused() Record {
 	out := r.NotApplied()
-	switch {
-	case out.Next.Exposed():
+	if out.Next.Exposed() {
 		out.retireNext(WhyRefused)
-	default:
-		out.Next = nil
+	} else {
+		out.withdraw()
 	}
 	return out
+}
+
+// TurnedDown: the remote system refuses the account or the request, whatever the password. Next is dropped if every
+// request with it was answered "not applied". Else it stays what it is: another password would fare no better.
+func (r Record) TurnedDown() Record {
+	out := r.NotApplied()
+	if !out.Next.Exposed() {
+		out.withdraw()
+	}
+	return out
+}
+
+// withdraw drops a Next that no request can have put in force, and makes the newest candidate Next again, whose place it
+// took: what was to be found out or to be finished then still is.
+func (r *Record) withdraw() {
+	if r.Next == nil { // nothing took its place
+		return
+	}
+	r.Next = nil
+	last := len(r.Candidates) - 1
+	if last < 0 || !r.Candidates[last].open() || r.Candidates[last].Why == WhyRefused {
+		return
+	}
+	c := r.Candidates[last]
+	r.Candidates = r.Candidates[:last:last]
+	r.Next = &Next{
+		Password: c.Password, Phase: Unknown, SentUntil: c.SentUntil, Unresolved: !c.SentUntil.IsZero(), UnresolvedUntil: c.SentUntil,
+		Conditional: c.Conditional, Stage: c.Stage, StagedSince: c.StagedSince, Taken: c.Taken, InForceOn: c.InForceOn,
+	}
+	if c.Why == WhyStaged {
+		r.Next.Phase = c.Stage
+	}
 }
 
 // GiveUp: no more requests are made with Next. It is dropped if every request with it was answered "not applied", else
@@ -162,13 +197,10 @@ func (r *Record) quiet(until time.Time) {
 	}
 }
 
-// forget removes a version from Next, the candidates, Previous and the history: it is about to be installed again.
+// forget removes a version from the candidates, Previous and the history: it is about to be installed again.
 func (r *Record) forget(version int) {
 	if version == 0 {
 		return
-	}
-	if r.Next != nil && r.Next.Version == version {
-		r.Next = nil
 	}
 	if at := r.candidate(version); at >= 0 {
 		r.Candidates = append(r.Candidates[:at:at], r.Candidates[at+1:]...)
@@ -192,9 +224,12 @@ func (r *Record) install(value Password, now time.Time, basis Basis, confirmed b
 			r.archive(old.Password, ListedOld)
 		default:
 			if r.Previous != nil {
-				r.keep(Past{Password: r.Previous.Password, State: ListedOld, Open: r.Previous.Open})
+				r.keep(r.Previous.older())
 			}
-			r.Previous = &Past{Password: old.Password, State: ListedPrevious}
+			r.Previous = &Past{Password: old.Password, State: ListedPrevious, Worked: old.Basis != BasisTime}
+			if !r.Previous.Worked {
+				r.Previous.State = ListedUnconfirmed
+			}
 		}
 	}
 	r.Current = &Current{Password: value, Since: now, Basis: basis, Confirmed: confirmed}
@@ -203,6 +238,14 @@ func (r *Record) install(value Password, now time.Time, basis Basis, confirmed b
 
 // archive puts a password into the history.
 func (r *Record) archive(p Password, state string) { r.keep(Past{Password: p, State: state}) }
+
+// older is the one before, once there is another.
+func (p Past) older() Past {
+	if p.State == ListedPrevious {
+		p.State = ListedOld
+	}
+	return p
+}
 
 // keep puts a past password into the history, which is sorted by version so that Trim drops the oldest first.
 func (r *Record) keep(p Past) {
@@ -281,7 +324,8 @@ func (r Record) Heed(lastRequest time.Time, tries OldTries) Record {
 // Open tells whether a password other than the one in force may be in force, or may come in force: it is staged, its
 // outcome is unknown, or a request with it may still be under way.
 func (r Record) Open(now time.Time) bool {
-	return r.Exposed() || now.Before(r.QuietUntil())
+	waits := func(c Candidate) bool { return c.Stage == RestartRequired && !c.Overtaken }
+	return r.Exposed() || slices.ContainsFunc(r.Candidates, waits) || now.Before(r.QuietUntil())
 }
 
 // Unfinished tells whether the engine has something to find out or to finish that waits for no one else.
