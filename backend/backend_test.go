@@ -102,8 +102,22 @@ func TestAnswersAreAsTheirPathsDescribeThem(t *testing.T) {
 		"connection": "cloud", "instance_id": instance.ID, "account_id": account.ID, "username": account.Name,
 		"password": account.Password, "rotation_period": "24h",
 	})
+	m.do(logical.UpdateOperation, "config/mt", map[string]any{
+		"provider": "mediatemple", "url": out.MediaTemple.URL, "api_key": out.MediaTemple.Accounts[0].APIKeys[0], "settle_after": 1,
+		"ca_cert": out.CAPEM, "allowed_roles": "*",
+	})
+	m.do(logical.UpdateOperation, "config/metal", map[string]any{
+		"provider": "ecs", "url": out.ECS.CloudDCURL, "project_id": instance.ProjectID,
+		"access_key": key.AccessKey, "secret_key": key.SecretKey, "ca_cert": out.CAPEM, "allowed_roles": "*",
+	})
+	servers := []string{out.ECS.Instances[0].ID, out.ECS.Instances[1].ID}
+	m.do(logical.UpdateOperation, "roles/root", map[string]any{"connection": "mt", "service_id": "557", "account": "root"})
+	m.do(logical.UpdateOperation, "roles/servers", map[string]any{"connection": "metal", "instance_ids": servers})
+	m.do(logical.UpdateOperation, "confirm-role/servers", map[string]any{"version": 1})
 	m.do(logical.UpdateOperation, "set-password/cache", map[string]any{"password": "Chosen-by-Hand.4713"})
-	for _, name := range []string{"web1", "cache"} {
+	m.do(logical.UpdateOperation, "rotate-role/servers", nil)
+	m.do(logical.UpdateOperation, "confirm-role/servers", map[string]any{"version": 2, "servers": servers[:1]})
+	for _, name := range []string{"web1", "cache", "root", "servers"} {
 		m.do(logical.UpdateOperation, "rotate-role/"+name, nil)
 		m.do(logical.UpdateOperation, "roles/"+name, map[string]any{"max_read_ttl": 60})
 		m.do(logical.ReadOperation, "roles/"+name, nil)
@@ -115,6 +129,8 @@ func TestAnswersAreAsTheirPathsDescribeThem(t *testing.T) {
 	}
 	m.do(logical.ReadOperation, "config/panel", nil)
 	m.do(logical.ReadOperation, "config/cloud", nil)
+	m.do(logical.ReadOperation, "config/mt", nil)
+	m.do(logical.ReadOperation, "config/metal", nil)
 	m.do(logical.ListOperation, "config/", nil)
 	m.do(logical.ListOperation, "roles/", nil)
 	m.do(logical.ReadOperation, "settings", nil)

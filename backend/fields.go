@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
@@ -196,9 +194,8 @@ func outcome(report *rotation.Report) *logical.Response {
 		data["version"] = report.View.Password.Version
 	}
 	resp := &logical.Response{Data: data}
-	waits := []credential.State{credential.StateAccepted, credential.StateRestartRequired, credential.StateUncertain}
-	if next := report.Role.Record.Next; next.Exposed() && slices.Contains(waits, report.View.State) {
-		data["next_version"] = next.Version
+	if version := report.NextVersion(); version > 0 {
+		data["next_version"] = version
 	}
 	if report.Warning != "" {
 		resp.AddWarning(report.Warning)

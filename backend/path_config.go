@@ -55,7 +55,7 @@ func (b *Backend) configFields() map[string]*framework.FieldSchema {
 		},
 		"url": {
 			Type:        framework.TypeString,
-			Description: "Base address of the remote system's API, https://host:port. Derived from region where the provider has one. Changing it needs the credential in the same request; the host cannot be changed while roles use the connection. http:// is taken only for a literal loopback address and with insecure_tls.",
+			Description: "Base address of the remote system's API, https://host:port. Derived from region where the provider has one, and https://api.mediatemple.net/api/v1 for mediatemple. Changing it needs the credential in the same request; the host cannot be changed while roles use the connection. http:// is taken only for a literal loopback address and with insecure_tls.",
 		},
 		"ca_cert": {
 			Type:         framework.TypeString,

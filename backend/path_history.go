@@ -31,7 +31,7 @@ one in force does not work. Needs the capability "sudo" besides "read".
 
 state is "current", the phase of a new one ("unsent", "sending", "unknown", "accepted", "restart_required"), "candidate"
 with the reason why it may be valid, "refused" (the remote system says it is not the password), "previous" (worked
-before the current one), "old", or "superseded" (sent once, and never known to have worked). With vault read
+before the current one), "old", "unconfirmed" (counted as in force by time alone), or "superseded" (sent once, and never known to have worked). With vault read
 -format=json the list is readable.
 `),
 	}

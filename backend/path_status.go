@@ -57,7 +57,9 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, d *frame
 	if view.Password != nil {
 		data["version"] = view.Password.Version
 	}
-	if next := role.Record.Next; next != nil {
+	if version := status.Report.NextVersion(); version > 0 {
+		data["next_version"] = version
+	} else if next := role.Record.Next; next != nil { // being sent, or not sent yet
 		data["next_version"] = next.Version
 	}
 	if len(status.Servers) > 0 {

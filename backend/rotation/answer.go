@@ -23,7 +23,7 @@ func (e *Engine) answer(role *Role) (*Report, error) {
 	report := e.report(role)
 	report.Warning = e.stagedWarning(role)
 	last := role.Retry.Last
-	if last == nil || role.Record.Next.Staged() {
+	if last == nil || role.Record.Next.Staged() && role.Record.Next.Partial() {
 		return report, nil
 	}
 	if report.View.State == credential.StateUncertain {
@@ -38,7 +38,7 @@ func (e *Engine) answer(role *Role) (*Report, error) {
 		report.Warning = fmt.Sprintf("some servers took a password that others refused: %s; another one for all is made, and %s; read status/%s", last, e.goesOn(role), role.Name)
 		return report, nil
 	}
-	if err := e.failed(role, report.View, fmt.Sprintf("role %q: nothing was changed%s", role.Name, yet(role))); err != nil {
+	if err := e.failed(role, fmt.Sprintf("role %q: nothing was changed%s", role.Name, yet(role))); err != nil {
 		return nil, err
 	}
 	return report, nil
@@ -46,24 +46,27 @@ func (e *Engine) answer(role *Role) (*Report, error) {
 
 // yet tells that a new password waits to be sent.
 func yet(role *Role) string {
-	if role.Record.Next == nil {
+	if role.Record.Next == nil || role.Record.Next.Staged() {
 		return ""
 	}
 	return " yet"
 }
 
 // failed is the error for the last failure of a role whose password is what it was; nil if there is none.
-func (e *Engine) failed(role *Role, view credential.View, lead string) error {
+func (e *Engine) failed(role *Role, lead string) error {
 	last := role.Retry.Last
 	if last == nil {
 		return nil
 	}
 	switch last.Class {
 	case provider.Rejected, provider.Mismatch:
-		return Mistake("%s: %s; %s", lead, last, e.advice(role, view))
+		return Mistake("%s: %s; %s", lead, last, e.failureAdvice(role))
 	case provider.Busy:
 		return busy("%s: %s; %s", lead, last, e.goesOn(role))
 	case provider.Denied, provider.Unreachable:
+		if last.Class == provider.Denied && last.Scope == provider.ScopeTarget {
+			return unreachable("%s: %s; %s; %s", lead, last, e.failureAdvice(role), e.goesOn(role))
+		}
 		return unreachable("%s: %s; %s", lead, last, e.goesOn(role))
 	default:
 		return nil
@@ -115,7 +118,11 @@ func (e *Engine) explain(role *Role, pause *Pause) Status {
 	}
 	if pause != nil {
 		s.Reason += fmt.Sprintf(" The connection %q is paused since %s: %s.", role.Connection, stamp(pause.Since), pause.Reason)
-		s.Advice = fmt.Sprintf("Write a working credential to config/%s; the engine tries the present one again at %s.", role.Connection, stamp(pause.NextProbe))
+		credentials := fmt.Sprintf("Write a working credential to config/%s; the engine tries the present one again at %s.", role.Connection, stamp(pause.NextProbe))
+		if role.held(report.View) { // that is another matter
+			credentials = s.Advice + " " + credentials
+		}
+		s.Advice = credentials
 	}
 	return s
 }
@@ -130,8 +137,8 @@ func (e *Engine) reason(role *Role, view credential.View) string {
 		text += fmt.Sprintf(" A new password of version %d waits to be sent (%s).", next.Version, next.Reason)
 	}
 	switch due := !role.Due.IsZero() && e.clock().After(role.Due); {
-	case due && role.held():
-		text += fmt.Sprintf(" It is due to be changed, which is held until version %d is in force.", role.Record.Next.Version)
+	case due && role.held(view):
+		text += fmt.Sprintf(" It is due to be changed, which is held until version %d is in force.", e.report(role).NextVersion())
 	case due:
 		text += " It is overdue: this version changes passwords by request only."
 	}
@@ -142,6 +149,9 @@ func stateReason(role *Role, view credential.View) string {
 	rec := role.Record
 	switch view.State {
 	case credential.StateNone:
+		if len(rec.Candidates) > 0 {
+			return fmt.Sprintf("No password is known to be in force. %d was sent and discarded (history has it).", rec.Candidates[len(rec.Candidates)-1].Version)
+		}
 		return "No password has been set yet."
 	case credential.StateActive:
 		return "The remote system confirmed the password."
@@ -151,12 +161,13 @@ func stateReason(role *Role, view credential.View) string {
 		}
 		return assumedReason(rec.Current.Basis)
 	case credential.StateAccepted:
-		return fmt.Sprintf("The remote system has queued the next password. It says nothing when it is done: the password counts as in force at %s.", stamp(role.queued()))
+		return fmt.Sprintf("The remote system has queued the next password. It says nothing when it is done: the password counts as in force at %s.", stamp(role.queued())) + alsoOpen(rec)
 	case credential.StateRestartRequired:
 		if rec.Next.Partial() {
-			return fmt.Sprintf("%d of %d servers have taken the next password, which comes into force when each restarts; the others are asked again.", len(rec.Next.Taken), len(role.Target.Parts))
+			return fmt.Sprintf("%d of %d servers have taken the next password, which comes into force when each restarts. Not yet: %s.",
+				len(rec.Next.Taken), len(role.Target.Parts), listed(rec.Next.Missing(role.Target.Parts))) + alsoOpen(rec)
 		}
-		return fmt.Sprintf("The next password is set and comes into force when %s.", restarts(role))
+		return fmt.Sprintf("The next password is set and comes into force when %s.", restarts(role)) + alsoOpen(rec)
 	case credential.StateUncertain:
 		return "A password was sent and nobody knows yet whether it is in force."
 	default:
@@ -195,23 +206,38 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 	case credential.StateUncertain:
 		return fmt.Sprintf("wait for the engine, or find out which password works (history/%s has them all) and write confirm-role/%s", name, name)
 	case credential.StateNone:
-		if last == nil {
+		switch {
+		case len(role.Record.Candidates) > 0:
+			return fmt.Sprintf("write rotate-role/%s to set another one, or confirm-role/%s with the version of one that works", name, name)
+		case last == nil:
 			return fmt.Sprintf("read creds/%s or write rotate-role/%s to set one", name, name)
 		}
 	default: // the password is in force; what remains is the last failure
+		if current := role.Record.Current; last == nil && current != nil && current.Basis == credential.BasisTime {
+			return fmt.Sprintf("nothing, if the password works; if it does not, write confirm-role/%s with version=%d and discard=true: creds/%s then gives the one before", name, current.Version, name)
+		}
 	}
 	if last == nil {
 		return "nothing"
 	}
+	return e.failureAdvice(role)
+}
+
+// failureAdvice says what an operator can do about the last failure, as a clause.
+func (e *Engine) failureAdvice(role *Role) string {
+	name, last := role.Name, role.Retry.Last
 	switch last.Class {
 	case provider.Rejected:
 		if last.Scope == provider.ScopePassword {
 			return "give another password, or set a password_policy whose passwords the remote system takes"
 		}
-		return "check that the account still exists on the remote system and that the role names it rightly"
+		return "see whether the account still exists and the role names it rightly, mend what is said here, and ask again"
 	case provider.Mismatch:
-		return fmt.Sprintf("write the account's present password to confirm-role/%s", name)
+		return fmt.Sprintf("write the account's present password to confirm-role/%s (password=…)%s", name, e.otherwise(role))
 	case provider.Denied:
+		if last.Scope == provider.ScopeTarget {
+			return fmt.Sprintf("the credential of config/%s works, so this is about the account alone: check its user's rights to it, and that the role names it rightly", role.Connection)
+		}
 		return fmt.Sprintf("check the rights and the credential of config/%s", role.Connection)
 	case provider.Unreachable:
 		return fmt.Sprintf("check the network between Vault and the url of config/%s", role.Connection)

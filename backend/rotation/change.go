@@ -116,8 +116,8 @@ func (c *change) make(ctx context.Context, given, reason string) error {
 	}
 	rec, err := c.role.Record.Make(value, reason, given != "", c.e.clock())
 	if err != nil {
-		return Mistake("the role %q has %d passwords that were sent with unknown outcome: say which one is in force first (read history/%s, then write confirm-role/%s)",
-			c.role.Name, len(c.role.Record.Candidates), c.role.Name, c.role.Name)
+		return Mistake("the role %q has too many passwords that may be in force, or come into force: say which one is first (history/%s lists them; write confirm-role/%s with the version of the one that works, also if it is the one from before)",
+			c.role.Name, c.role.Name, c.role.Name)
 	}
 	c.role.Record = rec
 	return nil
@@ -225,14 +225,15 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 			c.role.SettlesAt = now.Add(c.l.settleAfter())
 		}
 	case provider.Rejected:
-		if rec.Next.Partial() && result.Scope != provider.ScopePassword { // the others wait for it: it is asked again
-			c.role.Record = rec.NotApplied()
-			c.fail(result)
-			break
-		}
 		c.role.Record = rec.Refused()
+		if result.Scope != provider.ScopePassword {
+			c.role.Record = rec.TurnedDown()
+		}
 		c.fail(result)
 		again, err = c.afterRejected(ctx, result, given)
+		if result.Scope != provider.ScopePassword && !c.role.Record.Unfinished() {
+			c.role.Retry.NextAttempt = now // nothing goes on by itself: whoever mends it may ask again at once
+		}
 	case provider.Mismatch:
 		c.role.Record = rec.OldRefused(c.old.Certain, result.TriesLeft, now.Add(max(c.lockWindow(), result.RetryAfter)))
 		c.fail(result)
@@ -246,7 +247,12 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 	case provider.Denied:
 		c.role.Record = rec.NotApplied()
 		c.fail(result)
-		c.e.denied(ctx, c.s, c.l, began)
+		if result.Scope != provider.ScopeTarget { // else it is about this account, and says nothing of the credential
+			c.e.denied(ctx, c.s, c.l, began)
+			if c.l.paused() == nil && !c.l.suspected() { // the credential works
+				c.role.Retry.Last.Scope = provider.ScopeTarget
+			}
+		}
 		if pause := c.l.paused(); pause != nil {
 			c.role.Retry.NextAttempt = later(c.role.Retry.NextAttempt, pause.NextProbe)
 		}
@@ -288,9 +294,13 @@ func (c *change) fail(result provider.Result) {
 		wait = jitter(min(max(result.RetryAfter, scaled(firstBackoff)), lastBackoff))
 	}
 	retry.NextAttempt = now.Add(wait)
+	parts := result.Failures
+	if parts == nil && retry.Last != nil && c.role.Record.Next.Partial() { // what kept them then is all that is known
+		parts = retry.Last.Parts
+	}
 	retry.Last = &Failure{
 		Class: result.Outcome, Scope: result.Scope, Code: result.Code, RequestID: result.RequestID,
-		Reason: result.Reason, Time: now, Revision: c.l.Revision, Parts: result.Failures,
+		Reason: result.Reason, Time: now, Revision: c.l.Revision, Parts: parts,
 	}
 }
 

@@ -377,8 +377,8 @@ func (e *Engine) checkUse(ctx context.Context, s store, stored *Connection, l *l
 	}
 	moved := transport.CanonicalHost(before.URL) != transport.CanonicalHost(l.complete.URL)
 	return e.eachRole(ctx, s, l.Name, func(role *Role) error {
-		if period := role.Options.RotationPeriod; period > 0 && time.Duration(period)*time.Second <= l.settleAfter() {
-			return Mistake("settle_after must be less than the rotation_period of every role, and the role %q has %d seconds", role.Name, period)
+		if !role.Options.leaves(l.settleAfter(), e.clock()) {
+			return Mistake("settle_after must be less than the time between two rotations of every role, and the role %q has %d seconds", role.Name, role.Options.Period(e.clock()))
 		}
 		target, err := l.kind.Target(l.complete, role.Target.Settings)
 		if moved || err != nil || !slices.Equal(target.Identities, role.Target.Identities) {

@@ -285,7 +285,7 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 	if ctx.Err() != nil {
 		return // the engine is stopping, the check proves nothing
 	}
-	pause := &Pause{Revision: l.Revision, Since: at, Code: check.Code, Reason: check.Reason}
+	pause := &Pause{Revision: l.Revision, Since: at, Code: check.Code, Reason: pauseReason(check)}
 	pause.NextProbe = e.clock().Add(probeWait(check, 1))
 	l.mu.Lock()
 	l.pause = pause
@@ -297,6 +297,15 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 		e.logger.Error("the pause of a connection could not be stored", "connection", l.Name, "error", err)
 	}
 	e.timer.set(item{connection: l.Name}, pause.NextProbe)
+}
+
+// pauseReason says why the connection is paused. A check that did not get through proves nothing of the credential, but
+// then neither does it say that another try would not lock it.
+func pauseReason(check provider.Result) string {
+	if check.Outcome == provider.Denied {
+		return check.Reason
+	}
+	return "it was refused for a change, and the check that followed did not get through (" + check.Reason + ")"
 }
 
 // drain waits until the requests that are under way have ended: each of them may be refused too. No new one begins
@@ -339,7 +348,7 @@ func (e *Engine) probe(ctx context.Context, name string) {
 	}
 	next := *pause
 	next.Probes++
-	next.Code, next.Reason = check.Code, check.Reason
+	next.Code, next.Reason = check.Code, pauseReason(check)
 	next.NextProbe = e.clock().Add(probeWait(check, next.Probes+1))
 	l.mu.Lock()
 	l.pause = &next

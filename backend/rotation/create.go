@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -91,7 +92,7 @@ func (e *Engine) undo(ctx context.Context, s store, c *change, cause error) erro
 		return Mistake("the role was not created: %s; repeat the request with the account's present password", last)
 	}
 	c.role.Record = credential.Record{} // it waits for nothing any more
-	if failed := e.failed(c.role, c.role.Record.View(e.clock()), "the role was not created"); failed != nil {
+	if failed := e.failed(c.role, "the role was not created"); failed != nil {
 		return failed
 	}
 	return withoutRole(cause)
@@ -243,7 +244,9 @@ func (e *Engine) checkTarget(ctx, waiting context.Context, s store, l *live, rol
 	case provider.Busy:
 		return busy("the role was not created: %s; try again later", failure)
 	case provider.Denied:
-		e.denied(ctx, s, l, began)
+		if result.Scope != provider.ScopeTarget {
+			e.denied(ctx, s, l, began)
+		}
 		return unreachable("the role was not created: %s; check the credential and the rights of config/%s", failure, l.Name)
 	default:
 		return unreachable("the role was not created: %s", failure)
@@ -263,7 +266,7 @@ func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) erro
 	if err := e.checkLogins(ctx, s, role.Target); err != nil {
 		return err
 	}
-	for _, identity := range role.Target.Identities {
+	for i, identity := range role.Target.Identities {
 		key := targetKey(identity)
 		var held owner
 		found, err := s.get(ctx, key, &held)
@@ -276,7 +279,7 @@ func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) erro
 				return storageError("reading the role "+held.Role, err)
 			}
 			if other != nil && slices.Contains(other.Target.Identities, identity) {
-				return Mistake("the role %q has this target already: two roles would change one password", held.Role)
+				return Mistake("the role %q has the target %q already: two roles would change one password", held.Role, nameOf(role.Target, i))
 			}
 		}
 		role.Record = role.Record.Heed(held.Quiet, held.OldTries)
@@ -286,6 +289,14 @@ func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) erro
 		}
 	}
 	return storageError("storing the role "+role.Name, s.putRole(ctx, role))
+}
+
+// nameOf is the canonical name that goes with an identity of the target.
+func nameOf(target provider.Target, i int) string {
+	if len(target.Names) != len(target.Identities) {
+		return strings.Join(target.Names, ",")
+	}
+	return target.Names[i]
 }
 
 // remove deletes a role, then its index entries; but they stay, and are free, where the next role for the account has

@@ -14,8 +14,8 @@ func (e *Engine) checkOptions(ctx context.Context, l *live, role *Role, newPolic
 	if err := o.validate(); err != nil {
 		return err
 	}
-	if settle := l.settleAfter(); o.RotationPeriod > 0 && time.Duration(o.RotationPeriod)*time.Second <= settle {
-		return Mistake("rotation_period must exceed the connection's settle_after (%d seconds)", int(settle.Seconds()))
+	if settle := l.settleAfter(); !o.leaves(settle, e.clock()) {
+		return Mistake("the time between two rotations must exceed the connection's settle_after (%d seconds): set a longer rotation_period, or another rotation_schedule", int(settle.Seconds()))
 	}
 	if o.VerifyAddress != "" && !allowsAddress(l.AllowedVerifyAddresses, o.VerifyAddress) {
 		return Mistake("the connection %q does not allow the verify_address %q: add it to allowed_verify_addresses of config/%s", l.Name, o.VerifyAddress, l.Name)
@@ -28,6 +28,11 @@ func (e *Engine) checkOptions(ctx context.Context, l *live, role *Role, newPolic
 		policy = l.PasswordPolicy
 	}
 	return e.tryPolicy(ctx, policy, l.kind.Rules(l.complete, role.Target))
+}
+
+// leaves tells whether a queued password settles before the next one is due.
+func (o Options) leaves(settle time.Duration, now time.Time) bool {
+	return o.RotationPeriod == 0 && o.RotationSchedule == "" || time.Duration(o.Period(now))*time.Second > settle
 }
 
 // validate checks the options that stand for themselves.

@@ -3,12 +3,15 @@ package rotation
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
 )
 
 // Triggers of a change, for the log.
@@ -155,6 +158,8 @@ type standing struct {
 	err    error
 	// waits: nothing was sent, since something has to pass first.
 	waits bool
+	// dropped: the password that the request gave was refused and is gone, whatever else is open.
+	dropped bool
 }
 
 func failure(err error) standing { return standing{err: err} }
@@ -163,6 +168,11 @@ func failure(err error) standing { return standing{err: err} }
 func (s standing) answer(e *Engine) (*Report, error) {
 	if s.report != nil || s.err != nil {
 		return s.report, s.err
+	}
+	if s.dropped {
+		if err := e.failed(s.role, fmt.Sprintf("role %q: this password was not set", s.role.Name)); err != nil {
+			return nil, err
+		}
 	}
 	return e.answer(s.role)
 }
@@ -204,7 +214,9 @@ func (e *Engine) carryOut(ctx, waiting context.Context, promise *commitment, s s
 			return failure(err)
 		}
 	}
-	return e.driven(c, c.drive(ctx))
+	done := e.driven(c, c.drive(ctx))
+	done.dropped = o.given != "" && !slices.ContainsFunc(c.role.Record.List(), func(p credential.Listed) bool { return p.Value == o.given })
+	return done
 }
 
 // alreadyAnswered returns the answer to a request that has one without a remote call: Vault's client repeats a request
@@ -213,7 +225,7 @@ func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (standing, bool) 
 	rec, now := role.Record, e.clock()
 	view := rec.View(now)
 	switch {
-	case o.ifNone && (rec.Current != nil || rec.Next.Exposed()):
+	case o.ifNone && (rec.Current != nil || rec.Next.Exposed() || len(rec.Candidates) > 0): // a read does not decide what becomes of those
 		return standing{report: e.report(role)}, true
 	case o.ifVersion > 0 && view.Password != nil && o.ifVersion < view.Password.Version:
 		report := e.report(role)
@@ -302,6 +314,9 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	if asked != nil {
 		c.trigger, c.waiting = asked.trigger, waiting
 		if lost := asked.lost(role); lost != nil {
+			if last := role.Retry.Last; last != nil && last.Class == provider.Rejected { // the engine has sent it in the meantime
+				return standing{role: role, dropped: true}
+			}
 			return failure(lost)
 		}
 	}

@@ -155,29 +155,29 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 		return nil, err
 	}
 	defer unlock()
-	now, before := e.clock(), role.Record.Current
+	now, before := e.clock(), role.Record
+	if err := checkWord(role, word); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(word.Password) > maxGiven:
 		return nil, Mistake("the password is too long: at most %d bytes", maxGiven)
 	case word.Password != "":
 		role.Record = role.Record.Adopt(word.Password, "confirmed by hand", now)
 	case word.Discard:
-		role.Record, err = role.Record.Discard(word.Version)
+		role.Record, err = role.Record.Discard(word.Version, now)
 	case len(word.Servers) > 0:
-		if err := checkServers(role, word.Servers); err != nil {
-			return nil, err
-		}
 		role.Record, err = role.Record.ConfirmOn(word.Version, word.Servers, role.Target.Parts, now)
 	default:
 		role.Record, err = role.Record.Confirm(word.Version, now)
 	}
 	if err != nil {
-		return nil, Mistake("the role %q: %s; history/%s lists its passwords", name, err, name)
+		return nil, wordError(role, word, err)
 	}
-	if !role.Record.Next.Partial() { // else the servers that are left are asked again at their time
+	if !role.Record.Unfinished() { // else it goes on at its time
 		role.Retry = Retry{}
 	}
-	if current := role.Record.Current; current != nil && (before == nil || current.Version != before.Version) {
+	if current := role.Record.Current; current != nil && (before.Current == nil || current.Version != before.Current.Version) {
 		role.Due = role.Options.dueAfter(now)
 	}
 	if !role.Record.Open(now) { // else the next change drops what is too old
@@ -191,6 +191,9 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 		"version", word.Version, "discard", word.Discard, "given", word.Password != "")
 	report := e.report(role)
 	report.Warning = e.stagedWarning(role)
+	if before.Next != nil && !before.Next.Exposed() && !word.Discard && role.Record.Next == nil {
+		report.Warning = "a rotation that was waiting to be sent was withdrawn by this word: ask for it again (rotate-role/" + name + ") if it is still wanted"
+	}
 	return report, nil
 }
 
@@ -225,8 +228,8 @@ func (e *Engine) Explain(ctx context.Context, storage logical.Storage, name stri
 }
 
 func equal(a, b any) bool {
-	if list, ok := a.([]string); ok {
-		return slices.Equal(list, provider.Settings{"": b}.Strings(""))
+	if list, ok := a.([]string); ok { // a set: tools keep no order
+		return slices.Equal(slices.Sorted(slices.Values(list)), slices.Sorted(slices.Values(provider.Settings{"": b}.Strings(""))))
 	}
 	return fmt.Sprint(a) == fmt.Sprint(b) // numbers change their type in storage
 }

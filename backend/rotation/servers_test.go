@@ -78,6 +78,16 @@ func TestServersAreSettledOneByOne(t *testing.T) {
 				report, err = r.engine.Confirm(t.Context(), r.storage, "role", Word{Version: 2, Servers: []string{"a"}})
 				require.NoError(t, err)
 				require.Contains(t, report.Warning, "only 2 of 3 servers")
+				require.Equal(t, before+1, r.remote.count(), "a word hastens nothing")
+				status, err := r.engine.Explain(t.Context(), r.storage, "role")
+				require.NoError(t, err)
+				require.Contains(t, status.Reason, "2 of 3 servers have taken the next password")
+				require.Contains(t, status.Reason, "Not yet: b.")
+				_, err = r.engine.Confirm(t.Context(), r.storage, "role", Word{Version: 2})
+				require.Equal(t, KindMistake, kindOf(t, err), "the engine knows that one has not taken it")
+				require.ErrorContains(t, err, "b has not taken version 2")
+				_, err = r.engine.Confirm(t.Context(), r.storage, "role", Word{Version: 2, Discard: true})
+				require.ErrorContains(t, err, "was confirmed on some servers")
 				require.Equal(t, credential.PartView{Part: "a", State: credential.StateAssumed, Version: 2}, r.servers()["a"].PartView)
 				r.stands(credential.StateRestartRequired, 1, 2)
 
@@ -93,7 +103,7 @@ func TestServersAreSettledOneByOne(t *testing.T) {
 
 				report, err = r.engine.Confirm(t.Context(), r.storage, "role", Word{Version: 2, Servers: []string{"b"}})
 				require.NoError(t, err)
-				require.Contains(t, report.Warning, "servers=ID for one at a time. Not confirmed yet: c")
+				require.Contains(t, report.Warning, "that have not confirmed it yet (c)")
 				r.stands(credential.StateRestartRequired, 1, 2)
 				r.confirm(Word{Version: 2, Servers: []string{"c"}})
 				r.stands(credential.StateAssumed, 2, 0)
@@ -215,6 +225,31 @@ func TestARotationThatIsAskedForAgainIsForTheServersThatAreLeft(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, r.sent(), 3, "all have the one before")
 		r.stands(credential.StateRestartRequired, 1, 3)
+	})
+}
+
+// The next request that is refused as a whole leaves the one before where it was: some have it, the others are asked.
+func TestARefusedPasswordByHandLeavesTheServersThatAreLeft(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.fleet()
+		before := r.remote.count()
+		r.remote.set(always(partly(provider.Rejected, provider.ScopeTarget, "b", "a", "c"), false))
+		_, err := r.rotate()
+		require.NoError(t, err)
+		r.remote.set(always(provider.Result{Outcome: provider.Rejected, Scope: provider.ScopeTarget, Reason: "no plug-in"}, false))
+		_, err = r.engine.SetPassword(t.Context(), r.storage, "role", "chosenbyhand")
+		require.Equal(t, KindMistake, kindOf(t, err))
+		require.ErrorContains(t, err, "this password was not set: no plug-in")
+		require.Equal(t, credential.PartView{Part: "b", State: credential.StateAssumed, Version: 1}, r.servers()["b"].PartView)
+		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeTarget, Reason: "busy"}, false))
+		after(time.Minute)
+		require.Empty(t, r.servers()["a"].LastError)
+		r.remote.set(always(restartAnswer, false))
+		after(10 * time.Minute)
+		calls := r.asked(before)
+		require.Equal(t, []string{"b"}, calls[len(calls)-1])
+		r.stands(credential.StateRestartRequired, 1, 2)
+		require.Equal(t, credential.StateRestartRequired, r.servers()["b"].State)
 	})
 }
 

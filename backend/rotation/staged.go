@@ -2,8 +2,10 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,8 +49,30 @@ func (r *Role) queued() time.Time {
 	return r.SettlesAt
 }
 
-// held tells whether a due change waits until the last one is in force: two that wait for one restart would lose the first.
-func (r *Role) held() bool { return r.Record.Next.Staged() }
+// held tells whether a due change waits until the last one is in force: of two that wait for one restart the first is
+// lost.
+func (r *Role) held(view credential.View) bool {
+	return view.State == credential.StateAccepted || view.State == credential.StateRestartRequired
+}
+
+// NextVersion is the version of the password that may come into force, in the states accepted, restart_required and
+// uncertain; 0: there is none.
+func (r *Report) NextVersion() int {
+	current := r.Role.Record.Current
+	switch r.View.State {
+	case credential.StateAccepted, credential.StateRestartRequired, credential.StateUncertain:
+	default:
+		return 0
+	}
+	switch {
+	case r.View.Next != nil:
+		return r.View.Next.Version
+	case r.View.Password != nil && (current == nil || current.Version != r.View.Password.Version):
+		return r.View.Password.Version
+	default:
+		return 0
+	}
+}
 
 // nextAction is when the engine has to act on the role by itself; false: never.
 func (r *Role) nextAction() (time.Time, bool) {
@@ -77,10 +101,18 @@ func (e *Engine) stagedWarning(role *Role) string {
 			len(next.Taken), len(role.Target.Parts), next.Version, listed(next.Missing(role.Target.Parts)), lastOf(role), e.goesOn(role), role.Name)
 	case next.Phase == credential.Accepted:
 		return fmt.Sprintf("the remote system has queued the new password (version %d), and says nothing when it is done: it counts as in force at %s; %s",
-			next.Version, stamp(role.SettlesAt), untilThen(role))
+			next.Version, stamp(role.SettlesAt), untilThen(role)) + dotted(alsoOpen(role.Record))
 	default:
-		return fmt.Sprintf("the new password (version %d) is set and waits for a restart; %s; %s", next.Version, untilThen(role), restartAdvice(role))
+		return fmt.Sprintf("the new password (version %d) is set and waits for a restart; %s; %s", next.Version, untilThen(role), restartAdvice(role)) + dotted(alsoOpen(role.Record))
 	}
+}
+
+// dotted puts a full stop before a sentence that follows a clause.
+func dotted(sentence string) string {
+	if sentence == "" {
+		return ""
+	}
+	return "." + sentence
 }
 
 // untilThen is what creds gives while a password waits.
@@ -94,33 +126,52 @@ func untilThen(role *Role) string {
 // restartAdvice says what a person has to do for a password that waits for a restart, as a clause.
 func restartAdvice(role *Role) string {
 	next := role.Record.Next
-	confirm := fmt.Sprintf("write confirm-role/%s with version=%d (and discard=true if it does not work)", role.Name, next.Version)
-	open := slices.DeleteFunc(slices.Clone(role.Target.Parts), func(part string) bool { return slices.Contains(next.InForceOn, part) })
+	confirm := fmt.Sprintf("write confirm-role/%s with version=%d", role.Name, next.Version)
 	switch {
 	case len(role.Target.Parts) == 0:
-		return "restart the remote system, try the password there, then " + confirm
+		return fmt.Sprintf("restart the remote system and try the password: if it works, %s, if not, the same with discard=true", confirm)
 	case len(role.Target.Parts) == 1:
-		return fmt.Sprintf("restart the server %s, try the password there, then %s", open[0], confirm)
+		return fmt.Sprintf("restart the server %s and try the password: if it works, %s, if not, the same with discard=true", role.Target.Parts[0], confirm)
+	case len(next.InForceOn) == 0:
+		return fmt.Sprintf("restart the servers (%s) and try the password on each: if it works on all, %s; on some, the same with servers=ID; on none, with discard=true",
+			listed(role.Target.Parts), confirm)
 	default:
-		return fmt.Sprintf("restart the servers, try the password on each, then %s; with servers=ID for one at a time. Not confirmed yet: %s", confirm, listed(open))
+		return fmt.Sprintf("restart the servers that have not confirmed it yet (%s) and try the password on each: where it works, %s and servers=ID",
+			listed(unconfirmed(role)), confirm)
 	}
+}
+
+// unconfirmed are the servers on which nobody has said that the password that waits is in force.
+func unconfirmed(role *Role) []string {
+	on := role.Record.Next.InForceOn
+	return slices.DeleteFunc(slices.Clone(role.Target.Parts), func(part string) bool { return slices.Contains(on, part) })
 }
 
 // lastOf is the last failure as a clause.
 func lastOf(role *Role) string {
-	if role.Retry.Last == nil {
+	last := role.Retry.Last
+	if last == nil {
 		return "they are still being asked"
 	}
-	return role.Retry.Last.String()
+	var why []string
+	for _, f := range last.Parts {
+		why = append(why, f.Part+": "+(&Failure{Code: f.Code, Reason: f.Reason}).String())
+	}
+	if len(why) == 0 || len(why) > namedInErrors {
+		return last.String()
+	}
+	return strings.Join(why, "; ")
 }
 
 // restarts names what has to restart, with its verb.
 func restarts(role *Role) string {
-	switch parts := role.Target.Parts; len(parts) {
-	case 0:
+	switch parts := role.Target.Parts; {
+	case len(parts) == 0:
 		return "the remote system restarts"
-	case 1:
+	case len(parts) == 1:
 		return "the server " + parts[0] + " restarts"
+	case role.Record.Next != nil && len(role.Record.Next.InForceOn) > 0:
+		return "these servers restart: " + listed(unconfirmed(role)) + " (on the others it is in force)"
 	default:
 		return fmt.Sprintf("the %d servers restart", len(parts))
 	}
@@ -157,6 +208,48 @@ func servers(role *Role, now time.Time) []ServerStatus {
 		out = append(out, s)
 	}
 	return out
+}
+
+// alsoOpen names the passwords that were sent before the one that waits, and may be in force without anybody's knowing;
+// "" if there are none.
+func alsoOpen(rec credential.Record) string {
+	var versions []string
+	for _, c := range rec.Candidates {
+		if !c.Overtaken && c.Stage == "" {
+			versions = append(versions, strconv.Itoa(c.Version))
+		}
+	}
+	if len(versions) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Version %s was sent before, its outcome is unknown, and it may be in force too (history has it).", strings.Join(versions, ", "))
+}
+
+// checkWord makes sure that a word is about what it can be about.
+func checkWord(role *Role, word Word) error {
+	if len(word.Servers) > 0 {
+		return checkServers(role, word.Servers)
+	}
+	next := role.Record.Next
+	if word.Discard || word.Password != "" || !next.Partial() || next.Version != word.Version {
+		return nil
+	}
+	return Mistake("the role %q: %s has not taken version %d, for all that is known; name the servers on which it is in force (servers=…), all of them if you set it there by hand",
+		role.Name, listed(next.Missing(role.Target.Parts)), word.Version)
+}
+
+// wordError tells why a word was not taken.
+func wordError(role *Role, word Word, err error) error {
+	switch {
+	case errors.Is(err, credential.ErrQueued):
+		return Mistake("the remote system has queued version %d of the role %q: it may not work yet, and come into force all the same. It counts as in force at %s; if it does not work after that, discard it then",
+			word.Version, role.Name, stamp(role.SettlesAt))
+	case errors.Is(err, credential.ErrInForceOn):
+		return Mistake("version %d of the role %q was confirmed on some servers, so it cannot be discarded: rotate the role again, or write password=… with the one that is in force on all",
+			word.Version, role.Name)
+	default:
+		return Mistake("the role %q: %s; history/%s lists its passwords, and an older one that works is written as password=…", role.Name, err, role.Name)
+	}
 }
 
 // checkServers makes sure that a word about some servers is about the role's.

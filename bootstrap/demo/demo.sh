@@ -95,6 +95,7 @@ daemons=()
 start() {
 	local log=$1
 	shift
+	: >"$log" # so that it is there to look into at once
 	set -m
 	"$@" >"$log" 2>&1 </dev/null &
 	set +m

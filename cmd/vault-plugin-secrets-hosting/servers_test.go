@@ -186,6 +186,9 @@ func TestServersThatFailAloneAreAskedAgain(t *testing.T) {
 				require.Equal(t, "restart_required", d["state"])
 				require.Contains(t, secret.Warnings[0], "only 1 of 2 servers")
 				require.Contains(t, m.serversOf("web")[ids[1]]["last_error"], "Ecs.0000")
+				_, err := m.write("confirm-role/web", data{"version": version})
+				require.Equal(t, 400, status(err), "the engine knows that one has not taken it")
+				require.Contains(t, message(err), ids[1])
 				require.Equal(t, "restart_required", m.serversOf("web")[ids[0]]["state"])
 				first := m.sim.ECS(ids[0]).Changes
 				require.NoError(t, m.sim.Switch("ecs", "partial", map[string]string{}))
@@ -216,10 +219,8 @@ func TestOneInstanceThatCannotKeepsAllFromChanging(t *testing.T) {
 	require.False(t, m.sim.ECS(ids[0]).Pending)
 	require.NoError(t, m.sim.Switch("ecs", "instance_state", "running"))
 	require.NoError(t, m.sim.Switch("ecs", "operation_state", map[string]string{ids[0]: "reinstall-processing"}))
-	require.Eventually(t, func() bool { // a request that comes too soon is answered as the last one
-		_, err = m.write("rotate-role/web", nil)
-		return status(err) == 503
-	}, waitLong, tick, "an instance that is being installed is busy")
+	_, err = m.write("rotate-role/web", nil)
+	require.Equal(t, 503, status(err), "an instance that is being installed is busy: %s", message(err))
 	require.False(t, m.sim.ECS(ids[0]).Pending)
 	require.NoError(t, m.sim.Switch("ecs", "operation_state", "install-succeed"))
 	require.Eventually(t, func() bool { return m.creds("web")["state"] == "restart_required" }, waitLong, tick)

@@ -118,13 +118,22 @@ func TestAJobThatFailsSilentlyLosesNothing(t *testing.T) {
 	m.must("roles/root", role)
 	before := m.comes("root", role)
 	require.NoError(t, m.sim.Switch("mediatemple", "job_fails", true))
-	for range 3 {
+	m.must("rotate-role/root", nil)
+	_, err := m.write("confirm-role/root", data{"version": 2, "discard": true})
+	require.Equal(t, 400, status(err), "too early: it is queued, and may come into force all the same")
+	require.Contains(t, message(err), "counts as in force at")
+	d := m.eventually("root", "assumed")
+	require.Error(t, m.login(role, d["password"]), "nobody could know")
+	require.Contains(t, m.read("status/root")["advice"], "version=2 and discard=true")
+	m.must("confirm-role/root", data{"version": 2, "discard": true})
+	require.Equal(t, before["password"], m.works("root", role)["password"])
+
+	for range 12 {
 		m.must("rotate-role/root", nil)
 		m.eventually("root", "assumed")
 	}
-	d := m.creds("root")
-	require.Error(t, m.login(role, d["password"]), "nobody could know")
-	m.must("confirm-role/root", data{"password": m.listed("root", versionOf(t, before))})
+	require.Error(t, m.login(role, m.creds("root")["password"]))
+	m.must("confirm-role/root", data{"password": m.listed("root", versionOf(t, before))}) // somebody said that it works: it is kept
 	d = m.works("root", role)
 	require.Equal(t, before["password"], d["password"])
 	require.NoError(t, m.sim.Switch("mediatemple", "job_fails", false))
@@ -250,3 +259,36 @@ func (m *mount) changesOfAll(role data) int {
 
 // settled waits a while in which nothing should happen.
 func settled() { time.Sleep(500 * time.Millisecond) }
+
+// What an operator sees while a password is queued is true for a moment only.
+func TestAWordWhileAPasswordIsQueuedIsAboutNow(t *testing.T) {
+	t.Parallel()
+	m := newStagedMount(bareMount(t))
+	role := m.service("plesk")
+	m.must("config/mt", data{"settle_after": 3})
+	m.must("roles/plesk", role)
+	before := m.comes("plesk", role)
+	require.NoError(t, m.sim.Switch("mediatemple", "job_ms", 1500))
+	m.must("rotate-role/plesk", nil)
+	m.must("confirm-role/plesk", data{"password": before["password"]}) // true, for a second
+	d := m.works("plesk", role)
+	require.Equal(t, "accepted", d["state"])
+	require.Equal(t, before["password"], d["password"])
+	d = m.eventually("plesk", "assumed")
+	require.NotEqual(t, before["password"], d["password"])
+	m.works("plesk", role)
+
+	m.must("rotate-role/plesk", nil)
+	_, err := m.client().Logical().Delete(m.path + "/roles/plesk")
+	require.Equal(t, 400, status(err))
+	_, err = m.client().Logical().DeleteWithData(m.path+"/roles/plesk", map[string][]string{"force": {"true"}})
+	require.NoError(t, err)
+	m.sim.ClearJournal()
+	created := m.must("roles/plesk", role) // made anew at once: it waits for what the old one has queued
+	require.Contains(t, created.Warnings[0], "has no new password yet")
+	require.Eventually(t, func() bool { return m.read("status/plesk")["state"] == "assumed" }, waitLong, tick)
+	m.works("plesk", role)
+	for _, entry := range m.sim.Journal("mediatemple", "556/plesk") {
+		require.NotEqual(t, "OperationPending", entry.Result)
+	}
+}

@@ -200,7 +200,7 @@ func cloudServersOutcome(response *transport.Response, result provider.Result, i
 	}
 	if len(left) > 0 {
 		result.Outcome = provider.Unknown
-		result.Reason = fmt.Sprintf("%d of %d servers took the new password; the answer does not say whether %s did", len(batch.taken), len(ids), named(left))
+		result.Reason = fmt.Sprintf("%d of %d servers are known to have taken the new password; the answer does not say whether %s did", len(batch.taken), len(ids), named(left))
 		return result
 	}
 	result.Reason = fmt.Sprintf("%d of %d servers took the new password; the remote system refused it for %s: see the code, and their state",

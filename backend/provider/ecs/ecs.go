@@ -69,7 +69,7 @@ func (Type) ConnectionFields() []provider.Field {
 		provider.Field{Name: fieldAllowRestart, Local: true, Schema: &framework.FieldSchema{
 			Type:         framework.TypeBool,
 			Default:      false,
-			Description:  "Whether roles may ask for restarts of their servers.",
+			Description:  "Whether roles may ask for restarts of their servers. This version does none, so that nothing follows from it yet.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Allow restarts"},
 		}},
 	)

@@ -115,7 +115,7 @@ func serversOf(settings provider.Settings) ([]string, error) {
 	seen := make(map[string]bool, len(ids))
 	for i, id := range ids {
 		if !serverIDs.MatchString(id) {
-			return nil, fmt.Errorf("instance_ids: number %d is no ID; IDs are letters, digits and -, at most 64, and not names", i+1)
+			return nil, fmt.Errorf("instance_ids: number %d is no ID; IDs are letters, digits and -, at most 64, and not names; separate several by commas", i+1)
 		}
 		folded := strings.ToLower(id)
 		if seen[folded] {
