@@ -71,7 +71,26 @@ func (r *remote) Target(_ provider.Connection, s provider.Settings) (provider.Ta
 	login := s.String("login")
 	return provider.Target{Names: []string{login}, Identities: []string{"remote|" + login}, Parts: r.parts, Username: login, Settings: s}, nil
 }
-func (r *remote) SettleAfter(provider.Connection) time.Duration { return r.settleAfter }
+func (r *remote) SettleAfter(provider.Connection) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.settleAfter
+}
+
+// settles sets how long a queued change takes.
+func (r *remote) settles(after time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.settleAfter = after
+}
+
+// checksAs sets what a check of the connection answers.
+func (r *remote) checksAs(result provider.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.check = func() provider.Result { return result }
+}
+
 func (r *remote) LoginIdentity(provider.Connection) string      { return r.loginIdentity }
 func (r *remote) Rules(provider.Connection, provider.Target) password.Rules {
 	return password.Rules{

@@ -20,7 +20,7 @@ var (
 
 // queues lets the remote system queue each change.
 func (r *rig) queues() {
-	r.remote.settleAfter = settleAfter
+	r.remote.settles(settleAfter)
 	r.remote.set(always(queuedAnswer, true))
 }
 
@@ -132,7 +132,7 @@ func TestAPasswordIsNotSentBeforeTheQueuedOneIsInForce(t *testing.T) {
 		require.Equal(t, credential.StateAccepted, report.View.State)
 		r.stands(credential.StateAccepted, 1, 2)
 
-		r.remote.settleAfter = 2 * time.Minute // longer than a request waits
+		r.remote.settles(2 * time.Minute) // longer than a request waits
 		r.engine.connections.drop("conn")
 		after(settleAfter)
 		_, err = r.rotate()
@@ -259,7 +259,7 @@ func TestAPasswordThatWaitsForARestartNeedsAPersonsWord(t *testing.T) {
 func TestDeletingARoleWhosePasswordIsStagedNeedsForce(t *testing.T) {
 	for _, answer := range []provider.Result{queuedAnswer, restartAnswer} {
 		inFakeTime(t, func(t *testing.T, r *rig) {
-			r.remote.settleAfter = settleAfter
+			r.remote.settles(settleAfter)
 			r.mustCreate(nil)
 			r.remote.set(always(answer, false))
 			_, err := r.rotate()
@@ -276,7 +276,7 @@ func TestTheRotationPeriodExceedsTheTimeInTheQueue(t *testing.T) {
 		_, err := r.create(func(in *NewRole) { in.Options.RotationPeriod = 40 })
 		require.ErrorContains(t, err, "settle_after (40 seconds)")
 		r.mustCreate(func(in *NewRole) { in.Options.RotationPeriod = 41 })
-		r.remote.settleAfter = time.Minute
+		r.remote.settles(time.Minute)
 		err = r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"note": "changed"}})
 		require.ErrorContains(t, err, `the role "role" has 41 seconds`)
 	})
@@ -321,7 +321,7 @@ func TestANewRoleWaitsForWhatAnOlderOneHasQueued(t *testing.T) {
 
 func TestTheRotationScheduleLeavesTimeForTheQueue(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.remote.settleAfter = time.Minute
+		r.remote.settles(time.Minute)
 		_, err := r.create(func(in *NewRole) { in.Options.RotationSchedule = "* * * * *" })
 		require.ErrorContains(t, err, "settle_after (60 seconds)")
 		r.queues()
@@ -331,7 +331,7 @@ func TestTheRotationScheduleLeavesTimeForTheQueue(t *testing.T) {
 
 func TestASettledQueueSendsNothingWhereAutomationIsOff(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.remote.settleAfter = 2 * time.Minute // longer than a request waits
+		r.remote.settles(2 * time.Minute) // longer than a request waits
 		r.remote.set(always(queuedAnswer, true))
 		r.mustCreate(func(in *NewRole) { in.Options.Disabled = true })
 		_, err := r.rotate()
@@ -348,7 +348,7 @@ func TestASettledQueueSendsNothingWhereAutomationIsOff(t *testing.T) {
 // A queue may come to a lost request late.
 func TestAnotherPasswordKeepsItsDistanceFromALostRequestOfAQueue(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.remote.settleAfter = 2 * time.Minute
+		r.remote.settles(2 * time.Minute)
 		r.remote.set(always(queuedAnswer, true))
 		r.mustCreate(nil)
 		after(2 * time.Minute)

@@ -213,7 +213,7 @@ func TestOnlyARefusedCredentialPausesTheConnection(t *testing.T) {
 		require.Equal(t, KindUnreachable, kindOf(t, err))
 		require.Equal(t, checks, r.remote.checked())
 		r.remote.set(always(provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Reason: "wrong key"}, false))
-		r.remote.check = func() provider.Result { return provider.Result{Outcome: provider.Unknown, Reason: "a proxy's page"} }
+		r.remote.checksAs(provider.Result{Outcome: provider.Unknown, Reason: "a proxy's page"})
 		after(time.Hour)
 		status, err := r.engine.Explain(t.Context(), r.storage, "role")
 		require.NoError(t, err)
