@@ -91,7 +91,7 @@ func (r *remote) checksAs(result provider.Result) {
 	r.check = func() provider.Result { return result }
 }
 
-func (r *remote) LoginIdentity(provider.Connection) string      { return r.loginIdentity }
+func (r *remote) LoginIdentity(provider.Connection) string { return r.loginIdentity }
 func (r *remote) Rules(provider.Connection, provider.Target) password.Rules {
 	return password.Rules{
 		MinLength: 8, MaxLength: 64, Allowed: password.Lower + password.Upper + password.Digits,
