@@ -58,7 +58,7 @@ func (w *world) trim(valid func(string) bool) {
 				newer++
 			}
 		}
-		if newer < maxOpenPast {
+		if newer < maxOpenPast || p.Value == w.worked {
 			w.fail("version %d is valid and was trimmed", p.Version)
 		}
 		w.givenUp[p.Value] = true
@@ -75,6 +75,7 @@ func (w *world) check() {
 	if view := w.rec.View(w.now); view.State == StateActive && !w.rec.Next.Exposed() && !w.stranger {
 		w.active(view.Password.Value)
 	}
+	w.checkQueue()
 	w.checkRecord()
 }
 

@@ -15,6 +15,7 @@ const settleAfter = 60 * time.Second
 // job is a change that the remote system has queued.
 type job struct {
 	value string
+	since time.Time
 	at    time.Time
 	fails bool
 }
@@ -25,7 +26,7 @@ func (w *world) queue(r *request) {
 	if n := len(w.jobs); n > 0 && at.Before(w.jobs[n-1].at) {
 		at = w.jobs[n-1].at
 	}
-	w.jobs = append(w.jobs, job{value: r.value, at: at, fails: w.failing && w.chance(40)})
+	w.jobs = append(w.jobs, job{value: r.value, since: w.now, at: at, fails: w.failing && w.chance(40)})
 }
 
 // work does what the queue holds and has come to; all of it, where a change is confirmed, since that comes after it.
@@ -52,9 +53,32 @@ func (w *world) queued(value string) bool {
 	return slices.ContainsFunc(w.jobs, func(j job) bool { return j.value == value })
 }
 
+// withdraw: a person takes back what was not sent yet. Nothing is left of it, and all else stays.
+func (w *world) withdraw() {
+	n, before := w.rec.Next, pending(w.rec)
+	if n == nil || n.Exposed() || w.chance(50) {
+		return
+	}
+	require.NoError(w.t, w.event("withdraw", func(r Record) (Record, error) { return r.Discard(n.Version, w.now) }))
+	require.ElementsMatch(w.t, before, pending(w.rec))
+	if w.rec.Next.Exposed() {
+		w.seen["the one before is next again"]++
+	}
+}
+
+// checkQueue is I5: whoever asks when the last request may have had an effect hears of what is still queued.
+func (w *world) checkQueue() {
+	for _, j := range w.jobs {
+		if w.rec.LastRequest().Before(j.since) {
+			w.fail("I5: %s is queued, and the record knows of no request since %s", j.value, w.rec.LastRequest())
+		}
+	}
+}
+
 // discard: a person says of the newest password that does not work that it is not in force. What the remote system has in
 // its queue is not discarded; what came in force by time alone, and did not, gives way to the one before.
 func (w *world) discard() {
+	w.withdraw()
 	for _, p := range pending(w.rec) {
 		if p.Value == w.held {
 			continue

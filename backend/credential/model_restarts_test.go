@@ -14,6 +14,7 @@ type host struct {
 	pending  string // "": nothing waits
 	stranger bool   // somebody else set what it holds, and Vault has not learned of it
 	said     int    // the version that was last said to be in force there; 0: that of the account
+	answered bool   // it has said that it takes what waits
 }
 
 // taking is a request to one host that is on its way.
@@ -77,7 +78,7 @@ func (w *restarts) take(h *host, value string) {
 		return
 	}
 	w.note("(%s takes %s)", w.nameOf(h), value)
-	h.pending = value
+	h.pending, h.answered = value, false
 }
 
 func (w *restarts) start(h *host) {
@@ -131,7 +132,9 @@ func (w *restarts) reach(names []string) {
 	w.exposed = max(w.exposed, w.rec.Next.Version)
 	w.came[w.rec.Next.Value] = true
 	for _, name := range names {
-		w.take(w.hosts[slices.Index(servers, name)], w.rec.Next.Value)
+		h := w.hosts[slices.Index(servers, name)]
+		w.take(h, w.rec.Next.Value)
+		h.answered = h.pending == w.rec.Next.Value
 	}
 }
 

@@ -58,6 +58,7 @@ type world struct {
 	refused  map[string]bool // passwords that the remote system refused, and nobody proved since
 	settled  map[string]bool // passwords that a proof or a person's word settled
 	givenUp  map[string]bool // passwords that Trim dropped as too many newer ones may be valid
+	worked   string          // the last password that somebody is known to have seen in force
 	seen     map[string]int  // what is worth telling that it happened
 	tries    []try
 	fewUntil time.Time // the remote system said that few tries are left
@@ -112,6 +113,7 @@ func (w *world) settle(inForce string) {
 		w.settled[p.Value] = w.settled[p.Value] || !w.queued(p.Value)
 	}
 	delete(w.refused, inForce)
+	w.worked = inForce
 	for _, r := range w.flying {
 		r.worded = true
 	}
@@ -173,6 +175,7 @@ func (w *world) sending(old string) *request {
 // confirmed keeps the books on a change that the remote system confirmed. It does not count for the request itself.
 func (w *world) confirmed(done *request, exclusive bool) {
 	value := done.value
+	w.worked = value
 	w.exposed = max(w.exposed, done.version)
 	for sent := range w.sentTo {
 		if sent != value {

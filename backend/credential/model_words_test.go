@@ -138,6 +138,7 @@ func (w *restarts) repair() {
 // dismiss: a person says of a password that is in force nowhere that it is not. It may still come. Where it was said to be
 // in force somewhere, that has to be said of another one first.
 func (w *restarts) dismiss() {
+	w.withdraw()
 	nowhere := func(p Password) bool { return w.everyHost(func(h *host) bool { return h.held != p.Value }) }
 	discard := func(p Password) error {
 		return w.event(fmt.Sprintf("discard %d", p.Version), func(r Record) (Record, error) { return r.Discard(p.Version, w.now) })
@@ -188,6 +189,9 @@ func (w *restarts) check() {
 	for at, h := range w.hosts {
 		if !h.stranger && lost(h.held) {
 			w.fail("I1: what %s holds (%s) is lost", servers[at], h.held)
+		}
+		if h.pending != "" && h.answered && !w.rec.Open(w.now) {
+			w.fail("I3: %s waits on %s, and the record may be deleted", h.pending, servers[at])
 		}
 		if lost(h.pending) {
 			w.fail("I1: what waits on %s (%s) is lost", servers[at], h.pending)

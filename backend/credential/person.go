@@ -56,7 +56,7 @@ func (r Record) ConfirmOn(version int, parts, all []string, now time.Time) (Reco
 	}
 	if at := out.candidate(version); at >= 0 && out.Candidates[at].Why == WhyDiscarded { // not after all
 		out.Candidates[at].Why = WhyUnresolved
-		if out.Candidates[at].Stage != "" {
+		if c := out.Candidates[at]; c.Stage != "" && (len(c.Taken) == 0 || c.SentUntil.IsZero()) {
 			out.Candidates[at].Why = WhyStaged
 		}
 	}
@@ -99,6 +99,9 @@ func (r Record) Discard(version int, now time.Time) (Record, error) {
 	case c != nil && c.Version == version && c.Basis == BasisTime && out.Previous != nil && !out.Exposed():
 		out.Candidates = append(out.Candidates, Candidate{Password: c.Password, Why: WhyDiscarded})
 		out.Current = &Current{Password: out.Previous.Password, Since: now, Basis: BasisWord}
+		if out.Previous.State == ListedUnconfirmed { // the word says nothing of it
+			out.Current.Basis = BasisTime
+		}
 		out.Previous = nil
 	default:
 		return r, ErrNothingToConfirm

@@ -11,7 +11,7 @@
 //	          — store the record —
 //	Send      Next is about to be sent: this must be stored before the request leaves
 //	          — store the record, then send —
-//	Applied, Staged, NotApplied, Refused, OldRefused or Unresolved
+//	Applied, Staged, NotApplied, Refused, TurnedDown, OldRefused or Unresolved
 //	          what the answer proves about this one request
 //	          — store the record —
 //
@@ -172,7 +172,8 @@ const (
 	WhyDiscarded Why = "discarded"
 )
 
-// Candidate is a password that may be valid and is not Next any more. It is settled, and moves to the history, by
+// Candidate is a password that may be valid and is not Next any more. The newest is Next again when the one that took its
+// place goes without having been applied. It is settled, and moves to the history, by
 //   - a proof that another one is in force,
 //   - the word of an operator,
 //   - a change that the remote system made only because its old password was right, where each request with the
@@ -196,6 +197,8 @@ type Candidate struct {
 	Taken []string `json:"taken,omitempty"`
 	// InForceOn are the parts of the account on which it came into force.
 	InForceOn []string `json:"in_force_on,omitempty"`
+	// Given: a person chose it.
+	Given bool `json:"given,omitempty"`
 	// Overtaken: a later password has come into force since, or waits for the same start instead of this one, so that
 	// nobody has to find out what became of it.
 	Overtaken bool `json:"overtaken,omitempty"`

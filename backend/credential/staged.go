@@ -41,6 +41,13 @@ func (r Record) Took(parts []string, phase Phase, now time.Time) Record {
 	if !whole {
 		n.Taken = union(n.Taken, parts)
 	}
+	for i := range out.Candidates { // the last one before the start counts on each part
+		c := &out.Candidates[i]
+		instead := !slices.ContainsFunc(c.Taken, func(part string) bool { return !slices.Contains(n.Taken, part) })
+		if phase == RestartRequired && c.Stage == RestartRequired && len(c.Taken) > 0 && c.SentUntil.IsZero() && instead {
+			c.Overtaken = true
+		}
+	}
 	return out
 }
 
@@ -218,7 +225,7 @@ func (r Record) pendingOn(part string, now time.Time) (State, int) {
 	}
 	for _, c := range slices.Backward(r.Candidates) {
 		switch {
-		case !c.open() || c.Stage != "" && c.Why != WhyUnresolved && !took(c.Stage, c.Taken):
+		case !c.open() || c.Stage != "" && c.SentUntil.IsZero() && !took(c.Stage, c.Taken): // the others answered
 		case took(c.Stage, c.Taken):
 			return stateOf(c.Stage), c.Version
 		default:

@@ -41,7 +41,7 @@ func (r *Record) retireNext(why Why) {
 	if n.UnresolvedUntil.After(c.SentUntil) {
 		c.SentUntil = n.UnresolvedUntil
 	}
-	c.Stage, c.StagedSince, c.Taken, c.InForceOn = n.Stage, n.StagedSince, n.Taken, n.InForceOn
+	c.Stage, c.StagedSince, c.Taken, c.InForceOn, c.Given = n.Stage, n.StagedSince, n.Taken, n.InForceOn, n.Given
 	r.Candidates = append(r.Candidates, c)
 	r.Next = nil
 }
@@ -171,6 +171,7 @@ func (r *Record) withdraw() {
 	r.Next = &Next{
 		Password: c.Password, Phase: Unknown, SentUntil: c.SentUntil, Unresolved: !c.SentUntil.IsZero(), UnresolvedUntil: c.SentUntil,
 		Conditional: c.Conditional, Stage: c.Stage, StagedSince: c.StagedSince, Taken: c.Taken, InForceOn: c.InForceOn,
+		Given: c.Given,
 	}
 	if c.Why == WhyStaged {
 		r.Next.Phase = c.Stage

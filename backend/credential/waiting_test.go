@@ -1,0 +1,281 @@
+package credential
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What waits in a queue comes in force whatever is said about now, as what waits for a start does.
+func TestAWordAboutNowDoesNotUndoWhatIsQueued(t *testing.T) {
+	for name, word := range map[string]func(*story) string{
+		"adopts another":       func(s *story) string { s.adopt("another", 20); return "current 3, next 2 accepted, previous 1" },
+		"adopts what there is": func(s *story) string { s.adopt(value(1), 20); return "current 1, next 2 accepted" },
+		"confirms what there is": func(s *story) string {
+			require.NoError(s, s.confirm(1, 20))
+			return "current 1 confirmed, next 2 accepted"
+		},
+		"confirms it on a part": func(s *story) string {
+			require.NoError(s, s.confirmOn(1, 20, "a"))
+			return "current 1 confirmed, next 2 accepted"
+		},
+	} {
+		s := &story{TB: t}
+		s.changed(1, 0)
+		s.waits(2, Accepted, 10)
+		want := word(s)
+		s.is(want)
+		require.Equal(t, StateAccepted, s.View(at(20)).State, name)
+		require.Equal(t, at(11), s.QueuedSince(), name)
+		require.True(t, s.Open(at(1000)), name)
+		require.False(t, s.Unfinished(), name)
+		s.ripe(10, 70)
+		s.is(want)
+		before := s.Current.Version
+		s.ripe(11, 71)
+		s.is(fmt.Sprintf("current 2, previous %d open", before) + when(before == 3, ", history 1 old"))
+		require.Equal(t, BasisTime, s.Current.Basis, name)
+	}
+}
+
+func TestAnAdoptedPasswordIsInForceUntilTheQueueComesToIt(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	for n := 2; n <= 3; n++ {
+		s.waits(n, Accepted, 10*n)
+	}
+	s.adopt("another", 40)
+	s.is("current 4, next 3 accepted, candidate 2 staged, previous 1")
+	s.reads(40, "accepted 4 or 3")
+	s.adopt("another", 41)
+	require.NoError(t, s.confirm(4, 42))
+	s.is("current 4, next 3 accepted, candidate 2 staged, previous 1") // both wait, though their versions are below
+	adopted := s.Record
+	s.ripe(21, 90)
+	s.is("current 2, next 3 accepted, previous 4 open, history 1 old")
+	s.ripe(31, 100)
+	s.is("current 3, previous 2 unconfirmed open, history 4 old open, history 1 old")
+
+	s.Record = adopted // it came, and a person has seen it: what was queued before it waits no more
+	require.NoError(t, s.confirm(3, 50))
+	s.is("current 3, previous 4, history 2 superseded open, history 1 old")
+	s.Record = adopted // the older one came first
+	require.NoError(t, s.confirm(2, 50))
+	s.is("current 2, next 3 accepted, previous 4, history 1 old")
+	s.trimmed(0)
+	s.ripe(31, 100)
+	s.is("current 3, previous 2 open, history 4 old")
+
+	s.Record = adopted // under one that was not sent
+	s.made(5, 60)
+	s.adopt("yet another", 61)
+	s.is("current 5, candidate 2 staged, candidate 3 staged, previous 4, history 1 old")
+	s.reads(61, "accepted 5 or 3")
+	s.ripe(31, 100)
+	s.is("current 3, candidate 2 staged overtaken, previous 5 open, history 4 old, history 1 old")
+}
+
+// What came in force before the others were sent came without a start, so that nothing else waits with what is queued.
+func TestAWordAboutAQueuedPasswordSettlesAnUnknownOne(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.waits(2, Accepted, 10)
+	s.made(3, 20)
+	s.sent(20)
+	s.do(Record.Unresolved)
+	require.ErrorIs(t, s.confirm(1, 60), ErrNothingToConfirm, "version 3 may be in force")
+	require.NoError(t, s.confirm(2, 60))
+	s.is("current 2, previous 1, history 3 superseded open")
+	require.Equal(t, at(50), s.LastRequest())
+}
+
+// The word that the password before is still in force settles what nobody waits for, and no more; it may be repeated.
+func TestConfirmingWhatIsInForceFreesTheLimit(t *testing.T) {
+	makes := func(s *story, second int) error {
+		return s.try(func(r Record) (Record, error) { return r.Make("one more", "story", false, at(second)) })
+	}
+	s := &story{TB: t}
+	s.changed(1, 0)
+	last := MaxCandidates + 2
+	for n := 2; n <= last; n++ {
+		s.waits(n, RestartRequired, 100*n)
+	}
+	require.Len(t, s.Candidates, MaxCandidates)
+	require.ErrorIs(t, makes(s, 5020), ErrUnsettled)
+	require.NoError(t, s.confirm(1, 5030))
+	require.Empty(t, s.Candidates)
+	require.Len(t, s.History, MaxCandidates)
+	require.Equal(t, last, s.Next.Version)
+	require.True(t, s.History[0].Open)
+	before := encoded(t, s.Record)
+	require.NoError(t, s.confirm(1, 5040))
+	require.Equal(t, before, encoded(t, s.Record))
+	require.NoError(t, makes(s, 5050))
+
+	for name, phase := range map[string]func(*story){
+		"partly taken":               func(s *story) { s.do(Record.NotApplied) },
+		"partly taken, rest unknown": func(s *story) { s.do(Record.Unresolved) },
+	} {
+		s := partly(t)
+		s.made(3, 20)
+		s.sent(20)
+		s.took(21, "a")
+		phase(s)
+		next := *s.Next
+		require.NoError(t, s.confirm(1, 60), name)
+		require.Empty(t, s.Candidates, name)
+		require.Equal(t, next, *s.Next, name)
+		require.True(t, s.Unfinished(), "the rest is still asked")
+		s.lists(2, ListedSuperseded)
+	}
+}
+
+// One part takes each password and the other refuses each: the last that it has taken counts there, and a word frees the
+// limit.
+func TestPasswordsThatWaitOnTheSamePartReplaceEachOther(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	n := 2
+	for ; s.try(func(r Record) (Record, error) { return r.Make(value(n), "story", false, at(100*n)) }) == nil; n++ {
+		require.Less(t, n, 30, "there is no end to it")
+		s.sent(100 * n)
+		s.took(100*n+1, "a")
+		s.do(Record.Refused)
+		require.True(t, s.Unfinished())
+		for _, c := range s.Candidates[:len(s.Candidates)-1] {
+			require.True(t, c.Overtaken)
+		}
+		s.shows(100*n+2, fmt.Sprintf("a: restart_required 1 or %d, b: assumed 1", n))
+	}
+	require.Len(t, s.Candidates, MaxCandidates+1)
+	require.NoError(t, s.confirm(1, 5000))
+	require.Len(t, s.Candidates, 1)
+	require.Equal(t, n-1, s.Candidates[0].Version, "the last one still waits")
+	s.made(n, 5010)
+
+	// It may have been in force in between, and stays within reach.
+	s = partly(t)
+	s.made(3, 20)
+	s.sent(20)
+	s.took(21, "a")
+	s.do(Record.NotApplied)
+	s.is("current 1 confirmed, next 3 restart_required taken a, candidate 2 staged overtaken taken a")
+	require.NoError(t, s.confirmOn(2, 30, "a"))
+	s.shows(30, "a: restart_required 2 or 3, b: assumed 1")
+
+	// Where others have it too, or may have, it waits there.
+	for name, settle := range map[string]func(*story){
+		"others have it":     func(s *story) { s.took(12, "a", "b") },
+		"all have it":        func(s *story) { s.sent(12); s.staged(RestartRequired, 13) },
+		"others may have it": func(s *story) { s.sent(12); s.do(Record.Unresolved) },
+		"it is queued": func(s *story) {
+			s.sent(12)
+			s.do(func(r Record) Record { return r.Took([]string{"a"}, Accepted, at(13)) })
+			s.do(Record.NotApplied)
+		},
+	} {
+		s = partly(t)
+		settle(s)
+		s.made(3, 50)
+		s.sent(50)
+		s.took(51, "a")
+		s.do(Record.NotApplied)
+		require.False(t, s.Candidates[0].Overtaken, name)
+		require.Equal(t, map[string]State{"it is queued": StateActive}[name] == "", s.Parts(servers, at(52))[1].NextVersion == 2, name)
+	}
+	s = partly(t) // what is queued replaces nothing that waits for a start
+	s.made(3, 50)
+	s.sent(50)
+	s.do(func(r Record) Record { return r.Took([]string{"a", "b"}, Accepted, at(51)) })
+	require.False(t, s.Candidates[0].Overtaken)
+}
+
+// A part shows what waits there, also when that is not the newest one.
+func TestEachPartShowsWhatItHasTaken(t *testing.T) {
+	s := partly(t)
+	s.made(3, 20)
+	s.shows(20, "a: restart_required 1 or 2, b: assumed 1")
+	s.sent(20)
+	s.shows(20, "a: restart_required 1 or 2, b: assumed 1")
+	s.do(Record.Unresolved)
+	s.shows(60, "a: uncertain 1 or 3, b: uncertain 1 or 3")
+
+	s = partly(t) // the request to b may have been applied, though b refused it later
+	s.sent(20)
+	s.do(Record.Unresolved)
+	s.sent(60)
+	s.do(Record.Refused)
+	s.is("current 1 confirmed, candidate 2 refused taken a")
+	s.shows(60, "a: restart_required 1 or 2, b: uncertain 1 or 2")
+	require.True(t, s.Unfinished())
+
+	s = partly(t)
+	s.sent(20)
+	s.do(Record.Refused)
+	s.shows(20, "a: restart_required 1 or 2, b: assumed 1")
+	require.NoError(t, s.discardAt(2, 30))
+	s.shows(30, "a: assumed 1, b: assumed 1")
+	require.True(t, s.Open(at(1000)), "a holds it at its next start")
+	require.False(t, s.Unfinished())
+}
+
+// The next role on the account keeps its distance from what the remote system does later, and so does this one after a
+// word.
+func TestTheMomentOfQueuingCountsAsARequest(t *testing.T) {
+	queued := func() *story {
+		s := &story{TB: t}
+		s.changed(1, 0)
+		s.waits(2, Accepted, 10)
+		return s
+	}
+	s := queued()
+	require.Equal(t, at(11), s.LastRequest())
+	require.Zero(t, s.QuietUntil(), "the queue tells itself when another one may be sent")
+	s.made(3, 20)
+	require.Equal(t, at(11), s.LastRequest())
+	s.sent(20)
+	s.staged(Accepted, 21)
+	require.Equal(t, at(21), s.LastRequest(), "the last one")
+	s.ripe(21, 81)
+	require.Zero(t, s.LastRequest(), "its time has passed")
+
+	for name, word := range map[string]func(*story){
+		"confirms it":            func(s *story) { require.NoError(s, s.confirm(2, 30)) },
+		"confirms what there is": func(s *story) { require.NoError(s, s.confirm(1, 30)) },
+		"adopts it":              func(s *story) { s.adopt(value(2), 30) },
+		"adopts what there is":   func(s *story) { s.adopt(value(1), 30) },
+		"adopts another":         func(s *story) { s.adopt("another", 30) },
+		"under another": func(s *story) {
+			s.made(3, 20)
+			require.NoError(s, s.confirm(2, 30))
+		},
+	} {
+		s := queued()
+		word(s)
+		require.Equal(t, at(11), s.QuietUntil(), name)
+		require.Equal(t, at(11), s.LastRequest(), name)
+		heir := &story{TB: t}
+		heir.do(func(r Record) Record { return r.Heed(s.LastRequest(), s.OldTries) })
+		require.Equal(t, at(11), heir.QuietUntil(), name)
+	}
+	require.Zero(t, partly(t).LastRequest(), "what waits for a start is not put in force by a request")
+	require.Zero(t, Record{}.LastRequest())
+}
+
+// A word about all of the account takes back those about parts.
+func TestConfirmingWhatIsInForceTakesBackWordsAboutParts(t *testing.T) {
+	for _, word := range []func(*story){
+		func(s *story) { require.NoError(s, s.confirm(1, 30)) },
+		func(s *story) { s.adopt(value(1), 30) },
+	} {
+		s := &story{TB: t}
+		s.changed(1, 0)
+		s.waits(2, RestartRequired, 10)
+		require.NoError(t, s.confirmOn(2, 20, "a"))
+		word(s)
+		require.Empty(t, s.Next.InForceOn)
+		s.shows(30, "a: restart_required 1 or 2, b: restart_required 1 or 2")
+		require.NoError(t, s.discardAt(2, 40))
+	}
+}
