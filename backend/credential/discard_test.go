@@ -151,6 +151,25 @@ func TestTheOneBeforeIsNoBetterKnownThanItWas(t *testing.T) {
 	}
 }
 
+// A role may be deleted once nothing that waits can come in force any more.
+func TestWhatWaitsForAStartIsOpenUntilItIsOvertaken(t *testing.T) {
+	for name, discard := range map[string]bool{"waits": false, "discarded": true} {
+		s := &story{TB: t}
+		s.changed(1, 0)
+		s.waits(2, RestartRequired, 10)
+		if discard {
+			require.NoError(t, s.discardAt(2, 20))
+		}
+		require.True(t, s.Open(at(1000)), name)
+		s.made(3, 30)
+		require.True(t, s.Open(at(1000)), name)
+		s.sent(30)
+		s.applied(31)
+		require.Len(t, s.Candidates, 1)
+		require.False(t, s.Open(at(1000)), name)
+	}
+}
+
 func TestWhatIsConfirmedOnAPartIsNotDiscarded(t *testing.T) {
 	for name, change := range map[string]func(*story){
 		"next":                func(*story) {},

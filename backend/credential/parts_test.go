@@ -248,7 +248,7 @@ func TestRecordsShareNoListsOfParts(t *testing.T) {
 	s.do(Record.NotApplied)
 	copied := s.clone()
 	before := encoded(t, s.Record)
-	for _, list := range [][]string{copied.Next.InForceOn, copied.Candidates[0].InForceOn} {
+	for _, list := range [][]string{copied.Next.InForceOn, copied.Candidates[0].InForceOn, copied.Candidates[0].Taken} {
 		require.NotEmpty(t, list)
 		list[0] = "changed"
 	}
