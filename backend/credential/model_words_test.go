@@ -190,7 +190,7 @@ func (w *restarts) check() {
 		if !h.stranger && lost(h.held) {
 			w.fail("I1: what %s holds (%s) is lost", servers[at], h.held)
 		}
-		if h.pending != "" && h.answered && !w.rec.Open(w.now) {
+		if h.pending != "" && h.answered && !w.echo[h.pending] && !w.rec.Open(w.now) {
 			w.fail("I3: %s waits on %s, and the record may be deleted", h.pending, servers[at])
 		}
 		if lost(h.pending) {
