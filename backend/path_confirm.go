@@ -72,6 +72,8 @@ Tells the engine what you know about the account. Nothing is sent to the remote 
                           still put it in force, and then you can confirm it after all
   password=…              this one is in force; use it when somebody changed the password elsewhere (state drifted)
 
-A password that you confirm is "assumed": the remote system did not confirm it. Your word is about now. A password that
-waits for a restart keeps waiting for it, unless it is the one you confirm or discard.
+A password that you confirm is "assumed", unless the remote system has confirmed it: your word is no proof. It is about
+now. A password that waits for a restart keeps waiting for it, unless it is the one you confirm or discard, and one that
+is queued comes into force at its time: before that it cannot be discarded. After that it can: where a password counts as
+in force by time alone and does not work, discard=true gives the one before its place back.
 `

@@ -26,8 +26,8 @@ func (b *Backend) historyPath() *framework.Path {
 		},
 		HelpSynopsis: "Read every password of a role that may still be valid, and the older ones.",
 		HelpDescription: strings.TrimSpace(`
-Lists every password that the remote system may hold, and older ones as far as history_size goes, for the case that the
-one in force does not work. Needs the capability "sudo" besides "read".
+Lists the passwords that the remote system may hold (of those that only time has settled the last eight, and the last one
+that is known to have worked), and older ones as far as history_size goes, for the case that the one in force does not work. Needs the capability "sudo" besides "read".
 
 state is "current", the phase of a new one ("unsent", "sending", "unknown", "accepted", "restart_required"), "candidate"
 with the reason why it may be valid, "refused" (the remote system says it is not the password), "previous" (worked

@@ -87,7 +87,7 @@ func roleFields() map[string]*framework.FieldSchema {
 		"return_last_password": {Type: framework.TypeBool, Description: "creds/:name has last_password too."},
 		"history_size": {
 			Type: framework.TypeInt, Default: rotation.DefaultHistory,
-			Description: "How many older passwords are kept, 0 to 50. Passwords that may still be valid are kept in any case.",
+			Description: "How many older passwords are kept, 0 to 50. Passwords that may still be valid are kept beside them: all that are open, and the last eight that nobody confirmed.",
 		},
 		"password_policy": {
 			Type:        framework.TypeString,

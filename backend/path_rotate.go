@@ -84,8 +84,8 @@ at creds/:name. The answer comes within 45 seconds; a change that takes longer g
   502  nothing was changed: the remote system cannot be reached, or refuses the connection's credential
   503  nothing was changed: the remote system is busy, or the connection is paused
 
-After a failure the engine goes on by itself with growing distances. A request in between gets the same answer and makes
-no further call.
+After a failure that may pass, the engine goes on by itself with growing distances. A request in between gets the same
+answer and makes no further call. What the remote system refused (400) is not tried again before somebody asks.
 
 Where a password comes into force later: with version, a request does nothing while the next one waits already. Without
 it, a server gets another password, and the last one before its restart counts; one that was queued comes into force

@@ -20,7 +20,7 @@ func (b *Backend) statusPath() *framework.Path {
 			logical.ReadOperation: reads(b.readStatus, "Read how a role stands, and why.", response("How the role stands.", map[string]*framework.FieldSchema{
 				"state":              {Type: framework.TypeString, Required: true, Description: "As in creds/:name."},
 				"version":            {Type: framework.TypeInt, Description: "Version of the password in force."},
-				"next_version":       {Type: framework.TypeInt, Description: "Version of the password that is being set; confirm-role takes it."},
+				"next_version":       {Type: framework.TypeInt, Description: "Version of the password that is being set or waits to come into force; confirm-role takes it once it was sent."},
 				"reason":             {Type: framework.TypeString, Required: true, Description: "Why the role is in this state."},
 				"connection":         {Type: framework.TypeString, Required: true, Description: "The role's connection."},
 				"provider":           {Type: framework.TypeString, Required: true, Description: "The kind of remote system."},

@@ -76,6 +76,8 @@ func (e *Engine) failed(role *Role, lead string) error {
 // goesOn says what the engine does next by itself.
 func (e *Engine) goesOn(role *Role) string {
 	switch {
+	case role.stuck():
+		return "the engine makes no more passwords before somebody says which one is in force"
 	case !role.Record.Unfinished():
 		return "nothing is tried again before the next request"
 	case role.Options.Disabled:
@@ -204,7 +206,11 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 		}
 		return restartAdvice(role)
 	case credential.StateUncertain:
-		return fmt.Sprintf("wait for the engine, or find out which password works (history/%s has them all) and write confirm-role/%s", name, name)
+		text := "find out which password works (history/%s has them all) and write confirm-role/%s with its version, or with password=… where it is not waiting"
+		if !role.stuck() {
+			text = "wait for the engine, or " + text
+		}
+		return fmt.Sprintf(text, name, name)
 	case credential.StateNone:
 		switch {
 		case len(role.Record.Candidates) > 0:
@@ -213,9 +219,14 @@ func (e *Engine) advice(role *Role, view credential.View) string {
 			return fmt.Sprintf("read creds/%s or write rotate-role/%s to set one", name, name)
 		}
 	default: // the password is in force; what remains is the last failure
-		if current := role.Record.Current; last == nil && current != nil && current.Basis == credential.BasisTime {
-			return fmt.Sprintf("nothing, if the password works; if it does not, write confirm-role/%s with version=%d and discard=true: creds/%s then gives the one before", name, current.Version, name)
+		rec := role.Record
+		if last != nil || rec.Current == nil || rec.Current.Basis != credential.BasisTime {
+			break
 		}
+		if rec.Previous == nil || rec.Exposed() {
+			return fmt.Sprintf("nothing, if the password works; if it does not, write the one that does to confirm-role/%s (password=…)", name)
+		}
+		return fmt.Sprintf("nothing, if the password works; if it does not, write confirm-role/%s with version=%d and discard=true: creds/%s then gives the one before", name, rec.Current.Version, name)
 	}
 	if last == nil {
 		return "nothing"

@@ -116,7 +116,7 @@ func (c *change) make(ctx context.Context, given, reason string) error {
 	}
 	rec, err := c.role.Record.Make(value, reason, given != "", c.e.clock())
 	if err != nil {
-		return Mistake("the role %q has too many passwords that may be in force, or come into force: say which one is first (history/%s lists them; write confirm-role/%s with the version of the one that works, also if it is the one from before)",
+		return Mistake("the role %q has too many passwords that may be in force, or come into force: say which one is first (history/%s lists them; write confirm-role/%s with the version of the one that works, or with password=… where that is not waiting)",
 			c.role.Name, c.role.Name, c.role.Name)
 	}
 	c.role.Record = rec
@@ -164,8 +164,8 @@ func (c *change) notBefore() (at time.Time, why obstacle, err error) {
 // wait stores when the role goes on, and why not before, and sets the timer.
 func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 	c.waits = true
-	c.role.Retry.NextAttempt = at.Add(scaled(spread()))       // others may wait for the same time
-	if c.role.Retry.Last == nil || !c.role.Record.Exposed() { // else what is known of the open one says more
+	c.role.Retry.NextAttempt = at.Add(scaled(spread()))                                                 // others may wait for the same time
+	if c.role.Retry.Last == nil || c.role.Record.View(c.e.clock()).State != credential.StateUncertain { // else what is known of the open one says more
 		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: why.scope, Reason: why.text, Time: c.e.clock(), Revision: c.l.Revision}
 	}
 	if err := c.s.putRole(ctx, c.role); err != nil {
@@ -231,8 +231,8 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 		}
 		c.fail(result)
 		again, err = c.afterRejected(ctx, result, given)
-		if result.Scope != provider.ScopePassword && !c.role.Record.Unfinished() {
-			c.role.Retry.NextAttempt = now // nothing goes on by itself: whoever mends it may ask again at once
+		if result.Scope != provider.ScopePassword && c.trigger == triggerRequest {
+			c.askAgain(now)
 		}
 	case provider.Mismatch:
 		c.role.Record = rec.OldRefused(c.old.Certain, result.TriesLeft, now.Add(max(c.lockWindow(), result.RetryAfter)))
@@ -249,7 +249,7 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 		c.fail(result)
 		if result.Scope != provider.ScopeTarget { // else it is about this account, and says nothing of the credential
 			c.e.denied(ctx, c.s, c.l, began)
-			if c.l.paused() == nil && !c.l.suspected() { // the credential works
+			if ctx.Err() == nil && c.l.paused() == nil && !c.l.suspected() { // the credential works
 				c.role.Retry.Last.Scope = provider.ScopeTarget
 			}
 		}
@@ -311,7 +311,7 @@ func (c *change) afterRejected(ctx context.Context, result provider.Result, give
 		return false, nil
 	}
 	if given {
-		c.role.Retry.NextAttempt = c.e.clock() // the person may choose another one at once
+		c.askAgain(c.e.clock()) // the person may choose another one
 		return false, nil
 	}
 	if c.rejected++; c.rejected >= maxRejected {
@@ -319,6 +319,14 @@ func (c *change) afterRejected(ctx context.Context, result provider.Result, give
 	}
 	err := c.make(ctx, "", "the remote system refused the one before")
 	return err == nil, err
+}
+
+// askAgain lets the next request be made at once, where nothing goes on by itself: whoever mends what was refused does not
+// wait, and other failures are not the worse for it.
+func (c *change) askAgain(now time.Time) {
+	if !c.role.Record.Unfinished() {
+		c.role.Retry.NextAttempt, c.role.Retry.Attempts = now, 1
+	}
 }
 
 // afterMismatch tells whether another old password can be tried at once.

@@ -41,8 +41,9 @@ type order struct {
 	reason    string
 	// ifNone: only if the role has no password yet.
 	ifNone bool
-	// waits is the password that the request waits for, once it does.
-	waits string
+	// waits and version are the password that the request waits for, once it does.
+	waits   string
+	version int
 }
 
 // Rotate changes the password of a role to a generated one. With ifVersion above 0 it does so only if that version is
@@ -214,9 +215,17 @@ func (e *Engine) carryOut(ctx, waiting context.Context, promise *commitment, s s
 			return failure(err)
 		}
 	}
+	o.version = role.Record.Next.Version
 	done := e.driven(c, c.drive(ctx))
-	done.dropped = o.given != "" && !slices.ContainsFunc(c.role.Record.List(), func(p credential.Listed) bool { return p.Value == o.given })
+	done.dropped = o.dropped(c.role)
 	return done
+}
+
+// dropped tells whether the password that the request gave is gone: the remote system has refused it.
+func (o *order) dropped(role *Role) bool {
+	return o.given != "" && !slices.ContainsFunc(role.Record.List(), func(p credential.Listed) bool {
+		return p.Version == o.version && p.Value == o.given
+	})
 }
 
 // alreadyAnswered returns the answer to a request that has one without a remote call: Vault's client repeats a request
@@ -241,7 +250,7 @@ func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (standing, bool) 
 		return standing{report: e.report(role)}, true
 	case role.Retry.Last == nil || !role.Retry.resting(now, l.Revision):
 		return standing{}, false
-	case o.given != "" && (rec.Next == nil || rec.Next.Value != o.given), o.given == "" && rec.Next != nil && rec.Next.Given:
+	case o.given != "" && (rec.Next == nil || rec.Next.Value != o.given), o.given == "" && rec.Next != nil && rec.Next.Given && !rec.Next.Staged():
 		return standing{}, false // not a repetition
 	default:
 		return standing{role: role}, true
@@ -281,7 +290,7 @@ func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, o or
 			clock.Stop()
 			return now
 		}
-		o.waits = now.role.Record.Next.Value
+		o.waits, o.version = now.role.Record.Next.Value, now.role.Record.Next.Version
 		now = e.goOn(ctx, waiting, s, name, &o)
 	}
 }
@@ -314,8 +323,11 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	if asked != nil {
 		c.trigger, c.waiting = asked.trigger, waiting
 		if lost := asked.lost(role); lost != nil {
-			if last := role.Retry.Last; last != nil && last.Class == provider.Rejected { // the engine has sent it in the meantime
+			switch last := role.Retry.Last; { // the engine may have sent it in the meantime
+			case last != nil && last.Class == provider.Rejected:
 				return standing{role: role, dropped: true}
+			case asked.given == "" && asked.overtaken(role):
+				return standing{role: role}
 			}
 			return failure(lost)
 		}
@@ -333,7 +345,16 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	if err != nil && ctx.Err() == nil && !errors.As(err, &unstored) { // paused, drifted, no slot, no fitting password, no storage
 		e.timer.set(item{role: name}, c.whenBlocked(err))
 	}
-	return e.driven(c, err)
+	done := e.driven(c, err)
+	done.dropped = asked != nil && asked.dropped(c.role)
+	return done
+}
+
+// overtaken tells whether another password has taken the place of the generated one that the request waited for, or is
+// about to.
+func (o *order) overtaken(role *Role) bool {
+	rec := role.Record
+	return rec.Next != nil && rec.Next.Version >= o.version || rec.Current != nil && rec.Current.Version >= o.version
 }
 
 // goesOnWith tells whether the request wants no other password than the one that is there: it is given once more, or some

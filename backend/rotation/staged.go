@@ -55,6 +55,11 @@ func (r *Role) held(view credential.View) bool {
 	return view.State == credential.StateAccepted || view.State == credential.StateRestartRequired
 }
 
+// stuck tells whether the engine has something to find out, and may make no other password for it.
+func (r *Role) stuck() bool {
+	return r.Record.Next == nil && r.Record.Unfinished() && len(r.Record.Candidates) > credential.MaxCandidates
+}
+
 // NextVersion is the version of the password that may come into force, in the states accepted, restart_required and
 // uncertain; 0: there is none.
 func (r *Report) NextVersion() int {
@@ -78,7 +83,7 @@ func (r *Report) NextVersion() int {
 func (r *Role) nextAction() (time.Time, bool) {
 	at := r.queued()
 	waits := !at.IsZero()
-	if r.Record.Unfinished() && !r.Options.Disabled && (!waits || r.Retry.NextAttempt.Before(at)) {
+	if r.Record.Unfinished() && !r.Options.Disabled && !r.stuck() && (!waits || r.Retry.NextAttempt.Before(at)) {
 		at, waits = r.Retry.NextAttempt, true
 	}
 	return at, waits
@@ -247,6 +252,9 @@ func wordError(role *Role, word Word, err error) error {
 	case errors.Is(err, credential.ErrInForceOn):
 		return Mistake("version %d of the role %q was confirmed on some servers, so it cannot be discarded: rotate the role again, or write password=… with the one that is in force on all",
 			word.Version, role.Name)
+	case word.Discard && role.Record.Current != nil && role.Record.Current.Version == word.Version:
+		return Mistake("version %d of the role %q is in force for all that is known, and cannot be discarded now; if another one works, write it as password=… (history/%s has them)",
+			word.Version, role.Name, role.Name)
 	default:
 		return Mistake("the role %q: %s; history/%s lists its passwords, and an older one that works is written as password=…", role.Name, err, role.Name)
 	}

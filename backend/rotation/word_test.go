@@ -158,7 +158,7 @@ func TestTooManyPasswordsForOneRestartNeedAWord(t *testing.T) {
 			}
 		}
 		require.Equal(t, KindMistake, kindOf(t, err))
-		require.ErrorContains(t, err, "also if it is the one from before")
+		require.ErrorContains(t, err, "or with password=… where that is not waiting")
 		r.confirm(Word{Version: 1})
 		_, err = r.rotate()
 		require.NoError(t, err)

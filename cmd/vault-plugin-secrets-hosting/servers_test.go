@@ -139,6 +139,17 @@ func TestServersRestartOneByOne(t *testing.T) {
 		ids := servers(role)
 		next := m.creds("web")["next_password"]
 		m.restart(ids[0])
+		for says, word := range map[string]data{
+			"discard is about":  {"version": 2, "servers": ids[0], "discard": true},
+			"servers is empty":  {"version": 2, "servers": ""},
+			"give either":       {"password": "x", "servers": ids[0]},
+			"password is empty": {"password": ""},
+			"say what is":       {"servers": ids[0]},
+		} {
+			_, err := m.write("confirm-role/web", word)
+			require.Equal(t, 400, status(err), says)
+			require.Contains(t, message(err), says)
+		}
 		_, err := m.write("confirm-role/web", data{"version": 2, "servers": "another"})
 		require.Equal(t, 400, status(err))
 		require.Contains(t, message(err), ids[1], "the message names the role's servers")
@@ -151,6 +162,8 @@ func TestServersRestartOneByOne(t *testing.T) {
 		require.Equal(t, "assumed", all[ids[0]]["state"])
 		require.EqualValues(t, 1, versionOf(t, all[ids[1]]))
 		require.Equal(t, "restart_required", all[ids[1]]["state"])
+		require.NotContains(t, all[ids[0]], "next_version")
+		require.Equal(t, json.Number("2"), all[ids[1]]["next_version"])
 		one := with(role, data{"instance_ids": ids[1]})
 		require.NoError(t, m.login(one, d["password"]))
 		m.restart(ids[1])

@@ -127,6 +127,7 @@ func TestAJobThatFailsSilentlyLosesNothing(t *testing.T) {
 	require.Contains(t, m.read("status/root")["advice"], "version=2 and discard=true")
 	m.must("confirm-role/root", data{"version": 2, "discard": true})
 	require.Equal(t, before["password"], m.works("root", role)["password"])
+	m.must("confirm-role/root", data{"version": 1}) // it works
 
 	for range 12 {
 		m.must("rotate-role/root", nil)

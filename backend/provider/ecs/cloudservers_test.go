@@ -198,6 +198,16 @@ func TestAskingForThePlugInLeavesTimeForTheChange(t *testing.T) {
 	require.Contains(t, result.Reason, "of 2 servers took too long")
 	require.Contains(t, result.Reason, "raise request_timeout")
 	require.Empty(t, c.sent())
+
+	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	result = c.open(t).Change(ctx, c.request(t, "a-1"))
+	require.Equal(t, provider.Unreachable, result.Outcome)
+	require.NotContains(t, result.Reason, "fewer servers", "one is not too many: it does not answer")
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	result = c.open(t).Change(ctx, c.request(t, "a-1", "b-2"))
+	require.NotContains(t, result.Reason, "fewer servers", "the engine is stopping")
 }
 
 func TestFiftyServersGoInOneRequest(t *testing.T) {
