@@ -164,8 +164,9 @@ func (c *change) notBefore() (at time.Time, why obstacle, err error) {
 // wait stores when the role goes on, and why not before, and sets the timer.
 func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 	c.waits = true
-	c.role.Retry.NextAttempt = at.Add(scaled(spread()))                                                 // others may wait for the same time
-	if c.role.Retry.Last == nil || c.role.Record.View(c.e.clock()).State != credential.StateUncertain { // else what is known of the open one says more
+	c.role.Retry.NextAttempt = at.Add(scaled(spread())) // others may wait for the same time
+	// What is known of a password with an open fate says more than that the next one waits.
+	if c.role.Retry.Last == nil || c.role.Record.View(c.e.clock()).State != credential.StateUncertain {
 		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: why.scope, Reason: why.text, Time: c.e.clock(), Revision: c.l.Revision}
 	}
 	if err := c.s.putRole(ctx, c.role); err != nil {
@@ -225,15 +226,12 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 			c.role.SettlesAt = now.Add(c.l.settleAfter())
 		}
 	case provider.Rejected:
-		c.role.Record = rec.Refused()
-		if result.Scope != provider.ScopePassword {
-			c.role.Record = rec.TurnedDown()
+		c.role.Record = rec.TurnedDown()
+		if result.Scope == provider.ScopePassword {
+			c.role.Record = rec.Refused()
 		}
 		c.fail(result)
 		again, err = c.afterRejected(ctx, result, given)
-		if result.Scope != provider.ScopePassword && c.trigger == triggerRequest {
-			c.askAgain(now)
-		}
 	case provider.Mismatch:
 		c.role.Record = rec.OldRefused(c.old.Certain, result.TriesLeft, now.Add(max(c.lockWindow(), result.RetryAfter)))
 		c.fail(result)
@@ -308,6 +306,9 @@ func (c *change) fail(result provider.Result) {
 // remote system refused the account.
 func (c *change) afterRejected(ctx context.Context, result provider.Result, given bool) (bool, error) {
 	if result.Scope != provider.ScopePassword {
+		if c.trigger == triggerRequest { // a read comes again by itself
+			c.askAgain(c.e.clock())
+		}
 		return false, nil
 	}
 	if given {
