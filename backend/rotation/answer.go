@@ -34,7 +34,7 @@ func (e *Engine) answer(role *Role) (*Report, error) {
 		report.Warning = fmt.Sprintf("a new password was sent and its outcome is unknown: %s; %s, and %s", last, where, e.goesOn(role))
 		return report, nil
 	}
-	if report.View.State == credential.StateRestartRequired && role.Record.Next == nil && role.Record.Unfinished() {
+	if report.View.State == credential.StateRestartRequired && partlyRefused(role.Record) {
 		report.Warning = fmt.Sprintf("some servers took a password that others refused: %s; another one for all is made, and %s; read status/%s", last, e.goesOn(role), role.Name)
 		return report, nil
 	}
@@ -165,6 +165,9 @@ func stateReason(role *Role, view credential.View) string {
 	case credential.StateAccepted:
 		return fmt.Sprintf("The remote system has queued the next password. It says nothing when it is done: the password counts as in force at %s.", stamp(role.queued())) + alsoOpen(rec)
 	case credential.StateRestartRequired:
+		if !rec.Next.Staged() && partlyRefused(rec) {
+			return "Some servers have taken a password that others refused; another one for all is made." + alsoOpen(rec)
+		}
 		if rec.Next.Partial() {
 			return fmt.Sprintf("%d of %d servers have taken the next password, which comes into force when each restarts. Not yet: %s.",
 				len(rec.Next.Taken), len(role.Target.Parts), listed(rec.Next.Missing(role.Target.Parts))) + alsoOpen(rec)

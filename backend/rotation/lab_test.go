@@ -290,6 +290,7 @@ func inFakeTime(t *testing.T, test func(t *testing.T, r *rig)) {
 		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{
 			Provider: ptr("remote"), Address: &url, AllowedRoles: &[]string{"*"}, Settings: provider.Settings{"key": key},
 		}))
+		synctest.Wait() // what the connection woke has rested again
 		test(t, r)
 	})
 }

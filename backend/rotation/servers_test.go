@@ -154,6 +154,29 @@ func TestAPasswordThatSomeServersRefuseGivesWayToAnotherForAll(t *testing.T) {
 	})
 }
 
+// Some servers have taken a password that comes into force with their next start, and only those.
+func TestAPasswordThatSomeServersTookIsNotNothing(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.fleet()
+		before := r.remote.count()
+		r.remote.set(func(_ context.Context, call int, _ provider.Change) (provider.Result, bool) {
+			if call == before+1 {
+				return partly(provider.Rejected, provider.ScopePassword, "b", "a", "c"), false
+			}
+			return provider.Result{Outcome: provider.Unreachable, Reason: "refused"}, false
+		})
+		report, err := r.rotate()
+		require.NoError(t, err, "something was changed")
+		require.Contains(t, report.Warning, "some servers took a password that others refused")
+		status, err := r.engine.Explain(t.Context(), r.storage, "role")
+		require.NoError(t, err)
+		require.Contains(t, status.Reason, "Some servers have taken a password that others refused")
+		r.remote.set(always(restartAnswer, false))
+		after(time.Minute)
+		r.stands(credential.StateRestartRequired, 1, 3)
+	})
+}
+
 func TestServersThatRefuseEveryPasswordAreNotForgotten(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.fleet()

@@ -215,6 +215,13 @@ func servers(role *Role, now time.Time) []ServerStatus {
 	return out
 }
 
+// partlyRefused tells whether some servers have taken a password that others refused.
+func partlyRefused(rec credential.Record) bool {
+	return slices.ContainsFunc(rec.Candidates, func(c credential.Candidate) bool {
+		return c.Why == credential.WhyRefused && c.Stage != "" && !c.Overtaken
+	})
+}
+
 // alsoOpen names the passwords that were sent before the one that waits, and may be in force without anybody's knowing;
 // "" if there are none.
 func alsoOpen(rec credential.Record) string {
