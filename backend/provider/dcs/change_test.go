@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 // want is what an answer proves. tries is -1 where it does not say.
@@ -113,7 +114,7 @@ func TestWhatAnswersToModifyProve(t *testing.T) {
 			require.Equal(t, test.want, got(result))
 			require.Equal(t, result.Outcome == provider.Applied, result.Exclusive)
 			require.NotEmpty(t, result.Reason)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 			require.Len(t, c.sent(), 1, "a wrong old password may not be sent twice")
 			if name != "too long" {
 				require.Equal(t, "req-1", result.RequestID)
@@ -154,7 +155,7 @@ func TestWhatAnswersToResetProve(t *testing.T) {
 			result := c.open(t).Change(t.Context(), c.request(t, methodReset))
 			require.Equal(t, test.want, got(result))
 			require.False(t, result.Exclusive, "reset checks no old password")
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 			require.Len(t, c.sent(), 1)
 		})
 	}
@@ -242,7 +243,7 @@ func TestACutAfterSendingIsUnknownAndBeforeUnreachable(t *testing.T) {
 	c.change = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	result := c.open(t).Change(t.Context(), c.request(t, methodModify))
 	require.Equal(t, provider.Unknown, result.Outcome)
-	requireSecretFree(t, result)
+	providertest.RequireSecretFree(t, result)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	c = newCloud(t)

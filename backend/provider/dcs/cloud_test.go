@@ -1,7 +1,6 @@
 package dcs
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestMain(m *testing.M) {
@@ -102,7 +102,7 @@ func (c *cloud) open(t *testing.T) provider.Client {
 	t.Helper()
 	client, err := Type{}.Open(c.connection())
 	require.NoError(t, err)
-	requireSecretFree(t, client)
+	providertest.RequireSecretFree(t, client)
 	return client
 }
 
@@ -117,15 +117,6 @@ func (c *cloud) request(t *testing.T, method string) provider.Change {
 		change.OldPassword = oldPassword
 	}
 	return change
-}
-
-func requireSecretFree(t *testing.T, values ...any) {
-	t.Helper()
-	for _, value := range values {
-		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-			require.NotContains(t, fmt.Sprintf(format, value), "cAnArY")
-		}
-	}
 }
 
 func account1(with ...string) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestCheckTargetProvesThatTheAccountIsTheOneNamed(t *testing.T) {
@@ -71,7 +72,7 @@ func TestCheck(t *testing.T) {
 			require.Equal(t, test.outcome, result.Outcome)
 			require.Equal(t, provider.ScopeConnection, result.Scope)
 			require.NotEmpty(t, result.Reason)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 		})
 	}
 }
@@ -145,7 +146,7 @@ func TestOpenAndFields(t *testing.T) {
 	connection.TLS.CACert = "cAnArY"
 	_, err = Type{}.Open(connection)
 	require.ErrorContains(t, err, "ca_cert")
-	requireSecretFree(t, err)
+	providertest.RequireSecretFree(t, err)
 	_, err = Type{}.Open(provider.Connection{})
 	require.Error(t, err)
 

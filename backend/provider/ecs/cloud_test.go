@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestMain(m *testing.M) {
@@ -123,7 +124,7 @@ func (c *cloud) open(t *testing.T) provider.Client {
 	t.Helper()
 	client, err := Type{}.Open(c.connection())
 	require.NoError(t, err)
-	requireSecretFree(t, client)
+	providertest.RequireSecretFree(t, client)
 	return client
 }
 
@@ -133,15 +134,6 @@ func (c *cloud) request(t *testing.T, ids ...string) provider.Change {
 	target, err := Type{}.Target(c.connection(), provider.Settings{"instance_ids": ids})
 	require.NoError(t, err)
 	return provider.Change{Target: target, NewPassword: newPassword, Parts: target.Parts}
-}
-
-func requireSecretFree(t *testing.T, values ...any) {
-	t.Helper()
-	for _, value := range values {
-		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-			require.NotContains(t, fmt.Sprintf(format, value), "cAnArY")
-		}
-	}
 }
 
 // running is a list of instances that run.

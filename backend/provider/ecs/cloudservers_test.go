@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 const errorOfECS = `"error":{"code":"Ecs.0219","message":"` + newPassword + `"}`
@@ -98,7 +99,7 @@ func TestWhatAnswersOfElasticCloudServerProve(t *testing.T) {
 			require.Equal(t, test.failed, failed)
 			require.NotEmpty(t, result.Reason)
 			require.Equal(t, "req-1", result.RequestID)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 			require.Len(t, c.sent(), 1)
 		})
 	}
@@ -180,7 +181,7 @@ func TestThePlugInIsACondition(t *testing.T) {
 			result = c.open(t).Change(t.Context(), c.request(t, "a-1", "b-2", "c-3"))
 			require.Equal(t, test.change, got(result))
 			require.Contains(t, result.Reason, test.reason)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 			require.Equal(t, test.change.outcome == provider.Staged, len(c.sent()) == 1)
 		})
 	}

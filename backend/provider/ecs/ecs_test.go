@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestCompleteFillsDefaultsThatReadBack(t *testing.T) {
@@ -52,7 +53,7 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 	}}
 	_, err = Type{}.Open(c)
 	require.ErrorContains(t, err, "ca_cert")
-	requireSecretFree(t, err)
+	providertest.RequireSecretFree(t, err)
 }
 
 func TestFields(t *testing.T) {
@@ -171,7 +172,7 @@ func TestCheck(t *testing.T) {
 			require.Equal(t, test.outcome, result.Outcome)
 			require.Equal(t, connection, result.Scope)
 			require.NotEmpty(t, result.Reason)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 			uri := "GET /v1/p1/instances?limit=10"
 			if test.api == "cloudservers" {
 				uri = "GET /v1/p1/cloudservers/detail?limit=1"

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 const bothInstances = `{"instances":[{"id":"a-1"},{"id":"b-2"}]}`
@@ -80,7 +81,7 @@ func TestWhatAnswersOfCloudDCProve(t *testing.T) {
 			require.Empty(t, result.Taken, "all or none")
 			require.Empty(t, result.Failures)
 			require.Equal(t, "req-1", result.RequestID)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 			require.Len(t, c.sent(), 1)
 		})
 	}
@@ -115,7 +116,7 @@ func TestATokenIsGotOnceAndSent(t *testing.T) {
 	require.NoError(t, err)
 	result := client.Change(t.Context(), c.request(t, "a-1", "b-2"))
 	require.Equal(t, provider.Staged, result.Outcome)
-	requireSecretFree(t, client, result)
+	providertest.RequireSecretFree(t, client, result)
 	require.Equal(t, "cAnArY-token", c.sent()[0].Header.Get("X-Auth-Token"))
 }
 
@@ -209,7 +210,7 @@ func TestInstancesThatCannotTakeAPasswordAreFoundBefore(t *testing.T) {
 			require.Equal(t, test.want, got(result))
 			require.Contains(t, result.Reason, test.reason)
 			require.True(t, result.Outcome.Unchanged())
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 			require.Empty(t, c.sent())
 		})
 	}
@@ -246,7 +247,7 @@ func TestARefusalTellsWhichServerDoesNotRun(t *testing.T) {
 		result := c.open(t).Change(t.Context(), c.request(t, "a-1", "b-2"))
 		require.Equal(t, want{provider.Rejected, target, "CloudDC.1"}, got(result))
 		require.Contains(t, result.Reason, reason)
-		requireSecretFree(t, result)
+		providertest.RequireSecretFree(t, result)
 	}
 	c := newCloud(t, "instances")
 	c.change = says(400, `{"error_code":"CloudDC.1","error_msg":"m"}`)
@@ -287,7 +288,7 @@ func TestACutAfterSendingIsUnknownAndBeforeUnreachable(t *testing.T) {
 		c.change = cut
 		result := c.open(t).Change(t.Context(), c.request(t, "a-1"))
 		require.Equal(t, provider.Unknown, result.Outcome)
-		requireSecretFree(t, result)
+		providertest.RequireSecretFree(t, result)
 
 		ctx, cancel := context.WithCancel(t.Context())
 		c = newCloud(t, api)

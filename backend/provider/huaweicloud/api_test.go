@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestMain(m *testing.M) {
@@ -137,7 +138,7 @@ func (c *cloud) open(t *testing.T, credential provider.Settings) *API {
 	require.NoError(t, Complete(&connection, "dcs"))
 	api, err := open(connection, c.clock.Now)
 	require.NoError(t, err)
-	requireSecretFree(t, api)
+	providertest.RequireSecretFree(t, api)
 	return api
 }
 
@@ -153,15 +154,6 @@ func says(status int, body string) func(int, http.ResponseWriter, *http.Request)
 	return func(_ int, w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
-	}
-}
-
-func requireSecretFree(t *testing.T, values ...any) {
-	t.Helper()
-	for _, value := range values {
-		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-			require.NotContains(t, fmt.Sprintf(format, value), "cAnArY")
-		}
 	}
 }
 
@@ -204,7 +196,7 @@ func TestARefusedKeyIsNotShownAgainForAWhile(t *testing.T) {
 	require.Equal(t, first, Failure(err))
 	_, calls := c.counts()
 	require.Equal(t, 1, calls)
-	requireSecretFree(t, err, first)
+	providertest.RequireSecretFree(t, err, first)
 
 	c.clock.advance(refusalPause)
 	_, err = api.Call(t.Context(), put)
@@ -272,7 +264,7 @@ func TestRefusal(t *testing.T) {
 			require.Equal(t, test.scope, result.Scope)
 			require.Equal(t, test.code, result.Code)
 			require.NotEmpty(t, result.Reason)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 		})
 	}
 }
@@ -294,7 +286,7 @@ func TestCallsWithoutAnAnswer(t *testing.T) {
 	c.service = func(int, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	_, err := c.open(t, byKey()).Call(t.Context(), put)
 	require.Equal(t, provider.Unknown, Failure(err).Outcome)
-	requireSecretFree(t, err)
+	providertest.RequireSecretFree(t, err)
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

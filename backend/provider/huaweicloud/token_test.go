@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestTheTokenIsAskedForAsDocumented(t *testing.T) {
@@ -134,7 +135,7 @@ func TestWhatIAMAnswersInsteadOfAToken(t *testing.T) {
 			require.Equal(t, test.outcome, result.Outcome)
 			require.Equal(t, provider.ScopeConnection, result.Scope)
 			require.Equal(t, test.code, result.Code)
-			requireSecretFree(t, err, result)
+			providertest.RequireSecretFree(t, err, result)
 			logins, calls := c.counts()
 			require.Equal(t, 1, logins, "a refused password may not be tried twice")
 			require.Zero(t, calls, "the call may not be made")

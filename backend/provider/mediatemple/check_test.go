@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestCheckNeedsTheListOfServices(t *testing.T) {
@@ -52,7 +53,7 @@ func TestCheckNeedsTheListOfServices(t *testing.T) {
 			result := open(t, s.connection()).Check(t.Context())
 			require.Equal(t, want{test.outcome, ofConnection, test.code}, got(result))
 			require.Contains(t, result.Reason, test.reason)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 		})
 	}
 }
@@ -93,8 +94,8 @@ func TestCheckTargetNeedsTheVeryService(t *testing.T) {
 			result := open(t, s.connection()).CheckTarget(t.Context(), s.change(t, accountRoot).Target)
 			require.Equal(t, test.want, got(result))
 			require.Contains(t, result.Reason, test.reason)
-			requireSecretFree(t, result)
-			require.Len(t, s.sent(), 1)
+			providertest.RequireSecretFree(t, result)
+			require.Len(t, s.Sent(), 1)
 		})
 	}
 	// Nothing of a service says for sure that it has no Plesk.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 // want is what an answer proves.
@@ -36,15 +37,15 @@ func TestTheRequestIsTheDocumentedOne(t *testing.T) {
 	for account, path := range map[string]string{"root": "/api/v1/services/556/rootPassword", "plesk": "/api/v1/services/556/pleskPassword"} {
 		s := newServer(t, says(202, accepted))
 		open(t, s.connection()).Change(t.Context(), s.change(t, account))
-		require.Len(t, s.sent(), 1)
-		sent := s.sent()[0]
+		require.Len(t, s.Sent(), 1)
+		sent := s.Sent()[0]
 		require.Equal(t, http.MethodPut, sent.Method)
 		require.Equal(t, path, sent.RequestURI)
 		require.Equal(t, []string{"MediaTemple " + apiKey}, sent.Header["Authorization"])
 		require.Equal(t, "application/json", sent.Header.Get("Content-Type"))
 		require.Equal(t, "application/json", sent.Header.Get("Accept"))
-		require.Equal(t, `{"password":"`+newPassword+`"}`, sent.body)
-		require.Equal(t, int64(len(sent.body)), sent.ContentLength)
+		require.Equal(t, `{"password":"`+newPassword+`"}`, sent.Body)
+		require.Equal(t, int64(len(sent.Body)), sent.ContentLength)
 	}
 }
 
@@ -53,15 +54,15 @@ func TestReadsSendTheKeyInTheHeaderOnly(t *testing.T) {
 	client := open(t, s.connection())
 	client.Check(t.Context())
 	client.CheckTarget(t.Context(), s.change(t, accountRoot).Target)
-	require.Len(t, s.sent(), 2)
+	require.Len(t, s.Sent(), 2)
 	for i, uri := range []string{"/api/v1/services/ids", "/api/v1/services/556"} {
-		sent := s.sent()[i]
+		sent := s.Sent()[i]
 		require.Equal(t, http.MethodGet, sent.Method)
 		require.Equal(t, uri, sent.RequestURI)
 		require.Equal(t, []string{"MediaTemple " + apiKey}, sent.Header["Authorization"])
 		require.Equal(t, "application/json", sent.Header.Get("Accept"))
 		require.NotContains(t, sent.Header, "Content-Type")
-		require.Empty(t, sent.body)
+		require.Empty(t, sent.Body)
 	}
 }
 
@@ -82,13 +83,13 @@ func TestAnAcceptedChangeIsStaged(t *testing.T) {
 		"with white space": " \n" + accepted + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t, saysAs("Application/JSON; charset=UTF-8", 202, body))
+			s := newServer(t, providertest.Says("Application/JSON; charset=UTF-8", 202, body))
 			result := open(t, s.connection()).Change(t.Context(), s.change(t, accountRoot))
 			require.Equal(t, want{provider.Staged, ofTarget, ""}, got(result))
 			require.Equal(t, provider.StageAccepted, result.Stage)
 			require.False(t, result.Exclusive)
 			require.Contains(t, result.Reason, "settle_after")
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 		})
 	}
 }
@@ -137,8 +138,8 @@ func TestWhatRefusalsOfAChangeProve(t *testing.T) {
 				require.Contains(t, result.Reason, test.reason)
 				require.Zero(t, result.RetryAfter)
 				require.Empty(t, result.Stage)
-				requireSecretFree(t, result)
-				require.Len(t, s.sent(), 1, "nothing may be sent twice")
+				providertest.RequireSecretFree(t, result)
+				require.Len(t, s.Sent(), 1, "nothing may be sent twice")
 			})
 		}
 	}
@@ -214,8 +215,8 @@ func TestAnswersThatAreNotTheAPIsOwnProveNothing(t *testing.T) {
 					require.Contains(t, result.Reason, "proxy")
 					require.Contains(t, result.Reason, "url")
 				}
-				requireSecretFree(t, result)
-				require.Len(t, s.sent(), 1)
+				providertest.RequireSecretFree(t, result)
+				require.Len(t, s.Sent(), 1)
 			}
 		})
 	}
@@ -224,13 +225,13 @@ func TestAnswersThatAreNotTheAPIsOwnProveNothing(t *testing.T) {
 func TestOnlyJSONIsTheAPIs(t *testing.T) {
 	for _, kind := range []string{"", "text/html", "text/plain; charset=utf-8", "application/xml", "application/jsonx", "application/json; charset", "json", "text/html, application/json"} {
 		for status, body := range map[int]string{202: accepted, 400: refuses(400, "InvalidPassword"), 409: refuses(409, "OperationPending")} {
-			s := newServer(t, saysAs(kind, status, body))
+			s := newServer(t, providertest.Says(kind, status, body))
 			result := open(t, s.connection()).Change(t.Context(), s.change(t, accountRoot))
 			require.Equal(t, want{provider.Unknown, ofTarget, fmt.Sprint("HTTP ", status)}, got(result), kind)
 		}
-		s := newServer(t, saysAs(kind, 200, `{"serviceIds":[556]}`))
+		s := newServer(t, providertest.Says(kind, 200, `{"serviceIds":[556]}`))
 		require.Equal(t, provider.Unknown, open(t, s.connection()).Check(t.Context()).Outcome, kind)
-		s = newServer(t, saysAs(kind, 200, service))
+		s = newServer(t, providertest.Says(kind, 200, service))
 		require.Equal(t, provider.Unknown, open(t, s.connection()).CheckTarget(t.Context(), s.change(t, accountRoot).Target).Outcome, kind)
 	}
 }
@@ -287,7 +288,7 @@ func TestWhatWasNotSentIsUnreachable(t *testing.T) {
 	requireUnreachable := func(result provider.Result, why string) {
 		t.Helper()
 		require.Equal(t, provider.Unreachable, result.Outcome, why)
-		requireSecretFree(t, result)
+		providertest.RequireSecretFree(t, result)
 	}
 	connection.TLS.CACert = ""
 	requireUnreachable(open(t, connection).Change(t.Context(), change), "certificate not trusted")
@@ -303,7 +304,7 @@ func TestWhatWasNotSentIsUnreachable(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	requireUnreachable(open(t, s.connection()).Change(ended, change), "context ended")
-	require.Empty(t, s.sent())
+	require.Empty(t, s.Sent())
 }
 
 func TestALostAnswerIsUnknown(t *testing.T) {
@@ -329,8 +330,8 @@ func TestALostAnswerIsUnknown(t *testing.T) {
 			}
 			result := open(t, s.connection()).Change(use, s.change(t, accountRoot))
 			require.Equal(t, want{provider.Unknown, ofTarget, ""}, got(result))
-			requireSecretFree(t, result)
-			require.Len(t, s.sent(), 1)
+			providertest.RequireSecretFree(t, result)
+			require.Len(t, s.Sent(), 1)
 		})
 	}
 }
@@ -370,5 +371,5 @@ func TestWhatTheRulesForbidIsNotSent(t *testing.T) {
 			require.Contains(t, result.Reason, "nothing was sent")
 		}
 	}
-	require.Empty(t, s.sent())
+	require.Empty(t, s.Sent())
 }

@@ -12,6 +12,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestCompleteFillsInTheDefaultsAndIsIdempotent(t *testing.T) {
@@ -83,7 +84,7 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 			connection := provider.Connection{URL: test.url, Settings: test.settings}
 			err := Type{}.Complete(&connection)
 			require.ErrorContains(t, err, test.want)
-			requireSecretFree(t, err)
+			providertest.RequireSecretFree(t, err)
 			_, err = Type{}.Open(connection)
 			require.Error(t, err)
 		})

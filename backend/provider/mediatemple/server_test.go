@@ -1,18 +1,15 @@
 package mediatemple
 
 import (
-	"encoding/pem"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestMain(m *testing.M) {
@@ -43,59 +40,22 @@ func refuses(status int, code string) string {
 }
 
 // server is an API that says what a test tells it to, and keeps what it was sent.
-type server struct {
-	*httptest.Server
-	mu       sync.Mutex
-	requests []captured
-	handle   http.HandlerFunc
-}
-
-type captured struct {
-	*http.Request
-	body string
-}
+type server struct{ *providertest.Server }
 
 func newServer(t *testing.T, handle http.HandlerFunc) *server {
 	t.Helper()
-	s := &server{handle: handle}
-	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err == nil {
-			s.mu.Lock()
-			s.requests = append(s.requests, captured{r, string(body)})
-			s.mu.Unlock()
-		}
-		s.handle(w, r)
-	}))
-	t.Cleanup(s.Close)
-	return s
+	return &server{providertest.NewServer(t, handle)}
 }
 
 // says answers every request with a status and a body.
-func says(status int, body string) http.HandlerFunc { return saysAs(mediaType, status, body) }
-
-// saysAs does so with a Content-Type; "": none.
-func saysAs(kind string, status int, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header()["Content-Type"] = nil
-		if kind != "" {
-			w.Header().Set("Content-Type", kind)
-		}
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
-	}
-}
-
-func (s *server) sent() []captured {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.requests
+func says(status int, body string) http.HandlerFunc {
+	return providertest.Says(mediaType, status, body)
 }
 
 func (s *server) connection() provider.Connection {
 	return provider.Connection{
 		URL:      s.URL + "/api/v1",
-		TLS:      provider.TLS{CACert: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))},
+		TLS:      s.TLS(),
 		Settings: provider.Settings{fieldAPIKey: apiKey},
 	}
 }
@@ -104,7 +64,7 @@ func open(t *testing.T, connection provider.Connection) provider.Client {
 	t.Helper()
 	client, err := Type{}.Open(connection)
 	require.NoError(t, err)
-	requireSecretFree(t, client)
+	providertest.RequireSecretFree(t, client)
 	return client
 }
 
@@ -113,14 +73,4 @@ func (s *server) change(t *testing.T, account string) provider.Change {
 	target, err := Type{}.Target(s.connection(), provider.Settings{fieldServiceID: "556", fieldAccount: account})
 	require.NoError(t, err)
 	return provider.Change{Target: target, NewPassword: newPassword}
-}
-
-// requireSecretFree prints the values in every way that a log might.
-func requireSecretFree(t *testing.T, values ...any) {
-	t.Helper()
-	for _, value := range values {
-		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-			require.NotContains(t, fmt.Sprintf(format, value), "cAnArY")
-		}
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestOnlyOneOkResultOfTheOperationIsApplied(t *testing.T) {
@@ -55,11 +56,11 @@ func TestErrorCodesProveWhatTheyProve(t *testing.T) {
 		require.Equal(t, want{got.Outcome, got.Scope}, w, code)
 		require.Equal(t, code, got.Code)
 		require.NotEmpty(t, got.Reason)
-		requireSecretFree(t, got)
+		providertest.RequireSecretFree(t, got)
 		if strings.Contains(body, "<system>") && code == "1012" {
 			require.Equal(t, 15*time.Minute, got.RetryAfter)
 		}
-		require.Len(t, s.sent(), 1, "nothing may be sent twice")
+		require.Len(t, s.Sent(), 1, "nothing may be sent twice")
 	}
 	for code, w := range system {
 		check(packet(`<system><status>error</status><errcode>`+code+`</errcode><errtext>`+newPassword+`</errtext></system>`), code, w)
@@ -102,8 +103,8 @@ func TestEveryOtherAnswerIsUnknown(t *testing.T) {
 			result := open(t, s.connection()).Change(t.Context(), s.change(t))
 			require.Equal(t, provider.Unknown, result.Outcome)
 			require.NotEmpty(t, result.Reason)
-			requireSecretFree(t, result)
-			require.Len(t, s.sent(), 1)
+			providertest.RequireSecretFree(t, result)
+			require.Len(t, s.Sent(), 1)
 		})
 	}
 }
@@ -136,7 +137,7 @@ func TestWhatWasNotSentIsUnreachable(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Equal(t, provider.Unreachable, open(t, s.connection()).Change(ended, change).Outcome, "context ended")
-	require.Empty(t, s.sent())
+	require.Empty(t, s.Sent())
 }
 
 func TestATimeoutAfterSendingIsUnknown(t *testing.T) {
@@ -147,7 +148,7 @@ func TestATimeoutAfterSendingIsUnknown(t *testing.T) {
 	})
 	result := open(t, s.connection()).Change(ctx, s.change(t))
 	require.Equal(t, provider.Unknown, result.Outcome)
-	requireSecretFree(t, result)
+	providertest.RequireSecretFree(t, result)
 }
 
 func TestCredentialsAndPasswordsAreNotSentToARedirectsTarget(t *testing.T) {
@@ -181,7 +182,7 @@ func TestWhatPleskWouldChangeOrMisreadIsNotSent(t *testing.T) {
 		require.Equal(t, provider.Rejected, result.Outcome)
 		require.Equal(t, provider.ScopeTarget, result.Scope)
 	}
-	require.Empty(t, s.sent())
+	require.Empty(t, s.Sent())
 }
 
 func TestCheckNeedsAnAdministratorsAnswer(t *testing.T) {
@@ -206,7 +207,7 @@ func TestCheckNeedsAnAdministratorsAnswer(t *testing.T) {
 			require.Equal(t, test.want, result.Outcome)
 			require.Equal(t, provider.ScopeConnection, result.Scope)
 			require.NotEmpty(t, result.Reason)
-			requireSecretFree(t, result)
+			providertest.RequireSecretFree(t, result)
 		})
 	}
 }
@@ -215,5 +216,5 @@ func TestCheckTargetMakesNoCall(t *testing.T) {
 	s := newServer(t, says(500, ""))
 	result := open(t, s.connection()).CheckTarget(t.Context(), s.change(t).Target)
 	require.Equal(t, provider.Applied, result.Outcome)
-	require.Empty(t, s.sent())
+	require.Empty(t, s.Sent())
 }

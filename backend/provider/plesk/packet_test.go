@@ -18,17 +18,17 @@ func TestThePacketIsExactlyThis(t *testing.T) {
 	change.NewPassword = `Ab1<&>]]>x`
 	open(t, s.connection()).Change(t.Context(), change)
 
-	require.Len(t, s.sent(), 1)
-	sent := s.sent()[0]
+	require.Len(t, s.Sent(), 1)
+	sent := s.Sent()[0]
 	require.Equal(t, `<?xml version="1.0" encoding="UTF-8"?>`+"\n"+
 		`<packet><server><set-admin-alias>`+
 		`<filter><login>user&lt;&amp;&#34;&#39;&gt;2</login></filter>`+
 		`<data><password>Ab1&lt;&amp;&gt;]]&gt;x</password></data>`+
-		`</set-admin-alias></server></packet>`, sent.body)
+		`</set-admin-alias></server></packet>`, sent.Body)
 	require.Equal(t, "POST", sent.Method)
 	require.Equal(t, "/enterprise/control/agent.php", sent.RequestURI)
 	require.Equal(t, "text/xml", sent.Header.Get("Content-Type"))
-	require.Equal(t, int64(len(sent.body)), sent.ContentLength, "Plesk takes no chunks")
+	require.Equal(t, int64(len(sent.Body)), sent.ContentLength, "Plesk takes no chunks")
 	require.Empty(t, sent.TransferEncoding)
 	require.Equal(t, "vault-plugin-secrets-hosting", sent.UserAgent())
 }
@@ -40,9 +40,9 @@ func TestEachFormOfCredentialHasItsHeaders(t *testing.T) {
 	connection.Settings = provider.Settings{fieldSecretKey: adminKey}
 	open(t, connection).Check(t.Context())
 
-	require.Len(t, s.sent(), 2)
+	require.Len(t, s.Sent(), 2)
 	// The server's net/http canonicalizes what it reads.
-	byPassword, byKey := s.sent()[0].Header, s.sent()[1].Header
+	byPassword, byKey := s.Sent()[0].Header, s.Sent()[1].Header
 	require.Equal(t, "admin", byPassword.Get("HTTP_AUTH_LOGIN"))
 	require.Equal(t, adminPassword, byPassword.Get("HTTP_AUTH_PASSWD"))
 	require.Empty(t, byPassword.Values("KEY"))
@@ -70,13 +70,13 @@ func TestPacketsForSchemaCheck(t *testing.T) {
 	special.NewPassword = "Ab1" + printable
 	client.Change(t.Context(), special)
 
-	sent := s.sent()
+	sent := s.Sent()
 	require.Len(t, sent, 3)
 	for i, name := range []string{"check", "change", "change-special"} {
-		require.NotEmpty(t, sent[i].body)
+		require.NotEmpty(t, sent[i].Body)
 		if dir := os.Getenv("PLESK_PACKET_DIR"); dir != "" {
 			path := filepath.Join(dir, fmt.Sprintf("request-%s.xml", name))
-			require.NoError(t, os.WriteFile(path, []byte(sent[i].body), 0o600))
+			require.NoError(t, os.WriteFile(path, []byte(sent[i].Body), 0o600))
 		}
 	}
 }

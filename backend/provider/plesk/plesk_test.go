@@ -9,6 +9,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
 func TestCompleteIsIdempotent(t *testing.T) {
@@ -45,7 +46,7 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 			connection := provider.Connection{URL: test.url, Settings: test.settings}
 			err := Type{}.Complete(&connection)
 			require.ErrorContains(t, err, test.want)
-			requireSecretFree(t, err)
+			providertest.RequireSecretFree(t, err)
 			_, err = Type{}.Open(connection)
 			require.Error(t, err)
 		})
