@@ -1,6 +1,10 @@
 package dcs
 
-import "strings"
+import (
+	"strings"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+)
 
 // specials are the special characters that a password may have. A colon is not
 // among them, as it parts name and password at login:
@@ -11,32 +15,6 @@ const specials = "`~!@#$%^&*()-_=+|{},<.>/?\\"
 // at least three classes, without the account's name or its reverse. Assumed:
 // the name is looked for without regard to case.
 func acceptable(name, password string) bool {
-	if len(password) < 8 || len(password) > 64 {
-		return false
-	}
-	var lower, upper, digit, special int
-	for _, r := range password {
-		switch {
-		case r >= 'a' && r <= 'z':
-			lower = 1
-		case r >= 'A' && r <= 'Z':
-			upper = 1
-		case r >= '0' && r <= '9':
-			digit = 1
-		case strings.ContainsRune(specials, r):
-			special = 1
-		default:
-			return false
-		}
-	}
 	p, n := strings.ToLower(password), strings.ToLower(name)
-	return lower+upper+digit+special >= 3 && !strings.Contains(p, n) && !strings.Contains(p, reverse(n))
-}
-
-func reverse(s string) string {
-	r := []rune(s)
-	for i, j := 0, len(r)-1; i < j; i, j = i+1, j-1 {
-		r[i], r[j] = r[j], r[i]
-	}
-	return string(r)
+	return lab.Composed(password, specials, 8, 64) && !strings.Contains(p, n) && !strings.Contains(p, lab.Reverse(n))
 }

@@ -3,6 +3,8 @@ package ecs
 import (
 	"slices"
 	"strings"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
 // Special characters that a password may have, of each service.
@@ -18,7 +20,7 @@ const administrator = "administrator"
 // Assumed: names are looked for without regard to case.
 func acceptableMetal(user, password string) bool {
 	p, u := strings.ToLower(password), strings.ToLower(user)
-	return composed(password, metalSpecials) && !strings.Contains(p, u) && !strings.Contains(p, reverse(u))
+	return lab.Composed(password, metalSpecials, 8, 26) && !strings.Contains(p, u) && !strings.Contains(p, lab.Reverse(u))
 }
 
 // acceptableCloud is the rule of Elastic Cloud Server, which is one for all
@@ -31,34 +33,6 @@ func acceptableCloud(password string) bool {
 			return false
 		}
 	}
-	return composed(password, cloudSpecials) && !slices.ContainsFunc([]string{"root", reverse("root"), reverse(administrator)},
+	return lab.Composed(password, cloudSpecials, 8, 26) && !slices.ContainsFunc([]string{"root", lab.Reverse("root"), lab.Reverse(administrator)},
 		func(name string) bool { return strings.Contains(p, name) })
-}
-
-func composed(password, specials string) bool {
-	if len(password) < 8 || len(password) > 26 {
-		return false
-	}
-	var lower, upper, digit, special int
-	for _, r := range password {
-		switch {
-		case r >= 'a' && r <= 'z':
-			lower = 1
-		case r >= 'A' && r <= 'Z':
-			upper = 1
-		case r >= '0' && r <= '9':
-			digit = 1
-		case strings.ContainsRune(specials, r):
-			special = 1
-		default:
-			return false
-		}
-	}
-	return lower+upper+digit+special >= 3
-}
-
-func reverse(s string) string {
-	r := []rune(s)
-	slices.Reverse(r)
-	return string(r)
 }
