@@ -337,8 +337,9 @@ func versionOf(t *testing.T, d data) int64 {
 
 // How long conditions are waited for, and how often they are looked at.
 const (
-	waitLong = 60 * time.Second
-	tick     = 20 * time.Millisecond
+	waitLong  = 60 * time.Second
+	waitShort = 500 * time.Millisecond // for what should not happen; the engine's first retry comes after a quarter second
+	tick      = 20 * time.Millisecond
 )
 
 func text(d data) string { return fmt.Sprint(d) }

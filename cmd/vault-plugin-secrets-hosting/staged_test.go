@@ -2,7 +2,6 @@ package main
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -257,9 +256,6 @@ func (m *mount) changesOfAll(role data) int {
 	}
 	return n
 }
-
-// settled waits a while in which nothing should happen.
-func settled() { time.Sleep(500 * time.Millisecond) }
 
 // What an operator sees while a password is queued is true for a moment only.
 func TestAWordWhileAPasswordIsQueuedIsAboutNow(t *testing.T) {
