@@ -98,7 +98,7 @@ func (b *Backend) configFields() map[string]*framework.FieldSchema {
 		},
 		"max_in_flight": {
 			Type: framework.TypeInt, Default: rotation.DefaultMaxInFlight,
-			Description: "How many changes may be under way at a time on this connection, 1 to 100. With more than 4, a credential that is changed elsewhere may be refused often enough at once for the remote system to lock it.",
+			Description: "How many changes may be under way at a time on this connection, 1 to 100. Where the remote system locks a credential that it refuses too often, and each call shows it (a Plesk login, an access key), no more than 2 are made at a time, over all connections with that credential: if it is changed elsewhere, all of them are refused at once. A Plesk secret key or an IAM user has no such bound.",
 		},
 	}
 }
@@ -214,7 +214,7 @@ key). Writing a secret of one form replaces the whole credential. Secrets are ne
 Before a connection is stored with a new address, TLS setting or credential, one read-only call tries it out. Where the
 remote system refuses the credential later on, one more call makes sure, and then the connection is paused for all its
 roles: more tries would lock the credential. It goes on by itself when a single try succeeds, or when another credential
-is written.
+is written. Where one more refusal could lock the credential, it is not tried again before somebody writes it.
 
 Whoever may write a connection decides where passwords are sent: grant it to few.
 `

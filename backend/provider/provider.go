@@ -47,6 +47,9 @@ type Type interface {
 	// or "" where no role could name it. A role may not change the password that its own mount depends on.
 	LoginIdentity(Connection) string
 
+	// Lockout says what of the credential of a completed connection the remote system locks after too many refusals.
+	Lockout(Connection) Lockout
+
 	// Rules are the rules that the remote system has for a password of this target of a completed connection.
 	Rules(Connection, Target) password.Rules
 
@@ -65,7 +68,8 @@ type Type interface {
 // their context, and follow no redirect.
 type Client interface {
 	// Check makes one cheap read-only call that proves that the address, the TLS settings and the credential work.
-	// The outcome is Applied when they do.
+	// The outcome is Applied when they do, and Denied with ScopeConnection only where the credential itself was refused.
+	// It shows the credential though it was refused a moment ago: whoever calls it counts the tries.
 	Check(context.Context) Result
 
 	// CheckTarget makes read-only calls, where the remote system has any, to prove that the target exists and is the
@@ -97,6 +101,18 @@ type OldPassword struct {
 	LockWindow time.Duration
 	// Otherwise says how a role can do without it, as advice to an operator ("set … on the role"); "": it cannot.
 	Otherwise string
+}
+
+// Lockout is what a remote system does to a login or a key that it has refused too often, for everybody who uses it. The
+// zero value: nothing is locked.
+type Lockout struct {
+	// Credential names what is locked, across connections: provider or cloud, host or account, login or key; never a
+	// secret.
+	Credential string
+	// Refusals in a row that lock it.
+	Refusals int
+	// Session: calls show a token that was got for the credential, which itself is shown by one call at a time.
+	Session bool
 }
 
 // Field is one field of a connection or of a target.

@@ -120,7 +120,7 @@ func (e *Engine) explain(role *Role, pause *Pause) Status {
 	}
 	if pause != nil {
 		s.Reason += fmt.Sprintf(" The connection %q is paused since %s: %s.", role.Connection, stamp(pause.Since), pause.Reason)
-		credentials := fmt.Sprintf("Write a working credential to config/%s; the engine tries the present one again at %s.", role.Connection, stamp(pause.NextProbe))
+		credentials := fmt.Sprintf("Write a working credential to config/%s; %s.", role.Connection, pause.triedAgain())
 		if role.held(report.View) { // that is another matter
 			credentials = s.Advice + " " + credentials
 		}
@@ -279,8 +279,8 @@ func sentence(clause string) string {
 }
 
 func (e *Engine) pausedError(connection string, pause *Pause) error {
-	return busy("the connection %q is paused since %s, because the remote system refuses its credential: %s; nothing was changed. Write a working credential to config/%s; the present one is tried again at %s",
-		connection, stamp(pause.Since), pause.Reason, connection, stamp(pause.NextProbe))
+	return busy("the connection %q is paused since %s, because the remote system refuses its credential: %s; nothing was changed. Write a working credential to config/%s; %s",
+		connection, stamp(pause.Since), pause.Reason, connection, pause.triedAgain())
 }
 
 func (e *Engine) driftedError(role *Role) error {

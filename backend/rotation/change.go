@@ -78,7 +78,12 @@ func (c *change) request(ctx context.Context) (provider.Result, error) {
 		return provider.Result{}, err
 	}
 	defer release()
-	at, why, err := c.notBefore()
+	turn, err := c.l.guard.enter(c.waiting)
+	if err != nil {
+		return provider.Result{}, err
+	}
+	defer turn.leave()
+	at, why, err := c.notBefore(ctx, turn)
 	if err != nil {
 		return provider.Result{}, err
 	}
@@ -88,7 +93,7 @@ func (c *change) request(ctx context.Context) (provider.Result, error) {
 	if at.After(c.e.clock()) {
 		return provider.Result{}, c.wait(ctx, at, why)
 	}
-	return c.send(ctx)
+	return c.send(ctx, turn)
 }
 
 // needsAnother tells whether a new password has to be made before anything can be sent: none is there but something is
@@ -130,14 +135,14 @@ type obstacle struct {
 }
 
 // notBefore is when the next request may be made, and what it has to wait for. An error means: not without a person.
-func (c *change) notBefore() (at time.Time, why obstacle, err error) {
-	if pause := c.l.paused(); pause != nil {
-		return at, why, c.e.pausedError(c.l.Name, pause)
+func (c *change) notBefore(ctx context.Context, turn *turn) (at time.Time, why obstacle, err error) {
+	if err := c.e.mayCall(ctx, c.s, c.l, turn); err != nil {
+		return at, why, err
 	}
-	if hold := c.e.connections.heldUntil(c.l.Name, c.l.Revision); hold.After(at) {
+	if hold := c.l.guard.heldUntil(); hold.After(at) {
 		at, why = hold, obstacle{provider.ScopeConnection, "the remote system asked this connection to wait"}
 	}
-	if check := c.e.clock().Add(scaled(checkWait)); c.l.suspected() && check.After(at) {
+	if check := c.e.clock().Add(scaled(checkWait)); c.l.guard.suspected() && check.After(at) {
 		at, why = check, obstacle{provider.ScopeConnection, "the connection's credential was refused a moment ago and is being checked"}
 	}
 	if settles := c.role.queued(); settles.After(at) {
@@ -178,7 +183,7 @@ func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 }
 
 // send stores Next as being sent, then makes the request.
-func (c *change) send(ctx context.Context) (provider.Result, error) {
+func (c *change) send(ctx context.Context, turn *turn) (provider.Result, error) {
 	now := c.e.clock()
 	deadline := now.Add(c.l.Timeout())
 	request := provider.Change{
@@ -190,14 +195,18 @@ func (c *change) send(ctx context.Context) (provider.Result, error) {
 	} else {
 		c.role.Record = c.role.Record.Send(deadline, 0)
 	}
+	if err := c.e.countTry(ctx, c.s, turn); err != nil {
+		return provider.Result{}, storageError("storing that the credential of the connection "+c.l.Name+" is tried", err)
+	}
 	if err := c.s.putRole(ctx, c.role); err != nil {
+		c.e.uncountTry(ctx, c.s, turn)
 		return provider.Result{}, storageError("storing the new password of the role "+c.role.Name, err)
 	}
 	c.unstored = false
 	push, cancel := context.WithTimeout(ctx, deadline.Sub(c.e.clock()))
 	defer cancel()
 	result := c.l.client.Change(push, request)
-	c.l.saw(result)
+	c.e.tell(ctx, c.s, turn, result)
 	return result, nil
 }
 
@@ -240,14 +249,13 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 		c.role.Record = rec.NotApplied()
 		c.fail(result)
 		if result.Scope == provider.ScopeConnection {
-			c.e.connections.hold(c.l.Name, c.l.Revision, c.role.Retry.NextAttempt)
+			c.e.holdCalls(ctx, c.s, c.l.guard, c.role.Retry.NextAttempt)
 		}
 	case provider.Denied:
 		c.role.Record = rec.NotApplied()
 		c.fail(result)
 		if result.Scope != provider.ScopeTarget { // else it is about this account, and says nothing of the credential
-			c.e.denied(ctx, c.s, c.l, began)
-			if ctx.Err() == nil && c.l.paused() == nil && !c.l.suspected() { // the credential works
+			if c.e.denied(ctx, c.s, c.l, began) {
 				c.role.Retry.Last.Scope = provider.ScopeTarget
 			}
 		}

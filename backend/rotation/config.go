@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -107,14 +108,14 @@ func (e *Engine) WriteConnection(ctx context.Context, storage logical.Storage, n
 		return err
 	}
 	if fresh && next.VerifyConnection {
-		if err := e.verify(ctx, l); err != nil {
+		if err := e.verify(ctx, s, l); err != nil {
 			return err
 		}
 	}
 	if again {
 		// The same credential once more: somebody says that it works now. If it does, that opens a pause and ends what its
 		// failures made wait. If not, it is as it was, and an error only where the connection is paused for it.
-		switch err := e.verify(ctx, l); {
+		switch err := e.verify(ctx, s, l); {
 		case err == nil:
 			fresh = true
 			l.Revision++
@@ -138,6 +139,9 @@ func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *li
 	e.connections.drop(l.Name)
 	if !fresh {
 		return nil
+	}
+	if err := e.renew(ctx, s, e.guards.of(l.guard.lockout, l.Connection), l.VerifyConnection); err != nil {
+		e.logger.Warn("what a connection's credential had to wait for could not be cleared", "connection", l.Name, "error", err)
 	}
 	if err := s.storage.Delete(ctx, pausePrefix+l.Name); err != nil {
 		// It is for an older revision: nobody heeds it.
@@ -330,8 +334,18 @@ func missingSecrets(kind provider.Type, c provider.Connection, given provider.Se
 const lockHint = time.Minute
 
 // verify tries a connection out. A refused credential is tried once.
-func (e *Engine) verify(ctx context.Context, l *live) error {
-	result := e.check(ctx, l)
+func (e *Engine) verify(ctx context.Context, s store, l *live) error {
+	result, err := e.tryOut(ctx, s, l, true)
+	var spent *spentError
+	switch {
+	case errors.As(err, &spent):
+		return Mistake("the connection was not stored: %s; try again at %s, or store it unchecked with verify_connection=false",
+			err, stamp(spent.tries.Last.Add(scaled(firstProbe))))
+	case errors.Is(err, errGivenUp):
+		return busy("the connection was not stored: its credential is being tried by others; try again")
+	case err != nil:
+		return storageError("storing that the credential is tried", err)
+	}
 	failure := (&Failure{Code: result.Code, Reason: result.Reason}).String()
 	switch result.Outcome {
 	case provider.Applied:
@@ -437,7 +451,12 @@ func (e *Engine) DeleteConnection(ctx context.Context, storage logical.Storage, 
 			return storageError("deleting the connection "+name, err)
 		}
 	}
-	e.connections.forget(name)
+	e.connections.drop(name)
+	if key := e.guards.forget(name); key != "" {
+		if err := storage.Delete(ctx, key); err != nil { // no other connection has it
+			e.logger.Warn("what was remembered of a connection's tries could not be removed", "connection", name, "error", err)
+		}
+	}
 	e.timer.forget(item{connection: name})
 	return nil
 }

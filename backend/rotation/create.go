@@ -216,25 +216,44 @@ func (e *Engine) checkLogins(ctx context.Context, s store, target provider.Targe
 	return nil
 }
 
+// askTarget makes the call of checkTarget, in a slot of the connection and a turn of its credential.
+func (e *Engine) askTarget(ctx, waiting context.Context, s store, l *live, target provider.Target) (provider.Result, error) {
+	release, err := l.acquire(waiting)
+	if err != nil {
+		return provider.Result{}, err
+	}
+	defer release()
+	turn, err := l.guard.enter(waiting)
+	if err != nil {
+		return provider.Result{}, err
+	}
+	defer turn.leave()
+	if l.guard.suspected() {
+		return provider.Result{}, busy("the credential of the connection %q was refused a moment ago and is being checked; try again", l.Name)
+	}
+	if err := e.mayCall(ctx, s, l, turn); err != nil {
+		return provider.Result{}, err
+	}
+	if err := e.countTry(ctx, s, turn); err != nil {
+		return provider.Result{}, storageError("storing that the credential of the connection "+l.Name+" is tried", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout())
+	defer cancel()
+	result := l.client.CheckTarget(ctx, target)
+	e.tell(context.WithoutCancel(ctx), s, turn, result)
+	return result, nil
+}
+
 // checkTarget asks the remote system whether the account exists.
 func (e *Engine) checkTarget(ctx, waiting context.Context, s store, l *live, role *Role) error {
 	if pause := l.paused(); pause != nil {
 		return e.pausedError(l.Name, pause)
 	}
-	release, err := l.acquire(waiting)
-	if err != nil {
-		return err
-	}
-	if l.suspected() || l.paused() != nil {
-		release()
-		return busy("the role was not created: the credential of the connection %q was refused a moment ago and is being checked; try again", l.Name)
-	}
 	began := e.clock()
-	checking, cancel := context.WithTimeout(ctx, l.Timeout())
-	defer cancel()
-	result := l.client.CheckTarget(checking, role.Target)
-	l.saw(result)
-	release()
+	result, err := e.askTarget(ctx, waiting, s, l, role.Target)
+	if err != nil {
+		return withoutRole(err)
+	}
 	failure := (&Failure{Code: result.Code, Reason: result.Reason}).String()
 	switch result.Outcome {
 	case provider.Applied:

@@ -254,7 +254,7 @@ func TestNothingWasChangedYetOnlyWhereTheNewPasswordStillWaitsToBeSent(t *testin
 }
 
 func TestAPauseAndAPasswordThatWaitsAreTwoMatters(t *testing.T) {
-	const write = "Write a working credential to config/conn; the engine tries the present one again at "
+	const write = "Write a working credential to config/conn; the present one is tried again at "
 	for advice, answer := range map[string]provider.Result{
 		"Restart the remote system and try the password":  restartAnswer,
 		"Nothing: the engine settles it by itself. Write": queuedAnswer,

@@ -52,6 +52,7 @@ type Engine struct {
 	random   io.Reader
 
 	connections connections
+	guards      guards
 	locks       locks
 	timer       *timer
 
@@ -182,6 +183,9 @@ func (e *Engine) Invalidate(key string) {
 			e.connections.drop(name)
 		}
 	}
+	if _, ok := cut(key, guardPrefix); ok {
+		e.guards.doubt(key)
+	}
 }
 
 func cut(key, prefix string) (string, bool) {
@@ -257,7 +261,7 @@ feed:
 
 func (e *Engine) sweepOne(ctx context.Context, prefix, name string) {
 	if prefix == pausePrefix {
-		if pause, err := e.own().pause(ctx, name); err == nil && pause != nil {
+		if pause, err := e.own().pause(ctx, name); err == nil && pause != nil && !pause.NextProbe.IsZero() {
 			e.timer.set(item{connection: name}, pause.NextProbe)
 		}
 		return

@@ -58,9 +58,9 @@ type Pause struct {
 	Since    time.Time `json:"since"`
 	Code     string    `json:"code"`
 	Reason   string    `json:"reason"`
-	// Probes made since, and when the next one is due.
+	// Probes made since, and when the next one is due; zero: not before a person acts.
 	Probes    int       `json:"probes"`
-	NextProbe time.Time `json:"next_probe"`
+	NextProbe time.Time `json:"next_probe,omitzero"`
 }
 
 // Role is one account on one connection with its passwords, as stored: one entry, so that a read costs one read.

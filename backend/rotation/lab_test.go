@@ -38,6 +38,8 @@ type remote struct {
 	// loginIdentity is what connections log in with; checkTarget is called when a target is checked.
 	loginIdentity string
 	checkTarget   func()
+	// lockout is what the remote system does to a credential that it refuses.
+	lockout provider.Lockout
 	// settleAfter: how long a queued change takes; parts: what a target consists of.
 	settleAfter time.Duration
 	parts       []string
@@ -91,7 +93,8 @@ func (r *remote) checksAs(result provider.Result) {
 	r.check = func() provider.Result { return result }
 }
 
-func (r *remote) LoginIdentity(provider.Connection) string { return r.loginIdentity }
+func (r *remote) Lockout(provider.Connection) provider.Lockout { return r.lockout }
+func (r *remote) LoginIdentity(provider.Connection) string     { return r.loginIdentity }
 func (r *remote) Rules(provider.Connection, provider.Target) password.Rules {
 	return password.Rules{
 		MinLength: 8, MaxLength: 64, Allowed: password.Lower + password.Upper + password.Digits,

@@ -167,45 +167,6 @@ func TestADeadConnectionDelaysNoOther(t *testing.T) {
 	})
 }
 
-// However many requests are under way when a credential stops working: it is refused fewer times than systems that
-// count take, with the default of max_in_flight.
-func TestACredentialThatStopsWorkingIsNotTriedUntilItLocks(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		for i := range 20 {
-			name := fmt.Sprintf("role%d", i)
-			r.mustCreate(func(in *NewRole) { in.Name, in.Target = name, provider.Settings{"login": name} })
-		}
-		refused := 0
-		deny := func() provider.Result {
-			r.remote.mu.Lock()
-			refused++
-			r.remote.mu.Unlock()
-			return provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
-		}
-		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
-			time.Sleep(time.Second)
-			return deny(), false
-		})
-		r.remote.check = func() provider.Result {
-			r.remote.mu.Unlock()
-			defer r.remote.mu.Lock()
-			return deny()
-		}
-		done := make(chan error, 20)
-		for i := range cap(done) {
-			go func() {
-				_, err := r.engine.Rotate(t.Context(), r.storage, fmt.Sprintf("role%d", i), 0)
-				done <- err
-			}()
-		}
-		for range cap(done) {
-			require.Error(t, <-done)
-		}
-		after(5 * time.Minute)
-		require.LessOrEqual(t, refused, 4)
-	})
-}
-
 func TestAHoldEndsWithTheCredentialItWasFor(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)

@@ -383,6 +383,9 @@ func (c *change) whenBlocked(err error) time.Time {
 		return soon
 	}
 	if pause := c.l.paused(); pause != nil {
+		if pause.NextProbe.IsZero() { // whoever opens it hastens its roles
+			return c.e.clock().Add(scaled(jitter(lastBackoff)))
+		}
 		return later(soon, pause.NextProbe.Add(scaled(jitter(firstBackoff))))
 	}
 	return c.e.clock().Add(grow(time.Minute, c.role.Retry.Attempts+1))

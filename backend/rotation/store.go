@@ -18,6 +18,7 @@ const (
 	rolePrefix       = "role/"
 	pausePrefix      = "pause/"
 	targetPrefix     = "target/"
+	guardPrefix      = "guard/"
 	settingsKey      = "settings"
 )
 
@@ -103,6 +104,23 @@ func (s store) pause(ctx context.Context, connection string) (*Pause, error) {
 func (s store) putPause(ctx context.Context, connection string, p *Pause) error {
 	p.Schema = schemaVersion
 	return s.put(ctx, pausePrefix+connection, p)
+}
+
+// tries returns the zero value where there is none.
+func (s store) tries(ctx context.Context, key string) (tries, error) {
+	var t tries
+	if _, err := s.get(ctx, key, &t); err != nil {
+		return tries{}, err
+	}
+	if t.Schema > schemaVersion {
+		return tries{}, newer(key, t.Schema)
+	}
+	return t, nil
+}
+
+func (s store) putTries(ctx context.Context, key string, t tries) error {
+	t.Schema = schemaVersion
+	return s.put(ctx, key, t)
 }
 
 // owner is the index entry of a target: which role it belongs to.

@@ -32,8 +32,9 @@ type (
 // Check asks for one instance of the project.
 func (c *Client) Check(ctx context.Context) provider.Result {
 	out := c.check(ctx)
-	// Whatever went wrong concerns no account.
-	out.Scope = provider.ScopeConnection
+	if out.Outcome != provider.Denied { // whose scope says whether the credential was refused, or lacks a right
+		out.Scope = provider.ScopeConnection // no account is concerned
+	}
 	return out
 }
 
@@ -42,6 +43,7 @@ func (c *Client) check(ctx context.Context) provider.Result {
 		Method: http.MethodGet,
 		Path:   "/v2/" + c.api.Project() + "/instances",
 		Query:  url.Values{"limit": {"1"}},
+		Probe:  true,
 	})
 	if err != nil {
 		return huaweicloud.Failure(err)

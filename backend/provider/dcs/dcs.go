@@ -166,6 +166,11 @@ func accountOf(settings provider.Settings) (account, error) {
 // LoginIdentity is "": a connection logs in as an IAM user, which no role can name.
 func (Type) LoginIdentity(provider.Connection) string { return "" }
 
+// Lockout is that of the access key, or of the IAM user.
+func (Type) Lockout(connection provider.Connection) provider.Lockout {
+	return huaweicloud.Lockout(connection)
+}
+
 // Rules are those for passwords of ACL accounts:
 // https://support.huaweicloud.com/intl/en-us/ally-visitor-1-api-dcs/UpdateAclAccountPassWord.html
 func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules {

@@ -70,7 +70,11 @@ func TestCheck(t *testing.T) {
 			c.check = says(test.status, test.body)
 			result := c.open(t).Check(t.Context())
 			require.Equal(t, test.outcome, result.Outcome)
-			require.Equal(t, provider.ScopeConnection, result.Scope)
+			scope := provider.ScopeConnection
+			if test.status == 403 { // the credential was recognised
+				scope = provider.ScopeTarget
+			}
+			require.Equal(t, scope, result.Scope)
 			require.NotEmpty(t, result.Reason)
 			providertest.RequireSecretFree(t, result)
 		})

@@ -26,13 +26,14 @@ type refusalFunc func(*transport.Response, provider.Result) provider.Result
 // check makes a call whose answer has a list of that name.
 func (c *client) check(ctx context.Context, path string, query url.Values, list string, refusal refusalFunc) provider.Result {
 	result := c.probe(ctx, path, query, list, refusal)
-	// Whatever went wrong concerns no server.
-	result.Scope = provider.ScopeConnection
+	if result.Outcome != provider.Denied { // whose scope says whether the credential was refused, or lacks a right
+		result.Scope = provider.ScopeConnection // no server is concerned
+	}
 	return result
 }
 
 func (c *client) probe(ctx context.Context, path string, query url.Values, list string, refusal refusalFunc) provider.Result {
-	response, err := c.api.Call(ctx, huaweicloud.Request{Method: http.MethodGet, Path: c.path(path), Query: query})
+	response, err := c.api.Call(ctx, huaweicloud.Request{Method: http.MethodGet, Path: c.path(path), Query: query, Probe: true})
 	if err != nil {
 		return huaweicloud.Failure(err)
 	}

@@ -111,6 +111,11 @@ func apiOf(connection provider.Connection) string {
 // LoginIdentity is "": a connection logs in as an IAM user, which no role can name.
 func (Type) LoginIdentity(provider.Connection) string { return "" }
 
+// Lockout is that of the access key, or of the IAM user.
+func (Type) Lockout(connection provider.Connection) provider.Lockout {
+	return huaweicloud.Lockout(connection)
+}
+
 // OldPassword is not required.
 func (Type) OldPassword(provider.Target) provider.OldPassword { return provider.OldPassword{} }
 

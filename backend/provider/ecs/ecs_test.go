@@ -170,7 +170,11 @@ func TestCheck(t *testing.T) {
 			c.check = says(test.status, test.body)
 			result := c.open(t).Check(t.Context())
 			require.Equal(t, test.outcome, result.Outcome)
-			require.Equal(t, connection, result.Scope)
+			scope := connection
+			if test.status == 403 { // the credential was recognised
+				scope = provider.ScopeTarget
+			}
+			require.Equal(t, scope, result.Scope)
 			require.NotEmpty(t, result.Reason)
 			providertest.RequireSecretFree(t, result)
 			uri := "GET /v1/p1/instances?limit=10"

@@ -35,6 +35,9 @@ type Request struct {
 	Query url.Values
 	// Body is written as JSON; nil: none.
 	Body any
+	// Probe: the call is made to find out whether the credential works, so that it is shown though it was refused a
+	// moment ago.
+	Probe bool
 }
 
 // Open returns the API of a completed connection. It does no I/O. An error is the user's mistake in the TLS settings.
@@ -84,6 +87,9 @@ func (a *API) Project() string { return a.project }
 // refuses the token, by its own envelope, it gets a new token and sends the same bytes once more. [Failure] says what
 // an error proves.
 func (a *API) Call(ctx context.Context, request Request) (*transport.Response, error) {
+	if request.Probe {
+		a.refused.end()
+	}
 	if err := a.refused.check(); err != nil {
 		return nil, err
 	}

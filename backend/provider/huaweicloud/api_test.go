@@ -203,6 +203,13 @@ func TestARefusedKeyIsNotShownAgainForAWhile(t *testing.T) {
 	require.NoError(t, err)
 	_, calls = c.counts()
 	require.Equal(t, 2, calls)
+
+	probe := put
+	probe.Probe = true
+	_, err = api.Call(t.Context(), probe)
+	require.NoError(t, err)
+	_, calls = c.counts()
+	require.Equal(t, 3, calls, "whoever checks it counts the tries")
 }
 
 func TestA401OfSomebodyElseIsNoRefusalOfTheKey(t *testing.T) {

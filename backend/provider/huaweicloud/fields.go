@@ -77,6 +77,32 @@ func CredentialForms() [][]string {
 	}
 }
 
+const (
+	// keyRefusals failures in a row lock an access key for five minutes, for all services:
+	// https://support.huaweicloud.com/intl/en-us/ocr_faq/ocr_01_0063.html ("more than 5"; one less is assumed)
+	keyRefusals = 5
+	// userRefusals wrong passwords lock an IAM user for 15 to 30 minutes: the default of an account, which can set others.
+	userRefusals = 5
+)
+
+// Lockout is that of the access key, or of the IAM user, whichever service it is used for.
+func Lockout(connection provider.Connection) provider.Lockout {
+	settings := connection.Settings
+	if settings.Has(FieldAccessKey) {
+		return provider.Lockout{
+			Credential: strings.Join([]string{"huaweicloud", "key", settings.String(FieldAccessKey)}, "|"),
+			Refusals:   keyRefusals,
+		}
+	}
+	return provider.Lockout{
+		Credential: strings.Join([]string{
+			"huaweicloud", "user", transport.CanonicalHost(settings.String(FieldIAMURL)), settings.String(FieldDomainName), settings.String(FieldUsername),
+		}, "|"),
+		Refusals: userRefusals,
+		Session:  true,
+	}
+}
+
 // Complete checks a connection to the service (the first part of its address, such as "dcs") and derives the addresses
 // that are not given from the region. Errors are sentences for the user.
 func Complete(connection *provider.Connection, service string) error {

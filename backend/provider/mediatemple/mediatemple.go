@@ -215,6 +215,9 @@ func login(name string) string {
 // LoginIdentity is "": a connection logs in with a key, which no role can name.
 func (Type) LoginIdentity(provider.Connection) string { return "" }
 
+// Lockout is none: the API documents no lock of its keys.
+func (Type) Lockout(provider.Connection) provider.Lockout { return provider.Lockout{} }
+
 // Rules are stricter than any that is known: the API documents none, and what Plesk and the server behind it take is
 // presumed from the help pages, which advise eight characters of all kinds. See specials.
 func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules {

@@ -108,6 +108,7 @@ func TestTheTwoAccountsOfAServiceAreTwoTargets(t *testing.T) {
 		}, target)
 	}
 	require.Empty(t, Type{}.LoginIdentity(connection))
+	require.Zero(t, Type{}.Lockout(connection))
 	require.False(t, Type{}.OldPassword(provider.Target{}).Required)
 }
 

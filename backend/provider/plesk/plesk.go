@@ -198,6 +198,19 @@ func (Type) LoginIdentity(connection provider.Connection) string {
 	return identity(connection, connection.Settings.String(fieldUsername))
 }
 
+// loginRefusals in a row are assumed to lock a login (code 1012). Plesk documents no number, and its protection against
+// brute force can be set to others.
+const loginRefusals = 5
+
+// Lockout is that of the login; a secret key is not locked.
+func (t Type) Lockout(connection provider.Connection) provider.Lockout {
+	login := t.LoginIdentity(connection)
+	if login == "" {
+		return provider.Lockout{}
+	}
+	return provider.Lockout{Credential: login, Refusals: loginRefusals}
+}
+
 // Rules are Plesk's rules for passwords of its users. The server's strength policy comes on top and cannot be read
 // (https://github.com/plesk/whmcs-plugin/pull/32); a password made by the recipe passes its strictest level.
 func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules {

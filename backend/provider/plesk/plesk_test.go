@@ -67,8 +67,10 @@ func TestTargetsAreComparedWithoutRegardToCase(t *testing.T) {
 	own, err := Type{}.Target(connection, provider.Settings{"login": "OPS"})
 	require.NoError(t, err)
 	require.Equal(t, own.Identities[0], Type{}.LoginIdentity(connection))
+	require.Equal(t, provider.Lockout{Credential: own.Identities[0], Refusals: 5}, Type{}.Lockout(connection))
 	connection.Settings = provider.Settings{"secret_key": "k"}
 	require.Empty(t, Type{}.LoginIdentity(connection))
+	require.Zero(t, Type{}.Lockout(connection), "Plesk locks logins, not keys")
 }
 
 func TestTargetRefusesWithASentence(t *testing.T) {
