@@ -350,7 +350,8 @@ func (e *Engine) holdCalls(ctx context.Context, s store, g *guard, until time.Ti
 	}
 }
 
-// renew: a person gave the credential, which opens what its refusals had closed. tried: it worked; else it gets one try.
+// renew: a person gave the credential, which opens what its refusals had closed. tried: it worked; else it gets one try,
+// as soon as the remote system is likely to have forgotten the others.
 func (e *Engine) renew(ctx context.Context, s store, g *guard, tried bool) error {
 	g.mu.Lock()
 	g.refusals, g.hold = 0, time.Time{}
@@ -365,7 +366,7 @@ func (e *Engine) renew(ctx context.Context, s store, g *guard, tried bool) error
 	renewed := stored
 	renewed.Hold = time.Time{}
 	if !tried && g.counts() && renewed.Refused+renewed.Open >= g.limit() {
-		renewed.Refused, renewed.Open = g.limit()-1, 0
+		renewed.Refused, renewed.Open = knownRefusals-1, g.limit()
 	}
 	if renewed == stored {
 		return nil

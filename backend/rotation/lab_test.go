@@ -3,12 +3,14 @@ package rotation
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
@@ -273,8 +275,35 @@ type rig struct {
 	storage *counted
 	// readOnly: this node must not write.
 	readOnly atomic.Bool
+	// log is all that the engine has logged.
+	log logged
 	// policy makes passwords where a policy is named.
 	policy func(name string) (string, error)
+}
+
+// logged is a log that can be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// lines are those that hold the text.
+func (l *logged) lines(text string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
 }
 
 // GeneratePasswordFromPolicy makes the rig the engine's Policies.
@@ -304,6 +333,7 @@ func ptr[T any](v T) *T { return &v }
 func (r *rig) start() {
 	r.engine = New(Config{
 		Types: []provider.Type{r.remote}, Policies: r, Writable: func() bool { return !r.readOnly.Load() },
+		Logger: hclog.New(&hclog.LoggerOptions{Output: &r.log, Level: hclog.Trace}),
 	})
 	r.engine.Start(r.storage)
 	synctest.Wait()

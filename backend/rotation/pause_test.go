@@ -26,6 +26,7 @@ func TestARefusedCredentialPausesTheConnectionForAllItsRoles(t *testing.T) {
 		}
 		require.Equal(t, 3, r.remote.count(), "two first passwords and one failure")
 		require.Equal(t, checks+1, r.remote.checked())
+		require.Len(t, r.log.lines("connection paused"), 1, "the log says so once")
 
 		r.restart() // the pause is stored
 		_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)

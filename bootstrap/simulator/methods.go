@@ -250,6 +250,14 @@ func (s *Simulator) AccessKeys() []huaweicloud.KeyState {
 	return nil
 }
 
+// Users describes all IAM users, for instance to prove that none was locked.
+func (s *Simulator) Users() []huaweicloud.UserState {
+	if cloud, ok := s.systems[huaweicloud.Name].(*huaweicloud.Cloud); ok {
+		return cloud.Users()
+	}
+	return nil
+}
+
 // Port returns the port of a "host:port" or URL of the simulator, for
 // configurations that want it apart.
 func Port(address string) string {

@@ -178,11 +178,22 @@ type UserState struct {
 func (c *Cloud) State() any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return map[string]any{"domain_name": c.domain, "projects": c.projects, "users": c.userStates(), "access_keys": c.keyStates()}
+}
+
+// Users is the state of all users.
+func (c *Cloud) Users() []UserState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.userStates()
+}
+
+func (c *Cloud) userStates() []UserState {
 	users := []UserState{}
 	for _, u := range c.users {
 		users = append(users, UserState{Name: u.Name, Failed: u.failed, LockedUntil: c.future(u.lockedUntil), Locks: u.locks, Tokens: u.tokens})
 	}
-	return map[string]any{"domain_name": c.domain, "projects": c.projects, "users": users, "access_keys": c.keyStates()}
+	return users
 }
 
 // Keys is the state of all access keys.
