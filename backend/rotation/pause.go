@@ -67,12 +67,14 @@ func (e *Engine) pause(ctx context.Context, s store, l *live, pause *Pause) {
 	e.storePause(ctx, s, l, pause)
 }
 
-// pauseSpent pauses a connection whose credential may be locked by one more refusal.
-func (e *Engine) pauseSpent(ctx context.Context, s store, l *live, spent *spentError) {
-	if l.paused() != nil {
-		return
+// pauseSpent pauses a connection whose credential may be locked by one more refusal, if it is not paused yet.
+func (e *Engine) pauseSpent(ctx context.Context, s store, l *live, spent *spentError) *Pause {
+	pause := l.paused()
+	if pause == nil {
+		pause = &Pause{Revision: l.Revision, Since: e.clock(), Reason: spent.Error(), NextProbe: spent.next}
+		e.pause(ctx, s, l, pause)
 	}
-	e.pause(ctx, s, l, &Pause{Revision: l.Revision, Since: e.clock(), Reason: spent.Error(), NextProbe: spent.next})
+	return pause
 }
 
 func (e *Engine) storePause(ctx context.Context, s store, l *live, pause *Pause) {
@@ -188,8 +190,7 @@ func (e *Engine) mayCall(ctx context.Context, s store, l *live, t *turn) error {
 	err := e.mayTry(ctx, s, t, false)
 	var spent *spentError
 	if errors.As(err, &spent) {
-		e.pauseSpent(ctx, s, l, spent)
-		return e.pausedError(l.Name, l.paused())
+		return e.pausedError(l.Name, e.pauseSpent(ctx, s, l, spent))
 	}
 	return storageError("reading how often the credential of the connection "+l.Name+" was refused", err)
 }
