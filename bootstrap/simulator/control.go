@@ -33,8 +33,10 @@ Targets: a Plesk login, an IAM user, "instance_id/account_id", for mediatemple "
   redis an instance id, for ecs, ssh and panel the id of the server; "*" is any.
 
 Faults: refuse, reject-target, busy, throttle (variant json, empty or html; retry_after seconds), deny (variant forbidden),
-  apply-cut, cut, apply-500, apply-502-html, 500, 503-html, 200-no-success, 200-empty, 200-html, redirect (location),
-  html, truncated, huge, slow (delay_ms), late (delay_ms), hold, unreachable.
+  apply-cut, cut, apply-500, apply-502-html, apply-503-html, 500, 503-html, 200-no-success, 200-empty, 200-html,
+  redirect (location), html, truncated, huge, slow (delay_ms), late (delay_ms, or variant held: until the fault is removed),
+  hold (applied, no answer), stall (not applied, no answer), unreachable.
+  "retry_after_date":true sends Retry-After as a date.
   "count":0 lasts until removed. "applied":true or false is for 200-no-success, 200-empty, 200-html, redirect, html,
   truncated and huge. "operations" is ["change"] unless given; others: check, list, token, root, login, restart.
   token is what iam has, root changes the caller's own credential (Plesk secret keys), login is a Redis AUTH or SSH,

@@ -28,12 +28,13 @@ func TestEveryFaultAnswersAndAppliesAsItSays(t *testing.T) {
 		{fault: lab.Fault{Kind: lab.Deny, Variant: "forbidden"}, status: -1, plesk: "<errcode>1006", dcs: `"APIGW.0302"`},
 		{fault: lab.Fault{Kind: lab.Throttle}, status: 429, plesk: "Too Many", dcs: `"APIGW.0308"`},
 		{fault: lab.Fault{Kind: lab.Throttle, Variant: "empty", RetryAfter: 7}, status: 429},
-		{fault: lab.Fault{Kind: lab.Throttle, Variant: "html"}, status: 429, plesk: "<html>", dcs: "<html>"},
+		{fault: lab.Fault{Kind: lab.Throttle, Variant: "html", RetryAfter: 7}, status: 429, plesk: "<html>", dcs: "<html>"},
 		{fault: lab.Fault{Kind: lab.ApplyCut}, changed: true},
 		{fault: lab.Fault{Kind: lab.Cut}},
 		{fault: lab.Fault{Kind: lab.Apply500}, status: 500, dcs: `"DCS.5000"`, changed: true},
 		{fault: lab.Fault{Kind: lab.Err500}, status: 500, dcs: `"DCS.5000"`},
 		{fault: lab.Fault{Kind: lab.Apply502HTML}, status: 502, plesk: fresh, dcs: fresh, changed: true},
+		{fault: lab.Fault{Kind: lab.Apply503HTML, RetryAfter: 7}, status: 503, plesk: fresh, dcs: fresh, changed: true},
 		{fault: lab.Fault{Kind: lab.HTML503}, status: 503, plesk: fresh, dcs: fresh},
 		{fault: lab.Fault{Kind: lab.NoSuccess}, status: 200, plesk: "<errcode>1023", dcs: `"result":"failed"`},
 		{fault: lab.Fault{Kind: lab.NoSuccess, Applied: &yes}, status: 200, plesk: "<errcode>1023", dcs: `"result":"failed"`, changed: true},
@@ -139,6 +140,34 @@ func TestALateChangeComesAfterTheConnectionIsCut(t *testing.T) {
 	}
 }
 
+func TestALateChangeMayWaitForTheRemovalOfItsFault(t *testing.T) {
+	for _, system := range []string{"plesk", "dcs"} {
+		b := start(t)
+		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Late, Variant: "held", Count: 1}))
+		_, _, _, err := b.do(b.request(t.Context(), system))
+		require.Error(t, err)
+		require.Eventually(t, func() bool { return b.Faults()[0].Holding == 1 }, 20*time.Second, 5*time.Millisecond)
+		assert.False(t, b.changed(system))
+		require.NoError(t, b.ClearFaults(system, ""))
+		require.Eventually(t, func() bool { return len(b.Journal(system, b.target(system))) > 0 && b.lastApplied(system) }, 20*time.Second, 5*time.Millisecond)
+		assert.True(t, b.changed(system))
+	}
+}
+
+func TestAHintWhenToComeBackMayBeADate(t *testing.T) {
+	b := start(t)
+	b.Advance(time.Hour)
+	for _, kind := range []lab.Kind{lab.Throttle, lab.HTML503} {
+		require.NoError(t, b.SetFault(lab.Fault{System: "plesk", Target: "*", Kind: kind, Count: 1, RetryAfter: 7, RetryAfterDate: true}))
+		asked := b.Now()
+		_, header, _, err := b.do(b.request(t.Context(), "plesk"))
+		require.NoError(t, err)
+		at, err := http.ParseTime(header.Get("Retry-After"))
+		require.NoError(t, err)
+		assert.WithinRange(t, at, asked.Add(6*time.Second), b.Now().Add(7*time.Second), "by the clock of the systems, in whole seconds")
+	}
+}
+
 func (b *bench) lastApplied(system string) bool {
 	entries := b.Journal(system, b.target(system))
 	return entries[len(entries)-1].Applied
@@ -169,6 +198,37 @@ func TestAHeldAnswerComesWhenTheFaultIsRemoved(t *testing.T) {
 		got := <-results
 		require.NoError(t, got.err)
 		assert.Contains(t, got.body, map[string]string{"plesk": "<status>ok", "dcs": `"success"`}[system])
+	}
+}
+
+func TestAStalledRequestChangesNothingAndHasNoAnswer(t *testing.T) {
+	for _, system := range []string{"plesk", "dcs"} {
+		b := start(t)
+		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Stall, Count: 2}))
+		failed := make(chan error, 1)
+		send := func(ctx context.Context) {
+			r := b.request(ctx, system)
+			go func() {
+				_, _, _, err := b.do(r)
+				failed <- err
+			}()
+			require.Eventually(t, func() bool { return b.Faults()[0].Holding == 1 }, 20*time.Second, 5*time.Millisecond)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		send(ctx)
+		cancel()
+		require.ErrorIs(t, <-failed, context.Canceled)
+		require.Eventually(t, func() bool { return b.Faults()[0].Holding == 0 }, 20*time.Second, 5*time.Millisecond)
+		send(t.Context())
+		require.NoError(t, b.ClearFaults(system, ""))
+		require.Error(t, <-failed, "cut without an answer")
+		entries := b.Journal(system, b.target(system))
+		require.Len(t, entries, 2)
+		for _, entry := range entries {
+			assert.False(t, entry.Applied)
+			assert.Equal(t, lab.Stall, entry.Fault)
+		}
+		assert.False(t, b.changed(system))
 	}
 }
 
@@ -220,16 +280,26 @@ func TestUnreachableCutsOpenConnections(t *testing.T) {
 func TestClosingEndsWhatIsHeldSlowOrLate(t *testing.T) {
 	b := start(t)
 	for kind, system := range map[lab.Kind]string{lab.Hold: "plesk", lab.Slow: "dcs"} {
-		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: kind, DelayMS: 3_600_000}))
+		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: kind, DelayMS: 3_600_000, Count: 1}))
 		r := b.request(t.Context(), system)
 		go func() { _, _, _, _ = b.do(r) }()
 	}
-	require.Eventually(t, func() bool {
-		used := 0
-		for _, f := range b.Faults() {
-			used += f.Used
-		}
-		return used == 2
-	}, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return b.used() == 2 }, 20*time.Second, 5*time.Millisecond)
+	for kind, system := range map[lab.Kind]string{lab.Late: "plesk", lab.Stall: "dcs"} {
+		variant := map[lab.Kind]string{lab.Late: "held"}[kind]
+		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: kind, Variant: variant}))
+		r := b.request(t.Context(), system)
+		go func() { _, _, _, _ = b.do(r) }()
+	}
+	require.Eventually(t, func() bool { return b.used() == 4 }, 20*time.Second, 5*time.Millisecond)
 	b.Close() // goleak sees what is left
+}
+
+// used is how many requests met a fault.
+func (b *bench) used() int {
+	n := 0
+	for _, f := range b.Faults() {
+		n += f.Used
+	}
+	return n
 }

@@ -184,6 +184,9 @@ func TestTheControlAPISaysWhatIsWrong(t *testing.T) {
 	b := start(t)
 	for _, c := range []struct{ method, path, body, want string }{
 		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"explode"}`, "unknown fault kind"},
+		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"late","variant":"held","delay_ms":5}`, "not both"},
+		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"stall","variant":"held"}`, "unknown variant"},
+		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"throttle","retry_after_date":true}`, "retry_after"},
 		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"cut","color":1}`, "unknown field"},
 		{"PUT", "/v1/faults", `{"system":"cpanel","target":"*","kind":"cut"}`, "unknown system"},
 		{"PUT", "/v1/faults", `{"system":"plesk","kind":"cut"}`, "needs a target"},

@@ -41,6 +41,7 @@ func TestEveryFaultAnswersAndAppliesAsItSays(t *testing.T) {
 		{fault: lab.Fault{Kind: lab.Apply500}, status: 500, metal: metalInternal, cloud: "Ecs.0002", changed: true},
 		{fault: lab.Fault{Kind: lab.Err500}, status: 500, metal: metalInternal, cloud: "Ecs.0002"},
 		{fault: lab.Fault{Kind: lab.Apply502HTML}, status: 502, metal: second, cloud: second, changed: true},
+		{fault: lab.Fault{Kind: lab.Apply503HTML}, status: 503, metal: second, cloud: second, changed: true},
 		{fault: lab.Fault{Kind: lab.HTML503}, status: 503, metal: "<html>", cloud: "<html>"},
 		{fault: lab.Fault{Kind: lab.NoSuccess}, status: 200, metal: `{"instances":[]}`, cloud: `{"response":[]}`},
 		{fault: lab.Fault{Kind: lab.NoSuccess, Applied: &yes}, status: 200, metal: `{"instances":[]}`, cloud: `{"response":[]}`, changed: true},

@@ -18,12 +18,13 @@ const (
 	Refuse       Kind = "refuse"         // the system's answer that the password is refused
 	RejectTarget Kind = "reject-target"  // the system's answer that there is no such account
 	Busy         Kind = "busy"           // the system's answer that it is busy
-	Throttle     Kind = "throttle"       // 429; variant json (default), empty or html; retry_after
+	Throttle     Kind = "throttle"       // 429; variant json (default), empty or html; retry_after, retry_after_date
 	Deny         Kind = "deny"           // the caller's credential is refused; variant forbidden: no permission
 	ApplyCut     Kind = "apply-cut"      // applied; the connection is closed without an answer
 	Cut          Kind = "cut"            // read, not applied; the connection is closed without an answer
 	Apply500     Kind = "apply-500"      // applied; 500
 	Apply502HTML Kind = "apply-502-html" // applied; a proxy's 502 page that echoes the request
+	Apply503HTML Kind = "apply-503-html" // applied; a proxy's 503 page, likewise
 	Err500       Kind = "500"            // not applied; 500
 	HTML503      Kind = "503-html"       // not applied; a proxy's 503 page
 	NoSuccess    Kind = "200-no-success" // 200 in the system's own format that is no success; see Applied
@@ -34,14 +35,15 @@ const (
 	Truncated    Kind = "truncated"      // the true answer, cut in half; Applied is true unless said otherwise
 	Huge         Kind = "huge"           // the true answer followed by 64 MiB; Applied likewise
 	Slow         Kind = "slow"           // delay_ms pass before the request is handled as usual
-	Late         Kind = "late"           // the connection is cut at once, the change comes delay_ms later
+	Late         Kind = "late"           // cut at once, the change comes delay_ms later; variant held: when the fault is removed
 	Hold         Kind = "hold"           // applied; the answer waits until the fault is removed or the client leaves
+	Stall        Kind = "stall"          // read, not applied; cut when the fault is removed or the client leaves
 	Unreachable  Kind = "unreachable"    // the system refuses connections until the fault is removed
 )
 
 // Kinds are all kinds, in the order of the documentation.
-var Kinds = []Kind{Refuse, RejectTarget, Busy, Throttle, Deny, ApplyCut, Cut, Apply500, Apply502HTML, Err500, HTML503,
-	NoSuccess, Empty200, HTML200, Redirect, HTML, Truncated, Huge, Slow, Late, Hold, Unreachable}
+var Kinds = []Kind{Refuse, RejectTarget, Busy, Throttle, Deny, ApplyCut, Cut, Apply500, Apply502HTML, Apply503HTML, Err500,
+	HTML503, NoSuccess, Empty200, HTML200, Redirect, HTML, Truncated, Huge, Slow, Late, Hold, Stall, Unreachable}
 
 // Fault says what goes wrong, where and how often. Faults are tried in the order
 // in which they were set; a fault of the same system, target, kind and
@@ -57,6 +59,8 @@ type Fault struct {
 	Location   string   `json:"location,omitempty"` // where a redirect leads; "": the simulator's trap
 	Applied    *bool    `json:"applied,omitempty"`  // whether the change is made; only for kinds that leave it open
 	Operations []string `json:"operations,omitempty"`
+	// RetryAfterDate sends Retry-After as the time when that is, and not as seconds.
+	RetryAfterDate bool `json:"retry_after_date,omitempty"`
 }
 
 // FaultStatus is a fault and what became of it.
@@ -73,6 +77,9 @@ type activeFault struct {
 
 func (a *activeFault) exhausted() bool { return a.Count > 0 && a.Used >= a.Count }
 
+// held is the variant of [Late] whose change waits for the removal of the fault.
+const held = "held"
+
 // openApplied are the kinds that leave open whether the change is made.
 var openApplied = []Kind{NoSuccess, Empty200, HTML200, Redirect, HTML, Truncated, Huge}
 
@@ -87,6 +94,10 @@ func (f *Fault) Validate() error {
 		return fmt.Errorf("unknown fault kind %q: use one of %s", f.Kind, joinKinds())
 	case f.Count < 0 || f.DelayMS < 0 || f.RetryAfter < 0:
 		return errors.New("count, delay_ms and retry_after cannot be negative")
+	case f.RetryAfterDate && f.RetryAfter == 0:
+		return errors.New("retry_after_date is the form of retry_after, which is missing")
+	case f.Kind == Late && f.Variant != "" && f.DelayMS != 0:
+		return errors.New("a late change comes after delay_ms or when the fault is removed, not both")
 	case f.Applied != nil && !slices.Contains(openApplied, f.Kind):
 		return fmt.Errorf("the kind %q does not leave open whether the change is applied: omit applied", f.Kind)
 	case f.Location != "" && f.Kind != Redirect:
@@ -101,7 +112,7 @@ func (f *Fault) Validate() error {
 			return fmt.Errorf("unknown operation %q: use %s", op, strings.Join(Operations, ", "))
 		}
 	}
-	allowed := map[Kind][]string{Throttle: {"json", "empty", "html"}, Deny: {"forbidden"}}[f.Kind]
+	allowed := map[Kind][]string{Throttle: {"json", "empty", "html"}, Deny: {"forbidden"}, Late: {held}}[f.Kind]
 	if f.Variant != "" && !slices.Contains(allowed, f.Variant) {
 		return fmt.Errorf("unknown variant %q of the kind %q", f.Variant, f.Kind)
 	}
@@ -121,7 +132,7 @@ func (f *Fault) applies() bool {
 	if f.Applied != nil {
 		return *f.Applied
 	}
-	return slices.Contains([]Kind{ApplyCut, Apply500, Apply502HTML, Truncated, Huge, Slow, Late, Hold}, f.Kind)
+	return slices.Contains([]Kind{ApplyCut, Apply500, Apply502HTML, Apply503HTML, Truncated, Huge, Slow, Late, Hold}, f.Kind)
 }
 
 // Faults are the faults that are switched on.

@@ -56,7 +56,7 @@ func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 		leave = func() {}
 		l.background.Go(func() {
 			defer stay()
-			if l.wait(delay) {
+			if l.due(a, delay) {
 				l.execute(&c, Late)
 			}
 		})
@@ -76,6 +76,9 @@ func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 	}
 	switch f.Kind {
 	case Cut, ApplyCut:
+		cut(w)
+	case Stall:
+		l.hold(r.Context(), a)
 		cut(w)
 	case Hold:
 		if l.hold(r.Context(), a) {
@@ -138,6 +141,10 @@ func (l *Lab) word(c *Call, f *Fault) (Response, string, bool) {
 	if f.RetryAfter > 0 {
 		retry.Set("Retry-After", strconv.Itoa(f.RetryAfter))
 	}
+	if f.RetryAfterDate {
+		at := l.Clock.Now().Add(time.Duration(f.RetryAfter) * time.Second)
+		retry.Set("Retry-After", at.Format(http.TimeFormat))
+	}
 	page := func(status int, title string) (Response, string, bool) {
 		return Response{Status: status, Header: retry, Type: "text/html", Body: htmlPage(title, c.Body)}, strconv.Itoa(status), true
 	}
@@ -164,7 +171,7 @@ func (l *Lab) word(c *Call, f *Fault) (Response, string, bool) {
 		return c.Word(g)
 	case Apply502HTML:
 		return page(http.StatusBadGateway, "Bad Gateway")
-	case HTML503:
+	case HTML503, Apply503HTML:
 		return page(http.StatusServiceUnavailable, "Service Unavailable")
 	case HTML:
 		return page(http.StatusForbidden, "Forbidden")
@@ -180,7 +187,7 @@ func (l *Lab) word(c *Call, f *Fault) (Response, string, bool) {
 		return Response{Status: http.StatusTemporaryRedirect, Header: http.Header{"Location": {location}}}, "307", true
 	case Truncated, Huge:
 		return Response{Status: http.StatusOK, Type: "text/plain", Body: []byte("<")}, "200", true
-	default: // Cut, ApplyCut, Hold: nothing to say
+	default: // Cut, ApplyCut, Hold, Stall: nothing to say
 		return Response{}, "cut", true
 	}
 }
@@ -191,6 +198,14 @@ func (l *Lab) word(c *Call, f *Fault) (Response, string, bool) {
 func htmlPage(title string, request []byte) []byte {
 	return fmt.Appendf(nil, "<!DOCTYPE html>\n<html><head><title>%s</title></head>\n<body><h1>%s</h1>\n<p>Your request was:</p>\n<pre>%s</pre>\n</body></html>\n",
 		title, title, request)
+}
+
+// due waits until a late change is to be made (true), or the lab closes.
+func (l *Lab) due(a *activeFault, delay time.Duration) bool {
+	if a.Variant == held {
+		return l.hold(l.ctx, a)
+	}
+	return l.wait(delay)
 }
 
 // hold waits until the fault is removed (true), the client leaves or the lab closes.

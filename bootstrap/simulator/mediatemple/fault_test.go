@@ -33,6 +33,7 @@ func TestFaultsAreWordedAsTheAPIDoes(t *testing.T) {
 		{kind: lab.NoSuccess, want: "OK with Internal Server Error UnknownError"},
 		{kind: lab.HTML503, want: "Service Unavailable -"},
 		{kind: lab.Apply502HTML, want: "Bad Gateway -", changed: true},
+		{kind: lab.Apply503HTML, want: "Service Unavailable -", changed: true},
 		{kind: lab.HTML200, want: "OK -"},
 		{kind: lab.Empty200, want: "OK -"},
 		{kind: lab.Truncated, want: "Accepted -", changed: true},
@@ -57,6 +58,21 @@ func TestALateChangeStartsItsJobLate(t *testing.T) {
 	assert.Panics(t, func() { b.put("556/root", other) }, "the connection is cut")
 	require.Eventually(t, func() bool { return b.api.Credential("556/root").Accepted == 1 }, 20*time.Second, 5*time.Millisecond)
 	assert.True(t, b.api.Admits("556", "root", good))
+	b.lab.Clock.Advance(time.Minute)
+	assert.True(t, b.api.Admits("556", "root", other))
+}
+
+func TestALateChangeIsInNoQueueUntilItsFaultIsRemoved(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.lab.Faults.Set(lab.Fault{System: Name, Target: "556/root", Kind: lab.Late, Variant: "held", Count: 1}))
+	assert.Panics(t, func() { b.put("556/root", other) }, "the connection is cut")
+	b.lab.Clock.Advance(time.Minute)
+	assert.True(t, b.api.Admits("556", "root", good))
+	assert.Equal(t, "Accepted", b.put("556/root", third), "no operation is pending")
+	b.lab.Clock.Advance(time.Minute)
+	b.lab.Faults.Clear(Name, "556/root")
+	require.Eventually(t, func() bool { return b.api.Credential("556/root").Accepted == 2 }, 20*time.Second, 5*time.Millisecond)
+	assert.True(t, b.api.Admits("556", "root", third))
 	b.lab.Clock.Advance(time.Minute)
 	assert.True(t, b.api.Admits("556", "root", other))
 }
