@@ -168,10 +168,16 @@ func target(role data) (system, name string) {
 	return "dcs", fmt.Sprintf("%s/%s", role["instance_id"], role["account_id"])
 }
 
-// fault makes something go wrong with a role's account.
+// fault makes something go wrong with a role's account, unless the fault names another target.
 func (m *mount) fault(role data, f lab.Fault) {
 	m.t.Helper()
-	f.System, f.Target = target(role)
+	system, name := target(role)
+	if f.System == "" {
+		f.System = system
+	}
+	if f.Target == "" {
+		f.Target = name
+	}
 	if f.Kind == lab.Unreachable {
 		f.Target = "*"
 	}
@@ -314,17 +320,7 @@ func (m *mount) changes(role data) int {
 }
 
 // calls is how many requests for a change reached the remote system.
-func (m *mount) calls(role data) int {
-	system, name := target(role)
-	n := 0
-	for _, entry := range m.sim.Journal(system, name) {
-		switch entry.Operation {
-		case "set-admin-alias", "modify", "reset", "rootPassword", "pleskPassword", "ChangeInstancePassword", "BatchResetServersPassword":
-			n++
-		}
-	}
-	return n
-}
+func (m *mount) calls(role data) int { return len(m.requests(role)) }
 
 func versionOf(t *testing.T, d data) int64 {
 	t.Helper()

@@ -164,38 +164,6 @@ func TestALostAnswerOfDCSIsFoundOutWithFewTries(t *testing.T) {
 	m.nothingLocked()
 }
 
-func TestARefusedCredentialPausesTheConnectionAfterOneFailureAndOneCheck(t *testing.T) {
-	t.Parallel()
-	m := newMount(t)
-	m.must("roles/cache", m.account("app"))
-	m.must("roles/report", m.account("report"))
-	require.NoError(t, m.sim.SetFault(lab.Fault{System: "dcs", Target: "*", Kind: lab.Deny, Operations: []string{"change", "list", "check"}}))
-	m.sim.ClearJournal()
-	_, err := m.write("rotate-role/cache", nil)
-	require.Equal(t, 502, status(err), message(err))
-	asked := len(m.sim.Journal("dcs", ""))
-	for _, name := range []string{"cache", "report", "cache", "report"} {
-		_, err := m.write("rotate-role/"+name, nil)
-		require.Contains(t, []int{502, 503}, status(err), message(err))
-	}
-	_, err = m.write("rotate-role/report", nil)
-	require.Equal(t, 503, status(err))
-	require.Contains(t, message(err), "paused")
-	require.Len(t, m.sim.Journal("dcs", ""), asked, "no further call is made with the refused credential")
-	require.LessOrEqual(t, asked, 2, "one failure and one check")
-	require.Contains(t, m.read("status/report")["reason"], "paused")
-
-	m.heal()
-	m.must("config/cloud", m.cloud()) // nothing new: the same credential does not open it …
-	config := m.cloud()
-	key := m.out.HuaweiCloud.AccessKeys[1]
-	config["access_key"], config["secret_key"], config["security_token"] = key.AccessKey, key.SecretKey, key.SecurityToken
-	m.must("config/cloud", config) // … another one does
-	m.must("rotate-role/report", nil)
-	m.works("report", m.account("report"))
-	m.nothingLocked()
-}
-
 func TestAnOperatorSettlesAnUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)

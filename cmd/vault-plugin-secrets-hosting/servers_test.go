@@ -324,30 +324,3 @@ func TestAWindowsServersAdministratorLogsIn(t *testing.T) {
 	m.must("rotate-role/win", nil)
 	m.comes("win", role)
 }
-
-func TestARefusedAccessKeyPausesTheServersConnectionToo(t *testing.T) {
-	eachAPI(t, func(t *testing.T, m *mount, role data) {
-		m.must("roles/web", role)
-		before := m.comes("web", role)
-		require.NoError(t, m.sim.SetFault(lab.Fault{System: "ecs", Target: "*", Kind: lab.Deny, Operations: []string{"change", "list", "check"}}))
-		calls := m.calls(role)
-		_, err := m.write("rotate-role/web", nil)
-		require.Equal(t, 502, status(err), message(err))
-		for range 3 {
-			_, err = m.write("rotate-role/web", nil)
-			require.Contains(t, []int{502, 503}, status(err), message(err))
-		}
-		require.Contains(t, m.read("status/web")["reason"], "paused")
-		require.LessOrEqual(t, m.calls(role), calls+1)
-		require.Equal(t, before["password"], m.works("web", role)["password"])
-		m.heal()
-		config, name := m.metal(), "config/metal"
-		if role["connection"] == "elastic" {
-			config, name = m.elastic(), "config/elastic"
-		}
-		m.must(name, config) // somebody says that the credential works now
-		m.eventually("web", "restart_required")
-		require.NotEqual(t, before["password"], m.comes("web", role)["password"])
-		m.nothingLocked()
-	})
-}

@@ -8,58 +8,6 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// The whole table for the operations whose change comes into force later: whatever the remote system does, what creds
-// hands out logs in, nothing but the one password is pushed while its outcome is unknown, and the engine comes to rest by itself.
-func TestEveryOutcomeOfAStagedChangeEndsWithALogin(t *testing.T) {
-	t.Parallel()
-	for name, o := range outcomes() {
-		for _, operation := range stagedOperations {
-			t.Run(name+" on "+operation, func(t *testing.T) {
-				t.Parallel()
-				m := newStagedMount(bareMount(t))
-				role := m.staged(operation)
-				m.must("roles/r", role)
-				before := m.comes("r", role)
-				o := o
-				if o.fault.Kind == lab.Busy && len(servers(role)) > 0 {
-					o.status = 400 // these services have no word for "busy" that could be told from a refusal
-				}
-				m.fault(role, o.fault)
-
-				_, err := m.write("rotate-role/r", nil)
-				require.Equal(t, o.status, status(err), message(err))
-				d := m.creds("r")
-				if o.state == "uncertain" {
-					require.NotEqual(t, "active", d["state"])
-				} else if o.status != 200 {
-					require.Equal(t, "assumed", d["state"])
-					require.Equal(t, before["password"], d["password"])
-				}
-				if o.status != 200 || len(servers(role)) > 0 { // what a server has taken waits for its restart
-					require.NoError(t, m.login(role, d["password"]))
-				}
-				m.heal()
-				if o.status == 400 {
-					require.Equal(t, "assumed", m.works("r", role)["state"], "nothing is tried again")
-					return
-				}
-				require.Eventually(t, func() bool {
-					d = m.creds("r")
-					if len(servers(role)) > 0 {
-						return d["state"] == "restart_required"
-					}
-					return d["state"] == "assumed" && versionOf(t, d) > versionOf(t, before)
-				}, waitLong, tick, "the engine goes on by itself: %v", lazy{func() string { return text(m.read("status/r")) }})
-				d = m.comes("r", role)
-				require.Equal(t, versionOf(t, before)+1, versionOf(t, d), "one password was made for all tries")
-				require.Error(t, m.login(role, before["password"]))
-				require.Zero(t, m.sim.Trapped(), "no redirect is ever followed")
-				m.nothingLocked()
-			})
-		}
-	}
-}
-
 func TestReadersOfAQueuedPasswordAreToldWhenToReadAgain(t *testing.T) {
 	t.Parallel()
 	m := newStagedMount(bareMount(t))
@@ -141,20 +89,6 @@ func TestAJobThatFailsSilentlyLosesNothing(t *testing.T) {
 	m.comes("root", role)
 }
 
-// listed is the password of a version in history/:name.
-func (m *mount) listed(role string, version int64) string {
-	m.t.Helper()
-	passwords, _ := m.read("history/" + role)["passwords"].([]any)
-	for _, p := range passwords {
-		if one, ok := p.(map[string]any); ok && versionOf(m.t, one) == version {
-			password, _ := one["password"].(string)
-			return password
-		}
-	}
-	m.t.Fatalf("history/%s has no version %d", role, version)
-	return ""
-}
-
 // The answer 202 is lost, and the job is under way: 409 until it is done, with the same password again.
 func TestTheJobOfALostAnswerIsWaitedFor(t *testing.T) {
 	t.Parallel()
@@ -197,25 +131,6 @@ func TestMediaTempleRefusesForItsOwnReasons(t *testing.T) {
 	names, err := m.client().Logical().List(m.path + "/roles")
 	require.NoError(t, err)
 	require.Equal(t, []any{"root"}, names.Data["keys"])
-}
-
-func TestARefusedAPIKeyPausesTheConnection(t *testing.T) {
-	t.Parallel()
-	m := newStagedMount(bareMount(t))
-	role := m.service("root")
-	m.must("roles/root", role)
-	before := m.comes("root", role)
-	require.NoError(t, m.sim.SetFault(lab.Fault{System: "mediatemple", Target: "*", Kind: lab.Deny, Operations: []string{"change", "list", "check"}}))
-	_, err := m.write("rotate-role/root", nil)
-	require.Equal(t, 502, status(err), message(err))
-	_, err = m.write("rotate-role/root", nil)
-	require.Contains(t, []int{502, 503}, status(err), message(err))
-	require.Contains(t, m.read("status/root")["reason"], "paused")
-	require.Equal(t, before["password"], m.works("root", role)["password"])
-	m.heal()
-	m.must("config/mt", data{"api_key": m.out.MediaTemple.Accounts[0].APIKeys[1]})
-	require.Eventually(t, func() bool { return versionOf(t, m.creds("root")) == 2 }, waitLong, tick)
-	m.comes("root", role)
 }
 
 func TestWhatIsStagedOutlivesARestartOfVault(t *testing.T) { // serial: it restarts the Vault of the package
