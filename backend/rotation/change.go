@@ -35,8 +35,16 @@ type change struct {
 	waits bool
 	// unstored: an outcome is in the record that is not in storage yet.
 	unstored bool
+	// loaded is the role as storage has it, until something is stored; nil: a new role, which is removed again.
+	loaded *Role
 	// rejected counts the generated passwords that the remote system refused.
 	rejected int
+}
+
+// newChange begins work on a role as it was read from storage.
+func newChange(e *Engine, s store, l *live, role *Role, trigger string) *change {
+	loaded := *role
+	return &change{e: e, s: s, l: l, role: role, trigger: trigger, loaded: &loaded}
 }
 
 // drive works on the role's Next until it rests or has to wait. What the remote system said is in role.Retry
@@ -174,10 +182,9 @@ func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 	if c.role.Retry.Last == nil || c.role.Record.View(c.e.clock()).State != credential.StateUncertain {
 		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: why.scope, Reason: why.text, Time: c.e.clock(), Revision: c.l.Revision}
 	}
-	if err := c.s.putRole(ctx, c.role); err != nil {
-		return storageError("storing the role "+c.role.Name, err)
+	if err := c.store(ctx); err != nil {
+		return err
 	}
-	c.unstored = false
 	c.e.schedule(c.role)
 	return nil
 }
@@ -189,6 +196,7 @@ func (c *change) send(ctx context.Context, turn *turn) (provider.Result, error) 
 	request := provider.Change{
 		Target: c.role.Target, NewPassword: c.role.Record.Next.Value, Parts: c.role.Record.Next.Missing(c.role.Target.Parts),
 	}
+	before := c.role.Record
 	if c.old.Password != nil {
 		request.OldPassword = c.old.Password.Value
 		c.role.Record = c.role.Record.SendWithOld(now, deadline, c.old, c.lockWindow())
@@ -196,13 +204,14 @@ func (c *change) send(ctx context.Context, turn *turn) (provider.Result, error) 
 		c.role.Record = c.role.Record.Send(deadline, 0)
 	}
 	if err := c.e.countTry(ctx, c.s, turn); err != nil {
+		c.role.Record = before // nothing is sent
 		return provider.Result{}, storageError("storing that the credential of the connection "+c.l.Name+" is tried", err)
 	}
-	if err := c.s.putRole(ctx, c.role); err != nil {
+	if err := c.store(ctx); err != nil {
 		c.e.uncountTry(ctx, c.s, turn)
-		return provider.Result{}, storageError("storing the new password of the role "+c.role.Name, err)
+		c.role.Record = before
+		return provider.Result{}, err
 	}
-	c.unstored = false
 	push, cancel := context.WithTimeout(ctx, deadline.Sub(c.e.clock()))
 	defer cancel()
 	result := c.l.client.Change(push, request)
@@ -354,7 +363,7 @@ func (c *change) afterMismatch(now time.Time) bool {
 func (c *change) conclude(ctx context.Context) error {
 	if ctx.Err() != nil { // the engine is stopping: the outcome is worth a last effort
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), storeWait)
+		ctx, cancel = lastEffort(ctx)
 		defer cancel()
 	}
 	if err := c.s.putRole(ctx, c.role); err != nil {

@@ -128,15 +128,22 @@ func (e *Engine) WriteConnection(ctx context.Context, storage logical.Storage, n
 
 // replace stores a connection, drops the cached one and wakes the roles that waited for it.
 func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *live, fresh bool) error {
-	e.index.Lock()
-	defer e.index.Unlock()
+	unlock, err := e.index.lock(ctx, "")
+	if err != nil {
+		return errGivenUp
+	}
+	defer unlock()
 	if err := e.checkUse(ctx, s, stored, l); err != nil {
 		return err
 	}
-	if err := s.putConnection(ctx, &l.Connection); err != nil {
-		return storageError("storing the connection "+l.Name, err)
+	if err := s.removable(ctx, pausePrefix+l.Name); err != nil {
+		return storageError("reading the pause of the connection "+l.Name, err)
 	}
-	e.connections.drop(l.Name)
+	err = s.putConnection(ctx, &l.Connection)
+	e.connections.drop(l.Name) // whatever storage says, it may have been stored
+	if err != nil {
+		return notStored("storing the connection "+l.Name, err)
+	}
 	if !fresh {
 		return nil
 	}
@@ -366,8 +373,7 @@ func (e *Engine) verify(ctx context.Context, s store, l *live) error {
 // logs in with.
 func (e *Engine) checkUse(ctx context.Context, s store, stored *Connection, l *live) error {
 	if login := l.kind.LoginIdentity(l.complete); login != "" {
-		var held owner
-		found, err := s.get(ctx, targetKey(login), &held)
+		held, found, err := s.owner(ctx, login)
 		if err != nil {
 			return storageError("reading the index of targets", err)
 		}
@@ -429,10 +435,13 @@ const namedInErrors = 10
 // DeleteConnection removes a connection that no role uses. One that does not exist is no error.
 func (e *Engine) DeleteConnection(ctx context.Context, storage logical.Storage, name string) error {
 	s := store{storage}
-	e.index.Lock()
-	defer e.index.Unlock()
+	unlock, err := e.index.lock(ctx, "")
+	if err != nil {
+		return errGivenUp
+	}
+	defer unlock()
 	var users []string
-	err := e.eachRole(ctx, s, name, func(role *Role) error {
+	err = e.eachRole(ctx, s, name, func(role *Role) error {
 		users = append(users, role.Name)
 		return nil
 	})
@@ -446,14 +455,18 @@ func (e *Engine) DeleteConnection(ctx context.Context, storage logical.Storage, 
 		}
 		return Mistake("the connection %q is used by %d roles (%s): delete them first", name, len(users), shown)
 	}
-	for _, key := range []string{connectionPrefix + name, pausePrefix + name} {
+	keys := []string{connectionPrefix + name, pausePrefix + name}
+	if err := s.removable(ctx, keys...); err != nil {
+		return storageError("reading the connection "+name, err)
+	}
+	defer e.connections.drop(name) // whatever storage says, it may be gone
+	for _, key := range keys {
 		if err := storage.Delete(ctx, key); err != nil {
-			return storageError("deleting the connection "+name, err)
+			return notStored("deleting the connection "+name, err)
 		}
 	}
-	e.connections.drop(name)
 	if key := e.guards.forget(name); key != "" {
-		if err := storage.Delete(ctx, key); err != nil { // no other connection has it
+		if err := s.remove(ctx, key); err != nil { // no other connection has it
 			e.logger.Warn("what was remembered of a connection's tries could not be removed", "connection", name, "error", err)
 		}
 	}

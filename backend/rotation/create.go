@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -50,10 +51,7 @@ func (e *Engine) create(ctx, waiting context.Context, promise *commitment, s sto
 			return nil, withoutRole(err)
 		}
 	}
-	if !promise.made() {
-		return nil, errGivenUp
-	}
-	if err := e.reserve(ctx, s, l, role); err != nil {
+	if err := e.reserve(ctx, waiting, promise, s, l, role); err != nil {
 		return nil, err
 	}
 	if in.Options.SkipInitialRotation {
@@ -63,6 +61,10 @@ func (e *Engine) create(ctx, waiting context.Context, promise *commitment, s sto
 		err = busy("the remote system counts wrong passwords for this account and has to forget the last ones; try again at %s", stamp(until))
 	} else {
 		err = c.drive(ctx)
+	}
+	var lost *unstoredError
+	if errors.As(err, &lost) { // the engine finds it out: what storage says is not what is known here
+		return e.driven(c, err).answer(e)
 	}
 	report, err := e.driven(c, err).answer(e)
 	if err == nil || !nothingSet(c.role) || waiting.Err() != nil { // a request that was told that it goes on must not be undone
@@ -82,11 +84,15 @@ func (c *change) restsUntil() time.Time {
 
 // undo removes a new role that set nothing, and returns the error that says so.
 func (e *Engine) undo(ctx context.Context, s store, c *change, cause error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWait) // the engine may be stopping
+	ctx, cancel := lastEffort(ctx) // the engine may be stopping
 	defer cancel()
 	if err := e.remove(ctx, s, c.role); err != nil {
 		e.timer.set(item{role: c.role.Name}, e.clock())
-		return storageError("removing the role again after it failed", err)
+		if readOnly(err) {
+			return logical.ErrReadOnly
+		}
+		return fmt.Errorf("the role %q is there, though it failed (%s), as removing it again failed (%s): delete roles/%s, and write it again",
+			c.role.Name, cause.Error(), err.Error(), c.role.Name)
 	}
 	if last := c.role.Retry.Last; last != nil && last.Class == provider.Mismatch {
 		return Mistake("the role was not created: %s; repeat the request with the account's present password", last)
@@ -274,9 +280,12 @@ func (e *Engine) checkTarget(ctx, waiting context.Context, s store, l *live, rol
 
 // reserve stores the target's index entries and then the role. An entry whose role is absent or has another target is
 // free: a crash in between leaves nothing that blocks. What an earlier role left to heed there goes into the new one's record.
-func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) error {
-	e.index.Lock()
-	defer e.index.Unlock()
+func (e *Engine) reserve(ctx, waiting context.Context, promise *commitment, s store, l *live, role *Role) error {
+	unlock, err := e.index.lock(waiting, "")
+	if err != nil {
+		return errGivenUp
+	}
+	defer unlock()
 	if now, err := s.connection(ctx, l.Name); err != nil {
 		return storageError("reading the connection "+l.Name, err)
 	} else if now == nil || now.Revision != l.Revision {
@@ -285,29 +294,53 @@ func (e *Engine) reserve(ctx context.Context, s store, l *live, role *Role) erro
 	if err := e.checkLogins(ctx, s, role.Target); err != nil {
 		return err
 	}
+	entries, err := e.claim(ctx, s, role)
+	if err != nil {
+		return err
+	}
+	if !promise.made() {
+		return errGivenUp
+	}
+	for _, entry := range entries {
+		if err := s.putOwner(ctx, entry); err != nil {
+			return storageError("storing the index of targets", err) // it is free without the role
+		}
+	}
+	cause := s.putRole(ctx, role)
+	if cause == nil || readOnly(cause) {
+		return storageError("", cause)
+	}
+	// It may have been stored all the same, and the engine would then set a password for a role that failed.
+	ctx, cancel := lastEffort(ctx)
+	defer cancel()
+	if err := s.storage.Delete(ctx, rolePrefix+role.Name); err != nil {
+		return e.unsure(role.Name, cause)
+	}
+	return storageError("storing the role "+role.Name, cause)
+}
+
+// claim returns the index entries that make the target the role's, unless another role has a part of it.
+func (e *Engine) claim(ctx context.Context, s store, role *Role) ([]owner, error) {
+	var entries []owner
 	for i, identity := range role.Target.Identities {
-		key := targetKey(identity)
-		var held owner
-		found, err := s.get(ctx, key, &held)
+		held, found, err := s.owner(ctx, identity)
 		if err != nil {
-			return storageError("reading the index of targets", err)
+			return nil, storageError("reading the index of targets", err)
 		}
 		if found && held.Role != role.Name {
 			other, err := s.role(ctx, held.Role)
 			if err != nil {
-				return storageError("reading the role "+held.Role, err)
+				return nil, storageError("reading the role "+held.Role, err)
 			}
 			if other != nil && slices.Contains(other.Target.Identities, identity) {
-				return Mistake("the role %q has the target %q already: two roles would change one password", held.Role, nameOf(role.Target, i))
+				return nil, Mistake("the role %q has the target %q already: two roles would change one password", held.Role, nameOf(role.Target, i))
 			}
 		}
 		role.Record = role.Record.Heed(held.Quiet, held.OldTries)
 		held.Role, held.Identity = role.Name, identity
-		if err := s.put(ctx, key, held); err != nil {
-			return storageError("storing the index of targets", err)
-		}
+		entries = append(entries, held)
 	}
-	return storageError("storing the role "+role.Name, s.putRole(ctx, role))
+	return entries, nil
 }
 
 // nameOf is the canonical name that goes with an identity of the target.
@@ -319,10 +352,21 @@ func nameOf(target provider.Target, i int) string {
 }
 
 // remove deletes a role, then its index entries; but they stay, and are free, where the next role for the account has
-// something to heed: a request that may still be under way, or old passwords that were wrong.
+// something to heed: a request that may still be under way, or old passwords that were wrong. An error means that the role
+// is there still, for all that storage says.
 func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
-	e.index.Lock()
-	defer e.index.Unlock()
+	unlock, err := e.index.lock(ctx, "")
+	if err != nil {
+		return errGivenUp
+	}
+	defer unlock()
+	var keys []string
+	for _, identity := range role.Target.Identities {
+		keys = append(keys, targetKey(identity))
+	}
+	if err := s.removable(ctx, keys...); err != nil {
+		return storageError("reading the index of targets", err)
+	}
 	left := owner{Role: role.Name, Quiet: role.Record.LastRequest(), OldTries: role.Record.OldTries}
 	now := e.clock()
 	heeded := now.Before(left.Quiet.Add(lastBackoff)) || now.Before(left.OldTries.Until) // longer than any margin
@@ -331,20 +375,20 @@ func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
 			break
 		}
 		left.Identity = identity
-		if err := s.put(ctx, targetKey(identity), left); err != nil {
-			return err
+		if err := s.putOwner(ctx, left); err != nil {
+			return storageError("storing the index of targets", err)
 		}
 	}
 	if err := s.storage.Delete(ctx, rolePrefix+role.Name); err != nil {
-		return err
+		return notStored("deleting the role "+role.Name, err)
 	}
 	e.timer.forget(item{role: role.Name})
-	for _, identity := range role.Target.Identities {
+	for _, key := range keys {
 		if heeded {
 			break
 		}
-		if err := s.storage.Delete(ctx, targetKey(identity)); err != nil {
-			return err
+		if err := s.storage.Delete(ctx, key); err != nil {
+			e.logger.Warn("an index entry of a deleted role could not be removed: it is free", "role", role.Name, "error", err)
 		}
 	}
 	return nil

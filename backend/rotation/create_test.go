@@ -112,7 +112,7 @@ func TestAnIndexEntryThatACrashLeftIsFree(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(func(in *NewRole) { in.Name = "another"; in.Target = provider.Settings{"login": "another"} })
 		for _, name := range []string{"gone", "another"} {
-			require.NoError(t, store{r.storage}.put(t.Context(), targetKey("remote|login"), owner{Role: name, Identity: "remote|login"}))
+			require.NoError(t, store{r.storage}.putOwner(t.Context(), owner{Role: name, Identity: "remote|login"}))
 			r.mustCreate(nil)
 			require.NoError(t, r.engine.Delete(t.Context(), r.storage, "role", false))
 		}

@@ -60,9 +60,9 @@ type Engine struct {
 	writing locks
 	// hiccups counts outcomes in a row that could not be stored, by role.
 	hiccups hiccups
-	// index guards what ties roles to targets and connections: checks together with the writes that follow from them.
-	// It is held over storage calls only.
-	index sync.Mutex
+	// index has one lock, of no name, for what ties roles to targets and connections: checks together with the writes
+	// that follow from them. It is held over storage calls only.
+	index locks
 
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelFunc

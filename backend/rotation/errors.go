@@ -55,6 +55,20 @@ func readOnly(err error) bool {
 	return err != nil && (errors.Is(err, logical.ErrReadOnly) || strings.Contains(err.Error(), logical.ErrReadOnly.Error()))
 }
 
+// notStored is storageError for a write: one that reports an error may have been made all the same.
+func notStored(doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case readOnly(err):
+		return logical.ErrReadOnly
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return busy("%s was interrupted, and may have been done all the same; nothing was sent to the remote system: ask again", doing)
+	default:
+		return fmt.Errorf("%s failed, and may have been done all the same; nothing was sent to the remote system: ask again: %w", doing, err)
+	}
+}
+
 // storageError makes a storage error fit to be returned: a bare ErrReadOnly where Vault has to forward the request.
 func storageError(doing string, err error) error {
 	switch {

@@ -120,11 +120,16 @@ func (e *Engine) await(ctx context.Context, s store, name string, work func(work
 	if promise.abandon() {
 		return nil, busy("the role %q is being worked on, and this request ended before its turn came: nothing was changed, try again or read status/%s", name, name)
 	}
-	role, err := e.read(context.WithoutCancel(ctx), s, name)
-	if err != nil || role == nil {
-		return nil, busy("the change of the role %q is still under way; read status/%s", name, name)
+	reading, done := lastEffort(ctx)
+	defer done()
+	role, err := e.read(reading, s, name)
+	report := &Report{Role: &Role{Name: name}, View: credential.View{State: credential.StateUncertain}, TTL: overdueTTL}
+	switch { // an error would say that nothing was changed
+	case err == nil && role == nil:
+		return nil, busy("the role %q is being created, and not stored yet: try again, or read status/%s", name, name)
+	case err == nil:
+		report = e.report(role)
 	}
-	report := e.report(role)
 	report.Warning = "the change is still under way and goes on by itself; read status/" + name
 	return report, nil
 }
@@ -209,7 +214,8 @@ func (e *Engine) carryOut(ctx, waiting context.Context, promise *commitment, s s
 	if pause != nil {
 		return failure(e.pausedError(l.Name, pause))
 	}
-	c := &change{e: e, s: s, l: l, role: role, trigger: o.trigger, waiting: waiting, commitment: promise}
+	c := newChange(e, s, l, role, o.trigger)
+	c.waiting, c.commitment = waiting, promise
 	if !o.goesOnWith(role.Record.Next) {
 		if err := c.make(ctx, o.given, o.reason); err != nil {
 			return failure(err)
@@ -319,7 +325,7 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 		e.timer.set(item{role: name}, e.clock().Add(grow(time.Minute, 1)))
 		return failure(err)
 	}
-	c := &change{e: e, s: s, l: l, role: role, trigger: triggerResume}
+	c := newChange(e, s, l, role, triggerResume)
 	if asked != nil {
 		c.trigger, c.waiting = asked.trigger, waiting
 		if lost := asked.lost(role); lost != nil {

@@ -67,7 +67,7 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 		updated.Retry.NextAttempt = time.Time{} // what was changed may be what was wrong
 	}
 	if err := s.putRole(ctx, &updated); err != nil {
-		return nil, storageError("storing the role "+name, err)
+		return nil, e.unsure(name, err)
 	}
 	e.schedule(&updated)
 	return e.report(&updated), nil
@@ -111,7 +111,7 @@ func (e *Engine) Delete(ctx context.Context, storage logical.Storage, name strin
 	if now := e.clock(); role.Record.Open(now) && !force {
 		return Mistake("the role %q is in the state %q, and a password was sent that may be, or come, in force: deleting the role would lose it. Settle it first (confirm-role/%s), or delete with force=true", name, role.Record.View(now).State, name)
 	}
-	return storageError("deleting the role "+name, e.remove(ctx, s, role))
+	return e.remove(ctx, s, role)
 }
 
 // lockRole takes the role's lock for a request that only changes storage.
@@ -184,7 +184,7 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 		role.Record = role.Record.Trim(role.Options.HistorySize)
 	}
 	if err := s.putRole(ctx, role); err != nil {
-		return nil, storageError("storing the role "+name, err)
+		return nil, e.unsure(name, err)
 	}
 	e.schedule(role)
 	e.logger.Info("password confirmed by hand", "role", name, "connection", role.Connection, "provider", role.Provider,

@@ -20,9 +20,6 @@ const DefaultCatchUpLimit = 86400
 func (e *Engine) ReadSettings(ctx context.Context, storage logical.Storage) (Settings, error) {
 	out := Settings{CatchUpLimit: DefaultCatchUpLimit}
 	_, err := store{storage}.get(ctx, settingsKey, &out)
-	if err == nil && out.Schema > schemaVersion {
-		err = newer(settingsKey, out.Schema)
-	}
 	return out, storageError("reading the settings", err)
 }
 
@@ -32,5 +29,5 @@ func (e *Engine) WriteSettings(ctx context.Context, storage logical.Storage, in 
 		return Mistake("catch_up_limit must be at least 60 seconds")
 	}
 	in.Schema = schemaVersion
-	return storageError("storing the settings", store{storage}.put(ctx, settingsKey, in))
+	return notStored("storing the settings", store{storage}.put(ctx, settingsKey, in))
 }

@@ -28,20 +28,52 @@ func SealWrapped() []string { return []string{connectionPrefix, rolePrefix} }
 // store reads and writes the engine's entries. It keeps nothing in memory.
 type store struct{ storage logical.Storage }
 
-// get reads an entry into out and tells whether it is there.
+// get reads an entry into out and tells whether it is there. One that a newer version wrote is an error: whoever changes
+// an entry reads it first, so that those stay as they are.
 func (s store) get(ctx context.Context, key string, out any) (bool, error) {
-	entry, err := s.storage.Get(ctx, key)
-	if err != nil {
-		return false, fmt.Errorf("reading %s from storage: %w", key, err)
-	}
-	if entry == nil {
-		return false, nil
+	entry, err := s.raw(ctx, key)
+	if err != nil || entry == nil {
+		return false, err
 	}
 	if err := entry.DecodeJSON(out); err != nil {
 		// The decoder's own error may quote the entry.
 		return false, fmt.Errorf("the entry %s in storage is damaged", key)
 	}
 	return true, nil
+}
+
+// raw reads an entry, or nil where there is none. What it is decoded into may have another form in a newer version, so
+// that the schema is looked at first.
+func (s store) raw(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	entry, err := s.storage.Get(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s from storage: %w", key, err)
+	}
+	var head struct {
+		Schema int `json:"schema"`
+	}
+	if entry != nil && entry.DecodeJSON(&head) == nil && head.Schema > schemaVersion {
+		return nil, newer(key, head.Schema)
+	}
+	return entry, nil
+}
+
+// removable makes sure that entries may be removed: none was written by a newer version. Damaged ones may.
+func (s store) removable(ctx context.Context, keys ...string) error {
+	for _, key := range keys {
+		if _, err := s.raw(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove removes an entry, unless a newer version wrote it.
+func (s store) remove(ctx context.Context, key string) error {
+	if err := s.removable(ctx, key); err != nil {
+		return err
+	}
+	return s.storage.Delete(ctx, key)
 }
 
 func (s store) put(ctx context.Context, key string, value any) error {
@@ -57,9 +89,6 @@ func (s store) connection(ctx context.Context, name string) (*Connection, error)
 	found, err := s.get(ctx, connectionPrefix+name, &c)
 	if err != nil || !found {
 		return nil, err
-	}
-	if c.Schema > schemaVersion {
-		return nil, newer(connectionPrefix+name, c.Schema)
 	}
 	c.Name = name
 	return &c, nil
@@ -77,9 +106,6 @@ func (s store) role(ctx context.Context, name string) (*Role, error) {
 	if err != nil || !found {
 		return nil, err
 	}
-	if r.Schema > schemaVersion {
-		return nil, newer(rolePrefix+name, r.Schema)
-	}
 	r.Name = name
 	return &r, nil
 }
@@ -95,9 +121,6 @@ func (s store) pause(ctx context.Context, connection string) (*Pause, error) {
 	if err != nil || !found {
 		return nil, err
 	}
-	if p.Schema > schemaVersion {
-		return nil, newer(pausePrefix+connection, p.Schema)
-	}
 	return &p, nil
 }
 
@@ -112,9 +135,6 @@ func (s store) tries(ctx context.Context, key string) (tries, error) {
 	if _, err := s.get(ctx, key, &t); err != nil {
 		return tries{}, err
 	}
-	if t.Schema > schemaVersion {
-		return tries{}, newer(key, t.Schema)
-	}
 	return t, nil
 }
 
@@ -125,11 +145,24 @@ func (s store) putTries(ctx context.Context, key string, t tries) error {
 
 // owner is the index entry of a target: which role it belongs to.
 type owner struct {
+	Schema   int    `json:"schema"`
 	Role     string `json:"role"`
 	Identity string `json:"identity"`
 	// Quiet and OldTries are what a role that is gone left to the next one: see credential.Record.Heed.
 	Quiet    time.Time           `json:"quiet,omitzero"`
 	OldTries credential.OldTries `json:"old_tries,omitzero"`
+}
+
+// owner returns the index entry of an identity, and whether there is one.
+func (s store) owner(ctx context.Context, identity string) (owner, bool, error) {
+	var o owner
+	found, err := s.get(ctx, targetKey(identity), &o)
+	return o, found, err
+}
+
+func (s store) putOwner(ctx context.Context, o owner) error {
+	o.Schema = schemaVersion
+	return s.put(ctx, targetKey(o.Identity), o)
 }
 
 // targetKey hides the identity's characters, which may be anything, from storage keys.
