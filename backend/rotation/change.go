@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -53,10 +54,14 @@ func (c *change) drive(ctx context.Context) error {
 	for again := true; again; {
 		var err error
 		if again, err = c.step(ctx); err != nil {
-			if c.unstored { // an outcome that was to be stored with the next request
-				if lost := c.conclude(ctx); lost != nil {
-					return lost
-				}
+			if !c.unstored {
+				return err
+			}
+			if lost := c.conclude(ctx); lost != nil { // an outcome that was to be stored with the next request
+				return lost
+			}
+			if errors.Is(err, errLater) || errors.Is(err, errGivenUp) { // the outcome says how it stands, and the engine goes on
+				return nil
 			}
 			return err
 		}

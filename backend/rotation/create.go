@@ -91,8 +91,8 @@ func (e *Engine) undo(ctx context.Context, s store, c *change, cause error) erro
 		if readOnly(err) {
 			return logical.ErrReadOnly
 		}
-		return fmt.Errorf("the role %q is there, though it failed (%s), as removing it again failed (%s): delete roles/%s, and write it again",
-			c.role.Name, cause.Error(), err.Error(), c.role.Name)
+		return fmt.Errorf("the role %q failed (%s) and may be there all the same, and go on by itself, as removing it failed (%s): write it again, or delete it",
+			c.role.Name, cause.Error(), err.Error())
 	}
 	if last := c.role.Retry.Last; last != nil && last.Class == provider.Mismatch {
 		return Mistake("the role was not created: %s; repeat the request with the account's present password", last)

@@ -63,9 +63,9 @@ func notStored(doing string, err error) error {
 	case readOnly(err):
 		return logical.ErrReadOnly
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return busy("%s was interrupted, and may have been done all the same; nothing was sent to the remote system: ask again", doing)
+		return busy("%s was interrupted, and may have been done all the same: ask again", doing)
 	default:
-		return fmt.Errorf("%s failed, and may have been done all the same; nothing was sent to the remote system: ask again: %w", doing, err)
+		return fmt.Errorf("%s failed, and may have been done all the same: ask again: %w", doing, err)
 	}
 }
 

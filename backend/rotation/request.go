@@ -124,10 +124,7 @@ func (e *Engine) await(ctx context.Context, s store, name string, work func(work
 	defer done()
 	role, err := e.read(reading, s, name)
 	report := &Report{Role: &Role{Name: name}, View: credential.View{State: credential.StateUncertain}, TTL: overdueTTL}
-	switch { // an error would say that nothing was changed
-	case err == nil && role == nil:
-		return nil, busy("the role %q is being created, and not stored yet: try again, or read status/%s", name, name)
-	case err == nil:
+	if err == nil && role != nil { // else it is being stored; an error would say that nothing was changed
 		report = e.report(role)
 	}
 	report.Warning = "the change is still under way and goes on by itself; read status/" + name

@@ -1,6 +1,12 @@
 package rotation
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// errLater: the next request of several could not be stored, and is made when the engine goes on by itself.
+var errLater = errors.New("the next request could not be stored")
 
 // store stores the role before a request or a wait. A write that reports an error may have been made all the same, and
 // the engine would then send a password of which the request was told that it failed: it is taken back. Where an outcome
@@ -13,8 +19,11 @@ func (c *change) store(ctx context.Context) error {
 		return nil
 	}
 	doing := "storing the new password of the role " + c.role.Name
-	if readOnly(cause) || c.unstored || loaded == nil {
+	switch {
+	case readOnly(cause), loaded == nil && !c.unstored:
 		return storageError(doing, cause)
+	case c.unstored:
+		return errLater
 	}
 	ctx, cancel := lastEffort(ctx)
 	defer cancel()
