@@ -400,7 +400,11 @@ func ofConnections() map[string]operation {
 			},
 		},
 		"delete a connection": {
-			asked: true, before: func(l *ordeal) { require.NoError(l, writes("other", made)(l.Context(), l)) },
+			asked: true,
+			before: func(l *ordeal) {
+				require.NoError(l, writes("other", made)(l.Context(), l))
+				l.connectionIsAsStored("other") // from now on it is cached
+			},
 			do: func(ctx context.Context, l *ordeal) error { return l.engine.DeleteConnection(ctx, l.storage, "other") },
 			done: func(l *ordeal) {
 				_, _, err := l.engine.ReadConnection(l.Context(), l.storage, "other")

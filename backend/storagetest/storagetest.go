@@ -24,6 +24,8 @@ const (
 	ReadOnly Fault = "read-only from here on"
 	// Down: this operation and every later one fails.
 	Down Fault = "down from here on"
+	// LandsThenDown: this operation is done and reports an error, and every later one fails.
+	LandsThenDown Fault = "lands, and down from there on"
 	// Cancelled: the request's context ends while the operation is made, which is not done if it was the request's.
 	Cancelled Fault = "cancelled in the call"
 	// CancelledLands: the same, but the operation is done.
@@ -31,7 +33,7 @@ const (
 )
 
 // Faults lists every fault.
-func Faults() []Fault { return []Fault{Fails, Lands, ReadOnly, Down, Cancelled, CancelledLands} }
+func Faults() []Fault { return []Fault{Fails, Lands, ReadOnly, Down, LandsThenDown, Cancelled, CancelledLands} }
 
 // ErrFault is what a failing operation reports.
 var ErrFault = errors.New("simulated storage fault")
@@ -96,7 +98,7 @@ func (s *Storage) do(ctx context.Context, write bool, name, key string, operatio
 	switch fault {
 	case Fails, Down:
 		return ErrFault
-	case Lands:
+	case Lands, LandsThenDown:
 		if write {
 			if err := operation(ctx); err != nil {
 				return err
@@ -149,8 +151,11 @@ func (s *Storage) next(write bool, operation string) (Fault, context.CancelFunc)
 		return "", nil
 	}
 	s.happened = operation
-	if s.fault == ReadOnly || s.fault == Down {
-		s.lasting = s.fault
+	switch s.fault {
+	case ReadOnly:
+		s.lasting = ReadOnly
+	case Down, LandsThenDown:
+		s.lasting = Down
 	}
 	return s.fault, s.cancel
 }
