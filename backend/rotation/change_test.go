@@ -110,6 +110,30 @@ func TestARestartResumesWithoutAnyoneAsking(t *testing.T) {
 	})
 }
 
+// Vault repeats a request in whose middle the plugin ended, and so does its client where Vault ended.
+func TestARequestThatComesAgainAfterACrashMakesNoOtherPassword(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(func(in *NewRole) { in.Options.Disabled = true }) // else the engine could be first
+		hang := make(chan struct{})
+		defer close(hang)
+		r.remote.set(func(_ context.Context, call int, _ provider.Change) (provider.Result, bool) {
+			if call == 2 {
+				<-hang
+			}
+			return provider.Result{Outcome: provider.Applied}, true
+		})
+		go func() { _, _ = r.engine.Rotate(r.Context(), r.storage, "role", 1) }()
+		synctest.Wait()
+		r.restart()
+		report, err := r.engine.Rotate(r.Context(), r.storage, "role", 1)
+		require.NoError(t, err)
+		require.Equal(t, 2, report.View.Password.Version)
+		require.Equal(t, r.remote.calls[1].NewPassword, r.remote.calls[2].NewPassword)
+		require.Equal(t, credential.StateActive, report.View.State)
+		r.held()
+	})
+}
+
 func TestARestartRotatesNothing(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(func(in *NewRole) { in.Options.RotationPeriod = 60 })

@@ -360,10 +360,18 @@ func (o *order) overtaken(role *Role) bool {
 	return rec.Next != nil && rec.Next.Version >= o.version || rec.Current != nil && rec.Current.Version >= o.version
 }
 
-// goesOnWith tells whether the request wants no other password than the one that is there: it is given once more, or some
-// servers have taken it and the others have not.
+// goesOnWith tells whether the request wants no other password than the one that is there: it is given once more, some
+// servers have taken it and the others have not, or it was sent to take the place of the very version that the request
+// names. The last is a request that comes again: Vault itself repeats one in whose middle the plugin ended.
 func (o *order) goesOnWith(next *credential.Next) bool {
-	return next != nil && (o.given == next.Value || o.given == "" && next.Partial())
+	switch {
+	case next == nil:
+		return false
+	case o.given != "":
+		return o.given == next.Value
+	default:
+		return next.Partial() || o.ifVersion > 0 && next.Exposed() && !next.Given
+	}
 }
 
 // lost tells a request that waited that another one took the place of its password, or withdrew it.
