@@ -82,7 +82,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.lab.Serve(w, r, lab.Call{
-		System: Name, Targets: []string{matched.target()}, Operation: matched.operation, Class: matched.class, Body: body,
+		System: Name, Targets: []string{matched.target()}, Operation: matched.operation, Class: matched.class, Body: body, Password: matched.newPassword(),
 		Execute: func() (lab.Response, []lab.Outcome) {
 			a := s.execute(r, matched)
 			return a.response, []lab.Outcome{{Target: matched.target(), Result: a.result, Applied: a.applied}}
@@ -108,6 +108,14 @@ func (r *route) target() string {
 type passwordRequest struct {
 	Old *string `json:"old_password"`
 	New *string `json:"new_password"`
+}
+
+// newPassword is that of a change, "" if it has none.
+func (r *route) newPassword() string {
+	if r.request == nil || r.request.New == nil {
+		return ""
+	}
+	return *r.request.New
 }
 
 // read reads the body of a change. Assumed: unknown fields are refused.

@@ -117,7 +117,7 @@ func (s *Service) handler(a *api) http.Handler {
 			return
 		}
 		s.lab.Serve(w, httpRequest, lab.Call{
-			System: Name, Targets: r.targets, Operation: r.name, Class: r.class, Body: body,
+			System: Name, Targets: r.targets, Operation: r.name, Class: r.class, Body: body, Password: text(r.password),
 			Execute: func() (lab.Response, []lab.Outcome) { return s.execute(r) },
 			Word:    func(f lab.Fault) (lab.Response, string, bool) { return s.word(f, r) },
 		})

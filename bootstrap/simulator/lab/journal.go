@@ -11,10 +11,14 @@ type Entry struct {
 	Time      time.Time `json:"time"`
 	System    string    `json:"system"`
 	Target    string    `json:"target,omitempty"`
-	Operation string    `json:"operation"`       // the system's own name of it: set-admin-alias, modify
-	Result    string    `json:"result"`          // the system's own code: ok, 1038, passwordFailed
-	Applied   bool      `json:"applied"`         // whether the state of the target changed
-	Fault     Kind      `json:"fault,omitempty"` // the fault that touched the request, if one did
+	Operation string    `json:"operation"`        // the system's own name of it: set-admin-alias, modify
+	Result    string    `json:"result"`           // the system's own code: ok, 1038, passwordFailed
+	Applied   bool      `json:"applied"`          // whether the state of the target changed
+	Fault     Kind      `json:"fault,omitempty"`  // the fault that touched the request, if one did
+	Arrived   time.Time `json:"arrived,omitzero"` // when the request came that is served now
+	// Nth counts the different passwords that changes of the target came with, in the order in which they came first: two
+	// entries with the same number are of the same password. 0: it had none.
+	Nth int `json:"nth_password,omitempty"`
 }
 
 // Journal keeps entries in the order in which they happened.

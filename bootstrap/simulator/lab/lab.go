@@ -16,6 +16,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -61,6 +62,7 @@ type Lab struct {
 	mu          sync.Mutex
 	inFlight    map[string]int // system/target → changes being handled now
 	maxInFlight map[string]int
+	passwords   map[string][]string // system/target → the different ones that changes came with
 	trapURL     string
 }
 
@@ -76,6 +78,7 @@ func New(now func() time.Time) *Lab {
 		cancel:      cancel,
 		inFlight:    map[string]int{},
 		maxInFlight: map[string]int{},
+		passwords:   map[string][]string{},
 	}
 }
 
@@ -123,9 +126,13 @@ func (l *Lab) enter(c *Call) (leave func()) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, k := range keys {
+	c.nth = map[string]int{}
+	for i, k := range keys {
 		l.inFlight[k]++
 		l.maxInFlight[k] = max(l.maxInFlight[k], l.inFlight[k])
+		if c.Password != "" {
+			c.nth[c.Targets[i]] = l.nth(k, c.Password)
+		}
 	}
 	return sync.OnceFunc(func() {
 		l.mu.Lock()
@@ -134,6 +141,16 @@ func (l *Lab) enter(c *Call) (leave func()) {
 			l.inFlight[k]--
 		}
 	})
+}
+
+// nth is the place of a password among the different ones of a target, from 1; l.mu is held.
+func (l *Lab) nth(key, password string) int {
+	at := slices.Index(l.passwords[key], password)
+	if at < 0 {
+		at = len(l.passwords[key])
+		l.passwords[key] = append(l.passwords[key], password)
+	}
+	return at + 1
 }
 
 // wait returns true after d, or false when the lab stops.

@@ -30,6 +30,7 @@ type Call struct {
 	Operation string   // the system's own name
 	Class     string   // one of the Op constants
 	Body      []byte   // as received: careless proxies echo it
+	Password  string   // the new one of a change; "": it has none
 	// Execute handles the request as the real system does. It is called at most
 	// once, and not on the request's goroutine if the fault is [Late].
 	Execute func() (Response, []Outcome)
@@ -37,10 +38,14 @@ type Call struct {
 	// Busy, Throttle (variant json), Deny, NoSuccess and Err500. False: the
 	// system has none, the request is handled as usual.
 	Word func(f Fault) (response Response, result string, ok bool)
+
+	arrived time.Time
+	nth     map[string]int // by target: see Entry
 }
 
 // Serve handles a call: as usual, or as the first matching fault has it.
 func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
+	c.arrived = l.Clock.Now()
 	leave := l.enter(&c)
 	defer func() { leave() }()
 	a := l.Faults.take(c.System, c.Targets, c.Class)
@@ -97,7 +102,10 @@ func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 func (l *Lab) execute(c *Call, kind Kind) Response {
 	response, outcomes := c.Execute()
 	for _, o := range outcomes {
-		l.Journal.Add(Entry{System: c.System, Target: o.Target, Operation: c.Operation, Result: o.Result, Applied: o.Applied, Fault: kind})
+		l.Journal.Add(Entry{
+			System: c.System, Target: o.Target, Operation: c.Operation, Result: o.Result, Applied: o.Applied, Fault: kind,
+			Arrived: c.arrived, Nth: c.nth[o.Target],
+		})
 	}
 	return response
 }
@@ -109,7 +117,9 @@ func (l *Lab) skip(c *Call, kind Kind, result string) {
 		targets = []string{""}
 	}
 	for _, t := range targets {
-		l.Journal.Add(Entry{System: c.System, Target: t, Operation: c.Operation, Result: result, Fault: kind})
+		l.Journal.Add(Entry{
+			System: c.System, Target: t, Operation: c.Operation, Result: result, Fault: kind, Arrived: c.arrived, Nth: c.nth[t],
+		})
 	}
 }
 

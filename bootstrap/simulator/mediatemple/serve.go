@@ -125,7 +125,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	a.lab.Serve(w, r, lab.Call{
-		System: Name, Targets: []string{matched.target()}, Operation: matched.operation, Class: matched.class, Body: body,
+		System: Name, Targets: []string{matched.target()}, Operation: matched.operation, Class: matched.class, Body: body, Password: password,
 		Execute: func() (lab.Response, []lab.Outcome) {
 			done := a.execute(who, matched, password, newShape(query))
 			return done.response, []lab.Outcome{{Target: matched.target(), Result: done.result, Applied: done.applied}}

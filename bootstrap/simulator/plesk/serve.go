@@ -169,6 +169,9 @@ func (s *Server) call(who caller, packet *node, body []byte, remote string, pret
 			return response, outcomes
 		}
 	}
+	if c.Class == lab.OpChange {
+		c.Password = quote
+	}
 	c.Word = func(f lab.Fault) (lab.Response, string, bool) { return s.word(f, ops, quote, pretty) }
 	return c
 }
