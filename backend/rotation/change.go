@@ -8,6 +8,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
 )
 
 // maxRejected is how many generated passwords the remote system may refuse in one go before the engine backs off.
@@ -187,9 +188,11 @@ func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 	if c.role.Retry.Last == nil || c.role.Record.View(c.e.clock()).State != credential.StateUncertain {
 		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: why.scope, Reason: why.text, Time: c.e.clock(), Revision: c.l.Revision}
 	}
+	failpoint.Reach(failpoint.BeforeWait, c.role.Name)
 	if err := c.store(ctx); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.Wait, c.role.Name)
 	c.e.schedule(c.role)
 	return nil
 }
@@ -208,6 +211,7 @@ func (c *change) send(ctx context.Context, turn *turn) (provider.Result, error) 
 	} else {
 		c.role.Record = c.role.Record.Send(deadline, 0)
 	}
+	failpoint.Reach(failpoint.BeforeSending, c.role.Name)
 	if err := c.e.countTry(ctx, c.s, turn); err != nil {
 		c.role.Record = before // nothing is sent
 		return provider.Result{}, storageError("storing that the credential of the connection "+c.l.Name+" is tried", err)
@@ -217,6 +221,7 @@ func (c *change) send(ctx context.Context, turn *turn) (provider.Result, error) 
 		c.role.Record = before
 		return provider.Result{}, err
 	}
+	failpoint.Reach(failpoint.Sending, c.role.Name)
 	push, cancel := context.WithTimeout(ctx, deadline.Sub(c.e.clock()))
 	defer cancel()
 	result := c.l.client.Change(push, request)
@@ -371,6 +376,7 @@ func (c *change) conclude(ctx context.Context) error {
 		ctx, cancel = lastEffort(ctx)
 		defer cancel()
 	}
+	failpoint.Reach(failpoint.BeforeOutcome, c.role.Name)
 	if err := c.s.putRole(ctx, c.role); err != nil {
 		c.e.logger.Error("the outcome of a change could not be stored; it is found out again", "role", c.role.Name,
 			"connection", c.l.Name, "error", err)
@@ -378,6 +384,7 @@ func (c *change) conclude(ctx context.Context) error {
 		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(backoff(c.e.hiccups.more(c.role.Name))))
 		return &unstoredError{role: c.role.Name}
 	}
+	failpoint.Reach(failpoint.Outcome, c.role.Name)
 	c.unstored = false
 	c.e.hiccups.over(c.role.Name)
 	c.e.schedule(c.role)

@@ -12,6 +12,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
 )
 
 // NewRole is a role to be made.
@@ -281,6 +282,7 @@ func (e *Engine) checkTarget(ctx, waiting context.Context, s store, l *live, rol
 // reserve stores the target's index entries and then the role. An entry whose role is absent or has another target is
 // free: a crash in between leaves nothing that blocks. What an earlier role left to heed there goes into the new one's record.
 func (e *Engine) reserve(ctx, waiting context.Context, promise *commitment, s store, l *live, role *Role) error {
+	failpoint.Reach(failpoint.BeforeReserved, role.Name)
 	unlock, err := e.index.lock(waiting, "")
 	if err != nil {
 		return errGivenUp
@@ -306,6 +308,7 @@ func (e *Engine) reserve(ctx, waiting context.Context, promise *commitment, s st
 			return storageError("storing the index of targets", err) // it is free without the role
 		}
 	}
+	failpoint.Reach(failpoint.Reserved, role.Name)
 	cause := s.putRole(ctx, role)
 	if cause == nil || readOnly(cause) {
 		return storageError("", cause)

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
 )
 
 // Role returns a role as it stands, or nil.
@@ -183,9 +184,11 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 	if !role.Record.Open(now) { // else the next change drops what is too old
 		role.Record = role.Record.Trim(role.Options.HistorySize)
 	}
+	failpoint.Reach(failpoint.BeforeWord, name)
 	if err := s.putRole(ctx, role); err != nil {
 		return nil, e.unsure(name, err)
 	}
+	failpoint.Reach(failpoint.Word, name)
 	e.schedule(role)
 	e.logger.Info("password confirmed by hand", "role", name, "connection", role.Connection, "provider", role.Provider,
 		"version", word.Version, "discard", word.Discard, "given", word.Password != "")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
 )
 
 // A remote system may take a change and put it in force later: when its queue comes to it, or at its next start. The
@@ -92,7 +93,10 @@ func (r *Role) nextAction() (time.Time, bool) {
 // settled stores what time has settled, and tells of it.
 func (e *Engine) settled(ctx context.Context, c *change) standing {
 	e.logger.Info("the queued password counts as in force", "role", c.role.Name, "connection", c.l.Name, "provider", c.l.Provider)
-	return e.driven(c, c.conclude(ctx))
+	failpoint.Reach(failpoint.BeforeSettled, c.role.Name)
+	err := c.conclude(ctx)
+	failpoint.Reach(failpoint.Settled, c.role.Name)
+	return e.driven(c, err)
 }
 
 // stagedWarning says what the new password waits for; "" if it waits for nothing.

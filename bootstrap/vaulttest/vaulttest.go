@@ -45,8 +45,8 @@ type Vault struct {
 }
 
 // Start runs the Vault binary with the plugin binary, with all its files below dir, which must be short enough for Unix
-// sockets. Stop it in the end.
-func Start(ctx context.Context, vaultBinary, pluginBinary, dir string) (*Vault, error) {
+// sockets. The plugin's environment has env (name=value) too. Stop it in the end.
+func Start(ctx context.Context, vaultBinary, pluginBinary, dir string, env ...string) (*Vault, error) {
 	v := &Vault{binary: vaultBinary, dir: dir}
 	if err := v.prepare(ctx, pluginBinary); err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func Start(ctx context.Context, vaultBinary, pluginBinary, dir string) (*Vault, 
 		v.Stop()
 		return nil, err
 	}
-	if err := v.initialize(ctx, pluginBinary); err != nil {
+	if err := v.initialize(ctx, pluginBinary, env); err != nil {
 		v.Stop()
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (v *Vault) tail() string {
 	return string(data[max(0, len(data)-2000):])
 }
 
-func (v *Vault) initialize(ctx context.Context, pluginBinary string) error {
+func (v *Vault) initialize(ctx context.Context, pluginBinary string, env []string) error {
 	sys := v.Client.Sys()
 	init, err := sys.InitWithContext(ctx, &api.InitRequest{SecretShares: 1, SecretThreshold: 1})
 	if err != nil {
@@ -197,7 +197,7 @@ func (v *Vault) initialize(ctx context.Context, pluginBinary string) error {
 		return err
 	}
 	err = sys.RegisterPluginWithContext(ctx, &api.RegisterPluginInput{
-		Name: Plugin, Type: api.PluginTypeSecrets, Command: Plugin, SHA256: sum, Version: v.Version,
+		Name: Plugin, Type: api.PluginTypeSecrets, Command: Plugin, SHA256: sum, Version: v.Version, Env: env,
 	})
 	if err != nil {
 		return fmt.Errorf("registering the plugin: %w", err)
@@ -240,6 +240,50 @@ func (v *Vault) KillPlugin() error {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			return fmt.Errorf("killing the plugin: %w", err)
 		}
+	}
+	return nil
+}
+
+// Seal seals Vault, which ends the plugin's work, and unseals it again.
+func (v *Vault) Seal(ctx context.Context) error {
+	if err := v.Client.Sys().SealWithContext(ctx); err != nil {
+		return fmt.Errorf("sealing Vault: %w", err)
+	}
+	return v.activate(ctx)
+}
+
+// StepDown makes Vault give up being the active node, which ends the plugin's work, and waits until it is again.
+func (v *Vault) StepDown(ctx context.Context) error {
+	before, err := v.activeSince(ctx)
+	if err != nil {
+		return err
+	}
+	if err := v.Client.Sys().StepDownWithContext(ctx); err != nil {
+		return fmt.Errorf("stepping down: %w", err)
+	}
+	return v.wait(ctx, "is active again", func(ctx context.Context) bool {
+		now, err := v.activeSince(ctx)
+		return err == nil && now.After(before)
+	})
+}
+
+// activeSince is when Vault became the active node.
+func (v *Vault) activeSince(ctx context.Context) (time.Time, error) {
+	leader, err := v.Client.Sys().LeaderWithContext(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("asking Vault who is active: %w", err)
+	}
+	if !leader.IsSelf {
+		return time.Time{}, errors.New("this Vault is not active")
+	}
+	return leader.ActiveTime, nil
+}
+
+// Reload ends the plugin's work at a path and starts it anew, as the command "vault plugin reload" does.
+func (v *Vault) Reload(ctx context.Context, path string) error {
+	_, err := v.Client.Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Mounts: []string{path + "/"}})
+	if err != nil {
+		return fmt.Errorf("reloading the plugin at %s: %w", path, err)
 	}
 	return nil
 }

@@ -19,6 +19,9 @@ import (
 // vault is the Vault of all tests of this package; each of them has a mount and a simulator of its own.
 var vault *vaulttest.Vault
 
+// binaries are what it was started from, for tests that need a Vault of their own.
+var binaries struct{ vault, plugin string }
+
 func TestMain(m *testing.M) {
 	// The plugin is built by itself; this makes its code a part of the test too, so that a changed one is tested again.
 	if backend.Factory(version) == nil {
@@ -48,6 +51,7 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
+	binaries.vault, binaries.plugin = binary, plugin
 	vault, err = vaulttest.Start(ctx, binary, plugin, filepath.Join(dir, "vault"))
 	if err != nil {
 		return 1, err
@@ -80,13 +84,13 @@ func vaultBinary(ctx context.Context) (string, error) {
 }
 
 // pluginBinary is the one in PLUGIN_BIN, or one that is built here. Its waiting times have to be a twentieth of the real
-// ones.
+// ones, and it has to have the failpoints.
 func pluginBinary(ctx context.Context, dir string) (string, error) {
 	if binary := os.Getenv("PLUGIN_BIN"); binary != "" {
 		return binary, nil
 	}
 	binary := filepath.Join(dir, vaulttest.Plugin)
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags",
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "failpoints", "-ldflags",
 		"-X main.version=v0.0.1-test -X vault-plugin-secrets-hosting/backend/rotation.timescale=20", "-o", binary, ".")
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
