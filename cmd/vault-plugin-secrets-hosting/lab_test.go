@@ -18,6 +18,7 @@ import (
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
 )
 
 // canaries are all secrets that the tests have seen; none may stand in Vault's log.
@@ -60,10 +61,11 @@ var mounts atomic.Int32
 // mount is one mount of the plugin with remote systems of its own, and the connections "panel" (Plesk, login and
 // password) and "cloud" (DCS, access key).
 type mount struct {
-	t    *testing.T
-	path string
-	sim  *simulator.Simulator
-	out  simulator.Output
+	t     *testing.T
+	vault *vaulttest.Vault
+	path  string
+	sim   *simulator.Simulator
+	out   simulator.Output
 }
 
 func newMount(t *testing.T) *mount {
@@ -82,12 +84,18 @@ func bareMount(t *testing.T) *mount {
 
 func mountOn(t *testing.T, config simulator.Config) *mount {
 	t.Helper()
+	return mountIn(t, vault, config)
+}
+
+// mountIn is a mount in a Vault of the test's own.
+func mountIn(t *testing.T, v *vaulttest.Vault, config simulator.Config) *mount {
+	t.Helper()
 	sim, err := simulator.Start(context.Background(), config)
 	require.NoError(t, err)
 	t.Cleanup(sim.Close)
 	require.NoError(t, sim.Switch("plesk", "alias_api", "allowed"), "so that a test can log in as an additional administrator")
-	m := &mount{t: t, path: fmt.Sprintf("h%d", mounts.Add(1)), sim: sim, out: sim.Output()}
-	require.NoError(t, vault.Mount(context.Background(), m.path))
+	m := &mount{t: t, vault: v, path: fmt.Sprintf("h%d", mounts.Add(1)), sim: sim, out: sim.Output()}
+	require.NoError(t, v.Mount(context.Background(), m.path))
 	secrets.add("Plesk's administrator", m.out.Plesk.AdminPassword)
 	for _, key := range m.out.HuaweiCloud.AccessKeys {
 		secrets.add("a secret key", key.SecretKey)
@@ -203,10 +211,16 @@ func (m *mount) must(path string, d data) *api.Secret {
 
 // client does not repeat requests, so that a test sees each answer.
 func (m *mount) client() *api.Client {
-	client, err := vault.Client.CloneWithHeaders()
-	require.NoError(m.t, err)
-	client.SetToken(vault.Client.Token())
+	client := m.retrying()
 	client.SetMaxRetries(0)
+	return client
+}
+
+// retrying is a client that repeats requests as Vault's own does by default.
+func (m *mount) retrying() *api.Client {
+	client, err := m.vault.Client.CloneWithHeaders()
+	require.NoError(m.t, err)
+	client.SetToken(m.vault.Client.Token())
 	return client
 }
 
