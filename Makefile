@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 # The newest release in CHANGELOG.md; a release build names its own.
 VERSION ?= $(shell scripts/version.sh)
 # Where "make build" puts what it builds.
-BIN ?= bin
+BIN := bin
 # Go test's -fuzztime of each fuzz target.
 FUZZTIME ?= 10s
 

@@ -190,3 +190,29 @@ func TestAStandbyForwardsWhatItMustNotDoItself(t *testing.T) {
 	}
 	require.Len(t, m.sim.Journal("plesk", "ops2"), changes)
 }
+
+// Vault repeats a request whose plugin has ended, and does not ask again whether there is such a role.
+func TestTheCreationOfARoleThatComesAgainChangesNothing(t *testing.T) {
+	m := mount(t)
+	out := m.sim.Output()
+	m.do(logical.UpdateOperation, "config/panel", map[string]any{
+		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
+		"ca_cert": out.CAPEM, "allowed_roles": "*",
+	})
+	create := func(data map[string]any) *logical.Response {
+		resp, err := m.backend.HandleRequest(t.Context(), &logical.Request{
+			Operation: logical.CreateOperation, Path: "roles/web1", Data: data, Storage: m.storage,
+		})
+		require.NoError(t, err)
+		return resp
+	}
+	role := map[string]any{"connection": "panel", "login": "ops1", "max_read_ttl": 60}
+	require.Equal(t, "active", create(role).Data["state"])
+	changes := len(m.sim.Journal("plesk", "ops1"))
+
+	again := create(role)
+	require.False(t, again.IsError(), "%v", again)
+	require.Equal(t, "active", again.Data["state"])
+	require.Len(t, m.sim.Journal("plesk", "ops1"), changes)
+	require.ErrorContains(t, create(map[string]any{"connection": "panel", "login": "ops2"}).Error(), "login", "another account is another role")
+}

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -188,6 +189,9 @@ func (b *Backend) createRole(ctx context.Context, req *logical.Request, d *frame
 	in := rotation.NewRole{Name: name, Connection: *connection, Target: target, Options: options}
 	set(&in.Password, given[string](d, "password"))
 	report, err := b.engine.Create(ctx, req.Storage, in)
+	if errors.Is(err, rotation.ErrRoleExists) { // Vault repeats a request whose plugin has ended without asking again whether there is one
+		return b.updateRole(ctx, req, d)
+	}
 	if err != nil {
 		return fail(name, err)
 	}

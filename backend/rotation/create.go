@@ -143,7 +143,7 @@ func (e *Engine) prepare(ctx, waiting context.Context, s store, in NewRole) (*Ro
 	case err != nil:
 		return nil, nil, storageError("reading the role "+in.Name, err)
 	case there != nil:
-		return nil, nil, Mistake("the role %q was created by another request in the meantime: read it, and write it again to change it", in.Name)
+		return nil, nil, ErrRoleExists
 	}
 	l, err := e.connection(ctx, s, in.Connection)
 	switch {

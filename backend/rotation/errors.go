@@ -46,6 +46,9 @@ func busy(format string, args ...any) error {
 // ErrNoRole is returned where a role does not exist.
 var ErrNoRole = errors.New("no such role")
 
+// ErrRoleExists is returned where a role that is to be made exists.
+var ErrRoleExists = errors.New("the role exists")
+
 // ErrNoConnection is returned where a connection does not exist.
 var ErrNoConnection = errors.New("no such connection")
 

@@ -33,7 +33,9 @@ const (
 )
 
 // Faults lists every fault.
-func Faults() []Fault { return []Fault{Fails, Lands, ReadOnly, Down, LandsThenDown, Cancelled, CancelledLands} }
+func Faults() []Fault {
+	return []Fault{Fails, Lands, ReadOnly, Down, LandsThenDown, Cancelled, CancelledLands}
+}
 
 // ErrFault is what a failing operation reports.
 var ErrFault = errors.New("simulated storage fault")

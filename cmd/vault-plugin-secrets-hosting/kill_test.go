@@ -104,10 +104,12 @@ type cell struct {
 func TestAKillAtAnyStepLosesNoPassword(t *testing.T) {
 	t.Parallel()
 	plugin := func(t *testing.T, v *vaulttest.Vault) { t.Helper(); require.NoError(t, v.KillPlugin()) }
+	whole := func(t *testing.T, v *vaulttest.Vault) { t.Helper(); require.NoError(t, v.Restart(t.Context())) }
 	for _, k := range []kill{
 		{name: "plugin, caller waits", do: plugin},
 		{name: "plugin, nobody asks", do: plugin, leaves: true},
-		{name: "Vault", do: func(t *testing.T, v *vaulttest.Vault) { t.Helper(); require.NoError(t, v.Restart(t.Context())) }},
+		{name: "Vault, caller waits", do: whole},
+		{name: "Vault, nobody asks", do: whole, leaves: true},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
@@ -156,14 +158,19 @@ func prepareCells(t *testing.T, v *vaulttest.Vault) []*cell {
 			}
 			return
 		}
-		c.must("roles/"+c.name, c.role)
-		d := c.settle(c.name, c.role)
-		c.before, c.old = versionOf(t, d), d["password"]
+		c.start()
 	})
 	for _, c := range cells {
 		c.sim.ClearJournal()
 	}
 	return cells
+}
+
+// start makes the role and lets it come to rest.
+func (c *cell) start() {
+	c.must("roles/"+c.name, c.role)
+	d := c.settle(c.name, c.role)
+	c.before, c.old = versionOf(c.t, d), d["password"]
 }
 
 // bringToStep lets every cell's change begin and stop. The remote systems hold it for a while only: those come last.
