@@ -35,10 +35,7 @@ func TestBadInputIsRefusedAndChangesNothing(t *testing.T) {
 	m.must("config/other", with(m.panel(), data{"allowed_roles": "nobody", "allowed_targets": "x*"}))
 	m.must("roles/web1", alias("ops1"))
 	m.must("roles/cache", m.account("app"))
-	user := m.out.HuaweiCloud.Users[0]
-	m.must("config/token", with(without(m.cloud(), "access_key", "secret_key"), data{
-		"username": user.Name, "password": user.Password, "domain_name": m.out.HuaweiCloud.DomainName, "iam_url": m.out.HuaweiCloud.IAMURL,
-	}))
+	m.must("config/token", m.asUser(m.cloud()))
 	policy := func(name, rules string) {
 		putPolicy(t, m.path+name, rules)
 	}

@@ -73,15 +73,18 @@ func byToken() []operation {
 		}
 		key := op.connection
 		op.name, op.token = op.name+" by token", true
-		op.connection = func(m *mount) data {
-			user := m.out.HuaweiCloud.Users[0]
-			return with(without(key(m), "access_key", "secret_key"), data{
-				"username": user.Name, "password": user.Password, "domain_name": m.out.HuaweiCloud.DomainName, "iam_url": m.out.HuaweiCloud.IAMURL,
-			})
-		}
+		op.connection = func(m *mount) data { return m.asUser(key(m)) }
 		out = append(out, op)
 	}
 	return out
+}
+
+// asUser is a connection of the cloud that logs in as a user, for a token.
+func (m *mount) asUser(connection data) data {
+	user := m.out.HuaweiCloud.Users[0]
+	return with(without(connection, "access_key", "secret_key"), data{
+		"username": user.Name, "password": user.Password, "domain_name": m.out.HuaweiCloud.DomainName, "iam_url": m.out.HuaweiCloud.IAMURL,
+	})
 }
 
 // rest is the state in which a role comes to rest after a change that went well, if nobody does anything.
