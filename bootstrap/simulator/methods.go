@@ -71,6 +71,10 @@ func (s *Simulator) Output() Output {
 	return o
 }
 
+// SecretsSeen are the passwords, keys, tokens and signatures that clients have shown to the systems so far, or got from
+// them, with what each is.
+func (s *Simulator) SecretsSeen() map[string]string { return s.lab.Secrets.Seen() }
+
 // Systems are the names of all systems.
 func (s *Simulator) Systems() []string {
 	names := []string{dcs.DoorName, shell.DoorName, mediatemple.PanelName}

@@ -165,7 +165,11 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 			return err
 		}
 		*l.url = scheme + "://" + door.Addr().String()
-		s.serve(door, l.handler, scheme == "https")
+		handler := l.handler
+		if l.system != "" {
+			handler = s.lab.Secrets.Watch(handler)
+		}
+		s.serve(door, handler, scheme == "https")
 	}
 	s.mediaTempleURL += mediatemple.Path
 	s.lab.SetTrapURL(s.trapURL + "/trap")

@@ -54,6 +54,7 @@ type Lab struct {
 	Journal *Journal
 	Faults  *Faults
 	Clock   *Clock
+	Secrets *Secrets
 
 	background sync.WaitGroup
 	ctx        context.Context // ends with Stop; bounds delays and held answers
@@ -74,6 +75,7 @@ func New(now func() time.Time) *Lab {
 		Journal:     &Journal{clock: clock},
 		Faults:      &Faults{},
 		Clock:       clock,
+		Secrets:     &Secrets{},
 		ctx:         ctx,
 		cancel:      cancel,
 		inFlight:    map[string]int{},
