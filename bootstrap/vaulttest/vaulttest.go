@@ -42,12 +42,13 @@ type Vault struct {
 	process *exec.Cmd
 	exited  chan struct{}
 	log     *os.File
+	answers *answers
 }
 
 // Start runs the Vault binary with the plugin binary, with all its files below dir, which must be short enough for Unix
 // sockets. The plugin's environment has env (name=value) too. Stop it in the end.
 func Start(ctx context.Context, vaultBinary, pluginBinary, dir string, env ...string) (*Vault, error) {
-	v := &Vault{binary: vaultBinary, dir: dir}
+	v := &Vault{binary: vaultBinary, dir: dir, answers: &answers{file: filepath.Join(dir, "answers.log")}}
 	if err := v.prepare(ctx, pluginBinary); err != nil {
 		return nil, err
 	}
@@ -130,6 +131,7 @@ func (v *Vault) run(ctx context.Context) error {
 
 	config := api.DefaultConfig()
 	config.Address = v.address
+	config.HttpClient.Transport = v.answers.watch(config.HttpClient.Transport)
 	client, err := api.NewClient(config)
 	if err != nil {
 		return fmt.Errorf("making a client of Vault: %w", err)
@@ -192,6 +194,9 @@ func (v *Vault) initialize(ctx context.Context, pluginBinary string, env []strin
 	if err := v.activate(ctx); err != nil {
 		return err
 	}
+	if err := v.audit(ctx); err != nil {
+		return err
+	}
 	sum, err := sha256Of(pluginBinary)
 	if err != nil {
 		return err
@@ -228,7 +233,10 @@ func (v *Vault) Mount(ctx context.Context, path string) error {
 }
 
 // KillPlugin ends all of the plugin's processes with SIGKILL. Vault starts it again with the next request.
-func (v *Vault) KillPlugin() error {
+func (v *Vault) KillPlugin() error { return v.SignalPlugin(syscall.SIGKILL) }
+
+// SignalPlugin sends a signal to all of the plugin's processes.
+func (v *Vault) SignalPlugin(signal syscall.Signal) error {
 	pids, err := children(v.process.Process.Pid)
 	if err != nil {
 		return err
@@ -237,8 +245,8 @@ func (v *Vault) KillPlugin() error {
 		return errors.New("no plugin process was found")
 	}
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			return fmt.Errorf("killing the plugin: %w", err)
+		if err := syscall.Kill(pid, signal); err != nil {
+			return fmt.Errorf("sending a signal to the plugin: %w", err)
 		}
 	}
 	return nil

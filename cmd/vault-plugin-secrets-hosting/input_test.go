@@ -222,7 +222,7 @@ func (m *mount) raw(method, path string, body data) int {
 	require.NoError(m.t, err)
 	request.URL.Opaque = strings.TrimPrefix(vault.Address(), "http:") + "/v1/" + m.path + "/" + path
 	request.Header.Set("X-Vault-Token", vault.Client.Token())
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := http.Client{Transport: vault.Client.CloneConfig().HttpClient.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Do(request)
 	require.NoError(m.t, err)
 	require.NoError(m.t, answer.Body.Close())

@@ -42,8 +42,9 @@ func ownVault(t *testing.T) (v *vaulttest.Vault, stops string) {
 	v, err = vaulttest.Start(t.Context(), binaries.vault, binaries.plugin, filepath.Join(dir, "vault"), failpoint.Variable+"="+stops)
 	require.NoError(t, err)
 	t.Cleanup(func() {
+		err := silence(context.Background(), v) // the mounts' simulators have told what they saw: they ended before
 		v.Stop()
-		require.Empty(t, secrets.findIn(v.LogFile()), "a secret stands in Vault's log")
+		require.NoError(t, err)
 	})
 	return v, stops
 }

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,41 +17,6 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
 )
-
-// canaries are all secrets that the tests have seen; none may stand in Vault's log.
-type canaries struct {
-	mu   sync.Mutex
-	seen map[string]string
-}
-
-var secrets canaries
-
-func (c *canaries) add(kind, value string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.seen == nil {
-		c.seen = map[string]string{}
-	}
-	if len(value) >= 8 {
-		c.seen[value] = kind
-	}
-}
-
-// findIn names what it found, never the secret.
-func (c *canaries) findIn(file string) string {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err.Error()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for value, kind := range c.seen {
-		if bytes.Contains(data, []byte(value)) {
-			return kind
-		}
-	}
-	return ""
-}
 
 var mounts atomic.Int32
 
@@ -92,6 +54,7 @@ func mountIn(t *testing.T, v *vaulttest.Vault, config simulator.Config) *mount {
 	t.Helper()
 	sim, err := simulator.Start(context.Background(), config)
 	require.NoError(t, err)
+	t.Cleanup(func() { secrets.addSeen(sim) }) // after the simulator has ended
 	t.Cleanup(sim.Close)
 	require.NoError(t, sim.Switch("plesk", "alias_api", "allowed"), "so that a test can log in as an additional administrator")
 	m := &mount{t: t, vault: v, path: fmt.Sprintf("h%d", mounts.Add(1)), sim: sim, out: sim.Output()}
@@ -199,6 +162,7 @@ func (m *mount) heal() {
 
 // write returns Vault's answer or error; must fails the test on an error.
 func (m *mount) write(path string, d data) (*api.Secret, error) {
+	secrets.addGiven(d)
 	return m.client().Logical().Write(m.path+"/"+path, d)
 }
 
@@ -229,19 +193,14 @@ func (m *mount) read(path string) data {
 	secret, err := m.client().Logical().Read(m.path + "/" + path)
 	require.NoError(m.t, err, "read %s", path)
 	require.NotNil(m.t, secret, "read %s", path)
+	secrets.addAnswer(secret.Data)
 	return secret.Data
 }
 
 // creds reads a role's password.
 func (m *mount) creds(role string) data {
 	m.t.Helper()
-	d := m.read("creds/" + role)
-	for _, name := range []string{"password", "next_password", "last_password"} {
-		if value, ok := d[name].(string); ok {
-			secrets.add(name, value)
-		}
-	}
-	return d
+	return m.read("creds/" + role)
 }
 
 // login logs in to the real door of a role's account.
