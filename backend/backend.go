@@ -77,7 +77,8 @@ func newBackend(version string, types []provider.Type) *Backend {
 
 // HandleRequest refuses what the framework would let pass: unknown fields, which it only warns about, and secrets of a
 // wrong type, whose value it would print in its error.
-func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (*logical.Response, error) {
+func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
+	defer b.caught(req, &err)
 	if problem := b.refuse(req); problem != "" {
 		return logical.ErrorResponse(problem), nil
 	}
@@ -86,6 +87,7 @@ func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (*log
 
 // HandleExistenceCheck leaves requests that HandleRequest refuses to HandleRequest, which says why.
 func (b *Backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
+	defer b.caught(req, &err)
 	if b.refuse(req) != "" {
 		return true, true, nil
 	}

@@ -123,18 +123,22 @@ func (e *Engine) lockRole(ctx context.Context, s store, name string) (*Role, fun
 	if err != nil {
 		return nil, nil, busy("a change of the role %q is under way; this request changed nothing: try again", name)
 	}
-	role, err := e.read(ctx, s, name)
-	if err == nil && role == nil {
-		err = ErrNoRole
-	}
-	if err != nil {
-		unlock()
-		if errors.Is(err, ErrNoRole) {
-			return nil, nil, ErrNoRole
+	var role *Role
+	defer func() {
+		if role == nil { // reading it failed, or panicked
+			unlock()
 		}
+	}()
+	role, err = e.read(ctx, s, name)
+	switch {
+	case err != nil:
+		role = nil
 		return nil, nil, storageError("reading the role "+name, err)
+	case role == nil:
+		return nil, nil, ErrNoRole
+	default:
+		return role, unlock, nil
 	}
-	return role, unlock, nil
 }
 
 // Word is what an operator knows about a role's password.
