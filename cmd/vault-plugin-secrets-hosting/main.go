@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"os"
 
 	"github.com/hashicorp/go-hclog"
@@ -21,6 +23,9 @@ func main() {
 		fmt.Println(version)
 		return
 	}
+	// net/http writes to Go's standard logger what a server sends without being asked, which could be anything. What this
+	// plugin has to say goes through Vault's logger.
+	log.SetOutput(io.Discard)
 	meta := &api.PluginAPIClientMeta{}
 	if err := meta.FlagSet().Parse(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
