@@ -9,6 +9,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/huaweicloud"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
 // Client talks to the DCS of one region and project. Its methods may be called concurrently.
@@ -90,6 +91,7 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 		request.Body = modifyRequest{OldPassword: change.OldPassword, NewPassword: change.NewPassword}
 	}
 
+	ctx = transport.Hiding(ctx, change.NewPassword, change.OldPassword) // the remote system may know them from another try
 	if found := c.find(ctx, a); found.Outcome != provider.Applied {
 		if !found.Outcome.Unchanged() {
 			found.Outcome, found.Scope = provider.Unreachable, provider.ScopeConnection

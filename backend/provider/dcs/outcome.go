@@ -135,10 +135,13 @@ func lockLeft(object huaweicloud.Object) (time.Duration, bool) {
 
 func bounded(left time.Duration) time.Duration { return min(max(left, time.Minute), maxLock) }
 
+// maxTries is more than any answer says that means what it should: documented are five.
+const maxTries = 100
+
 // triesLeft is how many more wrong passwords are taken; nil if the answer does not say.
 func triesLeft(object huaweicloud.Object) *int {
 	tries, err := strconv.Atoi(strings.TrimSpace(object.Text("retry_times_left")))
-	if err != nil || tries < 0 {
+	if err != nil || tries < 0 || tries > maxTries {
 		return nil
 	}
 	return &tries

@@ -53,6 +53,7 @@ func (c *cloudServers) Change(ctx context.Context, change provider.Change) provi
 	if wrong != nil {
 		return *wrong
 	}
+	ctx = transport.Hiding(ctx, change.NewPassword) // the remote system may know it from another try
 	if result := c.lookInTime(ctx, ids); result.Outcome != provider.Applied {
 		return notSent(result)
 	}
@@ -143,7 +144,7 @@ func flagRefusal(response *transport.Response, result provider.Result, id string
 	return result
 }
 
-var cloudServerCodes = regexp.MustCompile(`^(?i:ecs)\.[0-9]{1,16}$`)
+var cloudServerCodes = regexp.MustCompile(`^(?i:ecs)\.[0-9]{1,8}$`)
 
 // cloudServersRefusal tells more of an answer without a list of servers. The password met the rules, which are no wider
 // than the service's, so that a refusal concerns the servers.
@@ -243,7 +244,7 @@ func readBatch(response *transport.Response, ids []string) (batch, bool) {
 	for _, id := range lost {
 		at := slices.IndexFunc(failed, func(entry huaweicloud.Object) bool { return strings.EqualFold(entry.Text("id"), id) })
 		failure := provider.PartFailure{Part: id, Reason: "the remote system did not take the new password for this server"}
-		if code := failed[at].Text("error_code"); cloudServerCodes.MatchString(code) {
+		if code := failed[at].Text("error_code"); cloudServerCodes.MatchString(code) && !response.Echoes(code) {
 			failure.Code = code
 		}
 		b.failures = append(b.failures, failure)

@@ -54,6 +54,7 @@ func (c *instances) Change(ctx context.Context, change provider.Change) provider
 	if wrong != nil {
 		return *wrong
 	}
+	ctx = transport.Hiding(ctx, change.NewPassword) // the remote system may know it from another try
 	list, result := c.look(ctx, ids)
 	switch {
 	case list.unreadable:

@@ -101,6 +101,7 @@ func (a *API) Call(ctx context.Context, request Request) (*transport.Response, e
 		}
 	}
 	if a.signer != nil {
+		ctx = transport.Hiding(ctx, a.signer.SecretKey.Reveal())
 		response, err := a.send(ctx, request, body, "")
 		if err == nil && unauthorized(response) {
 			a.refused.begin(a.Refusal(response))
@@ -108,6 +109,7 @@ func (a *API) Call(ctx context.Context, request Request) (*transport.Response, e
 		return response, err
 	}
 
+	ctx = transport.Hiding(ctx, a.tokens.password.Reveal())
 	first, err := a.tokens.get(ctx, "")
 	if err != nil {
 		return nil, err

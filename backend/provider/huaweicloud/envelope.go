@@ -2,7 +2,6 @@ package huaweicloud
 
 import (
 	"encoding/json"
-	"net/http"
 	"regexp"
 	"strings"
 
@@ -33,7 +32,7 @@ func (e Envelope) Prefix() string {
 	}
 }
 
-var serviceCodes = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,31}\.[0-9]{1,16}$`)
+var serviceCodes = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,15}\.[0-9]{1,8}$`)
 
 // nativeForms are errors of the OpenStack services beneath: {"badRequest":{"code":400,"message":"…"}}.
 var nativeForms = []string{
@@ -46,22 +45,22 @@ var nativeForms = []string{
 // The forms: {"error_code":"DCS.4961",…} of regional services and the gateway, {"error":{"code":401,…}} of IAM with the
 // code as a number or as text, and the native ones.
 func ParseEnvelope(response *transport.Response) Envelope {
-	envelope := Envelope{RequestID: requestID(response.Header)}
+	envelope := Envelope{RequestID: requestID(response)}
 	object, ok := ParseObject(response.Body)
 	if !ok {
 		return envelope
 	}
 	if envelope.RequestID == "" {
-		envelope.RequestID = transport.Identifier(object.Text("request_id"))
+		envelope.RequestID = response.RequestID(object.Text("request_id"))
 	}
 	switch {
 	case object.Text("error_code") != "":
 		envelope.Refusal = true
-		envelope.Code = serviceCode(object.Text("error_code"))
+		envelope.Code = serviceCode(response, object.Text("error_code"))
 	case object.Object("error") != nil:
 		nested := object.Object("error")
 		envelope.Refusal = nested.Text("code") != "" || nested.Text("message") != ""
-		envelope.Code = serviceCode(nested.Text("code"))
+		envelope.Code = serviceCode(response, nested.Text("code"))
 	default:
 		for _, name := range nativeForms {
 			if object.Object(name) != nil {
@@ -72,17 +71,17 @@ func ParseEnvelope(response *transport.Response) Envelope {
 	return envelope
 }
 
-// serviceCode drops codes that only repeat the status (401), and what is no code at all.
-func serviceCode(text string) string {
-	if serviceCodes.MatchString(text) {
+// serviceCode drops codes that only repeat the status (401), and what is no code at all: a password may look like one.
+func serviceCode(response *transport.Response, text string) string {
+	if serviceCodes.MatchString(text) && !response.Echoes(text) {
 		return text
 	}
 	return ""
 }
 
-func requestID(header http.Header) string {
+func requestID(response *transport.Response) string {
 	for _, name := range []string{"X-Request-Id", "X-IAM-Trace-Id"} {
-		if id := transport.Identifier(header.Get(name)); id != "" {
+		if id := response.RequestID(response.Header.Get(name)); id != "" {
 			return id
 		}
 	}

@@ -25,7 +25,7 @@ const (
 )
 
 var (
-	// errorCodes have letters only, as all that are known: no password that the rules take looks like one.
+	// errorCodes have letters only, as all that are known: no password that the rules take looks like one. A key may.
 	errorCodes = regexp.MustCompile(`^[A-Z][A-Za-z]{0,39}$`)
 
 	wholeNumbers = regexp.MustCompile(`^(0|[1-9][0-9]{0,17})$`)
@@ -71,6 +71,9 @@ func parseEnvelope(response *transport.Response) envelope {
 			return envelope{}
 		}
 		code := errorCode(entry["errorCode"])
+		if response.Echoes(code) {
+			code = ""
+		}
 		if i > 0 && code != out.code {
 			code = ""
 		}

@@ -60,6 +60,9 @@ var (
 	}
 )
 
+// longestCode is of those that are documented. What is longer could be a password of digits.
+const longestCode = 5
+
 // outcome returns what a refusal proves; for a confirmation see the caller.
 func (r result) outcome() provider.Result {
 	table := inResult
@@ -72,7 +75,11 @@ func (r result) outcome() provider.Result {
 		if r.ok {
 			reason = "Plesk's answer has no result of the operation; the request may have been carried out"
 		}
-		return provider.Result{Outcome: provider.Unknown, Scope: provider.ScopeTarget, Code: r.code, Reason: reason}
+		out := provider.Result{Outcome: provider.Unknown, Scope: provider.ScopeTarget, Reason: reason}
+		if len(r.code) <= longestCode {
+			out.Code = r.code
+		}
+		return out
 	}
 	return provider.Result{Outcome: m.outcome, Scope: m.scope, Code: r.code, Reason: m.reason, RetryAfter: m.retryAfter}
 }

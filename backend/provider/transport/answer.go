@@ -3,7 +3,6 @@ package transport
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -13,17 +12,6 @@ import (
 
 // maxRetryAfter bounds what a remote system's hint can hold up: a mistake there must not stop rotation for days.
 const maxRetryAfter = time.Hour
-
-var identifiers = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
-// Identifier returns an error code or request id of a remote system if it looks like one, else "". Both are shown to
-// operators, and where a remote system or a proxy puts something else in their place it could be anything.
-func Identifier(text string) string {
-	if identifiers.MatchString(text) {
-		return text
-	}
-	return ""
-}
 
 // StatusCode is the code of an answer that has no code of the remote system's own: "HTTP 502".
 func StatusCode(status int) string { return fmt.Sprintf("HTTP %d", status) }

@@ -11,15 +11,6 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-func TestIdentifiersAreShortAndPlain(t *testing.T) {
-	for text, want := range map[string]string{
-		"DCS.4961": "DCS.4961", "a-b_c.1": "a-b_c.1", "": "", "a b": "", "ü": "", "<script>": "", "a\n": "",
-		fmt.Sprintf("%064d", 1): fmt.Sprintf("%064d", 1), fmt.Sprintf("%065d", 1): "",
-	} {
-		require.Equal(t, want, Identifier(text))
-	}
-}
-
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for value, want := range map[string]time.Duration{

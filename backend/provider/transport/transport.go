@@ -48,6 +48,9 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
+
+	// sent is what the request held, see Echoes.
+	sent Secret
 }
 
 // New returns a client with the connection's TLS settings. An error is the user's mistake in these.
@@ -123,6 +126,7 @@ func Do(ctx context.Context, client *http.Client, req *http.Request, limit int64
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
 	req = req.WithContext(ctx)
+	sent := sentBy(req)
 	// Without GetBody net/http cannot send a body a second time, whatever reason it may see.
 	req.GetBody = nil
 	if req.Header.Get("User-Agent") == "" {
@@ -151,5 +155,5 @@ func Do(ctx context.Context, client *http.Client, req *http.Request, limit int64
 			cause:  ErrTooLarge,
 		}
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, sent: sent}, nil
 }

@@ -1,0 +1,74 @@
+package dcs
+
+import (
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
+)
+
+var hostileBodies = append([]string{
+	`{"result":"{planted}","lock_time_left":"{planted}","retry_times_left":"{planted}","message":"{planted}","code":"{planted}"}`,
+	`{"result":"passwordFailed","lock_time_left":"{planted}","retry_times_left":"{planted}","message":"{planted}"}`,
+	`{"result":"success","message":"{planted}","{planted}":1}`,
+	`{"accounts":[{"account_id":"{planted}","account_name":"{planted}","status":"{planted}","account_type":"{planted}"}]}`,
+	`{"accounts":[{"account_id":"acc-1","account_name":"{planted}","status":"{planted}","account_type":"normal"}],"request_id":"{planted}"}`,
+}, providertest.HostileBodies...)
+
+func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
+	t.Parallel()
+	for name, login := range providertest.CloudLogins() {
+		for _, method := range []string{"", methodModify, methodReset} { // "": looking up the account is answered with malice
+			if name == "IAM's answer" && method != methodModify {
+				continue // it answers the first request, whatever that is for
+			}
+			t.Run(name+" "+method, func(t *testing.T) {
+				t.Parallel()
+				secrets := maps.Clone(login.Secrets)
+				if secrets == nil {
+					secrets = map[string]string{}
+				}
+				if name != "IAM's answer" {
+					secrets["password"] = providertest.CodeLikePassword
+				}
+				if method != methodReset && name != "IAM's answer" {
+					secrets["old password"] = providertest.CodeLikeOldPassword
+				}
+				providertest.Hostile{
+					Type: "application/json", Bodies: hostileBodies, Secrets: secrets, Made: login.Made,
+					Honest: func(r *http.Request) (int, http.Header, string) {
+						if status, header, body := login.IAM(r); status != 0 {
+							return status, header, body
+						}
+						if method != "" && r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/accounts") {
+							return http.StatusOK, nil, oneAccount
+						}
+						return 0, nil, ""
+					},
+					Call: func(t *testing.T, address string) provider.Result {
+						t.Helper()
+						connection := login.Connection(address, nil)
+						client, err := Type{}.Open(connection)
+						require.NoError(t, err)
+						fields := provider.Settings{"instance_id": "inst-1", "account_id": "acc-1", "username": "app", "rotation_method": method}
+						if method == "" {
+							fields["rotation_method"] = methodModify
+						}
+						target, err := Type{}.Target(connection, fields)
+						require.NoError(t, err)
+						change := provider.Change{Target: target, NewPassword: providertest.CodeLikePassword}
+						if method != methodReset {
+							change.OldPassword = providertest.CodeLikeOldPassword
+						}
+						return client.Change(t.Context(), change)
+					},
+				}.RequireSilence(t)
+			})
+		}
+	}
+}

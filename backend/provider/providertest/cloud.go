@@ -1,0 +1,72 @@
+package providertest
+
+import (
+	"net/http"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// Secrets of Huawei Cloud's connections that look like what an answer may hold: error codes and request ids.
+const (
+	CodeLikeIAMPassword = "Testiam.47114711"
+	CodeLikeOldPassword = "Testold.47114711"
+	CodeLikePassword    = "Testnew.47114711"
+	IDLikeSecretKey     = "deadbeef012345674711deadbeef0123"
+	IDLikeToken         = "f00dface-4711-4711-4711-f00dface4711"
+)
+
+// HostileBodies are bodies in the forms of all of Huawei Cloud's services; a service has more of its own.
+var HostileBodies = []string{
+	`{"error_code":"{planted}","error_msg":"{planted}","request_id":"{planted}","encoded_authorization_message":"{planted}"}`,
+	`{"error_code":"APIGW.0301","error_msg":"{planted}","request_id":"{planted}"}`,
+	`{"error_code":"DCS.4961","error_msg":"{planted}","{planted}":"{planted}"}`,
+	`{"error":{"code":"{planted}","message":"{planted}","title":"{planted}"}}`,
+	`{"error":{"code":"Ecs.0219","message":"{planted}"},"request_id":"{planted}"}`,
+	`{"badRequest":{"code":"{planted}","message":"{planted}"},"unauthorized":{"{planted}":"{planted}"}}`,
+	`{"token":{"expires_at":"{planted}","issued_at":"{planted}","project":{"id":"{planted}"}}}`,
+}
+
+// CloudLogin is a way to log in to Huawei Cloud.
+type CloudLogin struct {
+	// Settings are the connection's.
+	Settings provider.Settings
+	// Secrets and Made are those of a Hostile.
+	Secrets map[string]string
+	Made    string
+	// Issues: IAM is honest.
+	Issues bool
+}
+
+// CloudLogins are all ways, by name.
+func CloudLogins() map[string]CloudLogin {
+	user := provider.Settings{"username": "operator", "password": CodeLikeIAMPassword, "domain_name": "acme", "project_id": "p1"}
+	return map[string]CloudLogin{
+		"access key": {
+			Settings: provider.Settings{"access_key": "AK1", "secret_key": IDLikeSecretKey, "security_token": IDLikeToken, "project_id": "p1"},
+			Secrets:  map[string]string{"secret key": IDLikeSecretKey, "security token": IDLikeToken}, Made: Signature,
+		},
+		"token":        {Settings: user, Made: Token, Issues: true},
+		"IAM's answer": {Settings: user, Secrets: map[string]string{"IAM user's password": CodeLikeIAMPassword}},
+	}
+}
+
+// IAM answers requests for a token with one, where the login has an honest IAM.
+func (l CloudLogin) IAM(r *http.Request) (status int, header http.Header, body string) {
+	if r.URL.Path != "/v3/auth/tokens" || !l.Issues {
+		return 0, nil, ""
+	}
+	return http.StatusCreated, http.Header{"X-Subject-Token": {IDLikeToken}},
+		`{"token":{"expires_at":"2036-01-02T03:04:05.000000Z","issued_at":"2036-01-01T03:04:05.000000Z"}}`
+}
+
+// Connection is one to the address with this login.
+func (l CloudLogin) Connection(address string, more provider.Settings) provider.Connection {
+	settings := l.Settings.Clone()
+	for name, value := range more {
+		settings[name] = value
+	}
+	if settings.Has("username") {
+		settings["iam_url"] = address
+	}
+	return provider.Connection{URL: address, TLS: provider.TLS{Insecure: true}, Settings: settings}
+}
