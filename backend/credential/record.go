@@ -26,6 +26,8 @@
 package credential
 
 import (
+	"fmt"
+	"io"
 	"slices"
 	"time"
 )
@@ -67,11 +69,14 @@ type Password struct {
 	Reason string `json:"reason"`
 }
 
-// String keeps the value out of what a mistaken format verb prints.
+// String keeps the value out of what is printed by mistake.
 func (p Password) String() string { return "password (hidden)" }
 
-// GoString does the same for %#v.
-func (p Password) GoString() string { return p.String() }
+// Format does the same for every verb of fmt. Whatever embeds a password is hidden as a whole.
+func (p Password) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
+
+// Format hides the passwords, which fmt prints behind a pointer all the same where the verb does not fit one.
+func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "record (hidden)") }
 
 // Current is the password in force.
 type Current struct {

@@ -12,6 +12,7 @@ package provider
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -93,6 +94,14 @@ type Change struct {
 	Parts []string
 }
 
+// Format hides the passwords from every verb of fmt.
+func (c Change) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "change of %q %q (passwords hidden)", c.Target.Names, c.Parts)
+}
+
+// MarshalText hides the passwords from JSON, which a logger may write: a Change is never stored.
+func (c Change) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
+
 // OldPassword says what a provider demands of the present password.
 type OldPassword struct {
 	// Required: each change has to present the present password.
@@ -139,6 +148,11 @@ type Connection struct {
 	TLS TLS
 	// Settings holds the provider's own fields.
 	Settings Settings
+}
+
+// MarshalText hides the settings' values from JSON, which a logger may write: what is stored are the settings alone.
+func (c Connection) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%s %s", c.URL, c.Settings), nil
 }
 
 // TLS says how the remote system's certificate is checked.

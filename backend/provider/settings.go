@@ -2,6 +2,7 @@ package provider
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -71,6 +72,11 @@ func (s Settings) Seconds(name string) time.Duration {
 	default:
 		return 0
 	}
+}
+
+// Format prints the names of the fields: some of their values are secrets, and which ones is known to their provider only.
+func (s Settings) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "settings %q (values hidden)", slices.Sorted(maps.Keys(s)))
 }
 
 // Clone returns a copy that shares no map with s.

@@ -22,10 +22,12 @@ var _ provider.Client = (*Client)(nil)
 // modifyRequest and resetRequest are the bodies of a change.
 type (
 	modifyRequest struct {
+		transport.Hidden
 		OldPassword string `json:"old_password"`
 		NewPassword string `json:"new_password"`
 	}
 	resetRequest struct {
+		transport.Hidden
 		NewPassword string `json:"new_password"`
 	}
 )

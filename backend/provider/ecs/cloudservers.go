@@ -23,6 +23,7 @@ var _ provider.Client = (*cloudServers)(nil)
 // cloudServersRequest is the body of a change.
 type (
 	cloudServersRequest struct {
+		transport.Hidden
 		NewPassword string        `json:"new_password"`
 		DryRun      bool          `json:"dry_run"`
 		Servers     []cloudServer `json:"servers"`

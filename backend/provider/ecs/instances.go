@@ -20,6 +20,7 @@ var _ provider.Client = (*instances)(nil)
 
 // instancesRequest is the body of a change. An empty or missing list of IDs could mean every instance; it is never sent.
 type instancesRequest struct {
+	transport.Hidden
 	NewPassword string   `json:"new_password"`
 	InstanceIDs []string `json:"instance_id_set"`
 }

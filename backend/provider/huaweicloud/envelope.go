@@ -2,6 +2,7 @@ package huaweicloud
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -91,6 +92,11 @@ func requestID(response *transport.Response) string {
 // Object is a JSON object of an answer. Huawei's services give the same field as a number, as text or as null,
 // depending on the service and its version; the getters take them all.
 type Object map[string]json.RawMessage
+
+// Format hides what is in it: it could be anything.
+func (o Object) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "object of %d fields (hidden)", len(o))
+}
 
 // ParseObject reads a body that is one JSON object and nothing else.
 func ParseObject(body []byte) (Object, bool) {

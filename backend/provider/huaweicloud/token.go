@@ -130,6 +130,7 @@ func (t *tokens) lead(ctx context.Context, f *flight, present token, stale strin
 // Types of the request.
 type (
 	tokenRequest struct {
+		transport.Hidden
 		Auth tokenAuth `json:"auth"`
 	}
 	tokenAuth struct {
@@ -144,6 +145,7 @@ type (
 		User tokenUser `json:"user"`
 	}
 	tokenUser struct {
+		transport.Hidden
 		Name     string      `json:"name"`
 		Password string      `json:"password"`
 		Domain   tokenDomain `json:"domain"`

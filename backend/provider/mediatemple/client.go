@@ -28,6 +28,7 @@ var _ provider.Client = (*Client)(nil)
 // passwordRequest is the body of a change. The documents speak of an object around it, but their sample has none, and
 // no client sends one.
 type passwordRequest struct {
+	transport.Hidden
 	Password string `json:"password"`
 }
 

@@ -1,6 +1,10 @@
 package plesk
 
-import "encoding/xml"
+import (
+	"encoding/xml"
+
+	"vault-plugin-secrets-hosting/backend/provider/transport"
+)
 
 // requestPacket is a packet to the server, with one operation. It names no protocol version: the server takes its
 // newest (https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/xml-api-packets/packet-structure.28722).
@@ -27,6 +31,7 @@ type aliasFilter struct {
 
 // aliasData has the password only: a login here would rename the account.
 type aliasData struct {
+	transport.Hidden
 	Password string `xml:"password"`
 }
 

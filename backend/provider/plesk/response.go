@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
 // errNotAPacket is an answer that is not one whole packet as Plesk writes them. It says nothing more, since the answer
@@ -32,6 +34,7 @@ type result struct {
 
 // element is an element of an answer. Attributes are left out: Plesk puts nothing in them but the protocol's version.
 type element struct {
+	transport.Hidden
 	name     string
 	text     []byte
 	children []*element

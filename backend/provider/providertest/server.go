@@ -76,9 +76,12 @@ func Says(kind string, status int, body string) http.HandlerFunc {
 func RequireSecretFree(t *testing.T, values ...any) {
 	t.Helper()
 	for _, value := range values {
-		for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
-			if strings.Contains(fmt.Sprintf(format, value), Canary) {
-				t.Fatalf("a secret is printed with %s", format)
+		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t"} { // %p passes by every method
+			text := fmt.Sprintf(format, value)
+			for _, form := range []string{Canary, fmt.Sprintf("%x", Canary), fmt.Sprintf("%X", Canary), fmt.Sprintf("% x", Canary), strings.Trim(fmt.Sprint([]byte(Canary)), "[]")} {
+				if strings.Contains(text, form) {
+					t.Fatalf("a secret is printed with %s", format)
+				}
 			}
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -52,6 +53,9 @@ type Response struct {
 	// sent is what the request held, see Echoes.
 	sent Secret
 }
+
+// Format prints the status alone: the rest could hold anything.
+func (r *Response) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "answer %d (hidden)", r.Status) }
 
 // New returns a client with the connection's TLS settings. An error is the user's mistake in these.
 // Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY), as everywhere in Vault.
