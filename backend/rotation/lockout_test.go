@@ -20,10 +20,12 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
+// sequences of faults; fewer with the race detector, which is slow.
+var sequences = 1000
+
 const (
-	// sequences of faults, and how many of them run at a time: they wait more than they work.
-	sequences = 1000
-	together  = 24
+	// together is how many of them run at a time: they wait more than they work.
+	together = 24
 	// hundredfold: the engine's waits are a hundredth, so that a sequence sees its retries, checks and probes. The
 	// simulators' locks last as long as the real ones, much longer than a sequence: no count is forgotten meanwhile.
 	hundredfold = "100"
