@@ -50,6 +50,11 @@ race: ## Run all tests with the race detector, in the plugin too (needs a C comp
 	CGO_ENABLED=1 go build -race -tags $(TEST_TAGS) -trimpath -buildvcs=false -ldflags '$(TEST_LDFLAGS)' -o bin/race/$(PLUGIN) ./cmd/$(PLUGIN)
 	@scripts/race.sh bin/race/$(PLUGIN)
 
+.PHONY: bench
+bench: test-plugin ## Read creds of a real Vault while a push hangs and while none does: the ratio
+	VAULT_BIN="$$(scripts/vault.sh)" && export VAULT_BIN && \
+	PLUGIN_BIN="$(CURDIR)/bin/test/$(PLUGIN)" go test -run '^$$' -bench . -benchtime 5s ./cmd/$(PLUGIN)
+
 .PHONY: test-plugin
 test-plugin:
 	$(GOBUILD) -tags $(TEST_TAGS) -ldflags '$(TEST_LDFLAGS)' -o bin/test/$(PLUGIN) ./cmd/$(PLUGIN)

@@ -23,14 +23,14 @@ var mounts atomic.Int32
 // mount is one mount of the plugin with remote systems of its own, and the connections "panel" (Plesk, login and
 // password) and "cloud" (DCS, access key).
 type mount struct {
-	t     *testing.T
+	t     testing.TB
 	vault *vaulttest.Vault
 	path  string
 	sim   *simulator.Simulator
 	out   simulator.Output
 }
 
-func newMount(t *testing.T) *mount {
+func newMount(t testing.TB) *mount {
 	t.Helper()
 	m := bareMount(t)
 	m.must("config/panel", m.panel())
@@ -39,18 +39,18 @@ func newMount(t *testing.T) *mount {
 }
 
 // bareMount has no connections yet.
-func bareMount(t *testing.T) *mount {
+func bareMount(t testing.TB) *mount {
 	t.Helper()
 	return mountOn(t, simulator.Config{})
 }
 
-func mountOn(t *testing.T, config simulator.Config) *mount {
+func mountOn(t testing.TB, config simulator.Config) *mount {
 	t.Helper()
 	return mountIn(t, vault, config)
 }
 
 // mountIn is a mount in a Vault of the test's own.
-func mountIn(t *testing.T, v *vaulttest.Vault, config simulator.Config) *mount {
+func mountIn(t testing.TB, v *vaulttest.Vault, config simulator.Config) *mount {
 	t.Helper()
 	sim, err := simulator.Start(context.Background(), config)
 	require.NoError(t, err)
@@ -295,7 +295,7 @@ func (m *mount) changes(role data) int {
 // calls is how many requests for a change reached the remote system.
 func (m *mount) calls(role data) int { return len(m.requests(role)) }
 
-func versionOf(t *testing.T, d data) int64 {
+func versionOf(t testing.TB, d data) int64 {
 	t.Helper()
 	number, ok := d["version"].(json.Number)
 	require.True(t, ok, "version should be a number: %v", d["version"])
