@@ -158,11 +158,11 @@ func (c Connection) MarshalText() ([]byte, error) {
 // TLS says how the remote system's certificate is checked.
 type TLS struct {
 	// CACert is a PEM bundle that replaces the system's roots.
-	CACert string
+	CACert string `json:"ca_cert,omitempty"`
 	// ServerName replaces the address' host name when the certificate is checked.
-	ServerName string
+	ServerName string `json:"server_name,omitempty"`
 	// Insecure switches the check off.
-	Insecure bool
+	Insecure bool `json:"insecure,omitempty"`
 }
 
 // Target is one account on a remote system, as stored with a role.

@@ -1,0 +1,237 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/registry"
+	"vault-plugin-secrets-hosting/backend/rotation"
+)
+
+// Each version leaves the storage of a mount behind, as it wrote it, in testdata/storage. Every later one has to open
+// them all. A version that is about to be released adds its own:
+//
+//	go test ./backend -run TestStorageOfEveryVersion -golden v0.2.0
+var goldenVersion = flag.String("golden", "", "write the storage of this version into testdata/storage")
+
+// golden is the storage of a mount, and what it has to give.
+type golden struct {
+	About string `json:"about"`
+	// Creds are what creds gives for each role.
+	Creds map[string]goldenCreds `json:"creds"`
+	// Gone is a role that was deleted and left something to heed for the next one on its account.
+	Gone map[string]any `json:"gone"`
+	// Storage are the entries by key.
+	Storage map[string]json.RawMessage `json:"storage"`
+}
+
+// goldenCreds are what does not change with time.
+type goldenCreds struct {
+	State    string `json:"state"`
+	Username string `json:"username"`
+	Password string `json:"password"`
+	Version  int    `json:"version"`
+	Next     string `json:"next_password,omitempty"`
+}
+
+// TestStorageOfEveryVersionIsServedAsItWas opens the storage that earlier versions left: the passwords are the right ones,
+// and nothing is sent to a remote system, by whatever time has passed.
+func TestStorageOfEveryVersionIsServedAsItWas(t *testing.T) {
+	if *goldenVersion != "" {
+		writeGolden(t, *goldenVersion)
+	}
+	for version, g := range goldens(t) {
+		inTheFuture(t, version, func(t *testing.T) {
+			m := openGolden(t, g)
+			time.Sleep(24 * time.Hour) // of the bubble
+			synctest.Wait()
+			for role, want := range g.Creds {
+				require.Equal(t, want, m.creds(role), role)
+			}
+			for _, path := range []string{"config/", "roles/"} {
+				for _, name := range m.list(path) {
+					require.NotEmpty(t, m.do(logical.ReadOperation, path+name, nil).Data)
+				}
+			}
+			for role := range g.Creds {
+				require.NotEmpty(t, m.do(logical.ReadOperation, "history/"+role, nil).Data["passwords"])
+				require.NotEmpty(t, m.do(logical.ReadOperation, "status/"+role, nil).Data["reason"])
+			}
+			require.Zero(t, m.calls.Load(), "nothing is sent")
+		})
+	}
+}
+
+// An entry that a newer version wrote is refused, and is left as it is by whatever a person asks for: going back to an
+// older version destroys nothing.
+func TestAnEntryOfANewerVersionIsLeftAsItIs(t *testing.T) {
+	for version, g := range goldens(t) {
+		kinds := map[string]bool{}
+		for _, key := range slices.Sorted(maps.Keys(g.Storage)) {
+			kind, _, _ := strings.Cut(key, "/")
+			kinds[kind] = true
+			inTheFuture(t, version+" "+key, func(t *testing.T) {
+				changed := golden{Storage: maps.Clone(g.Storage)}
+				changed.Storage[key] = ofNewerVersion(t, g.Storage[key])
+				m := openGolden(t, changed)
+				require.Contains(t, m.everything(g.Gone), "newer version", "somebody is told")
+				entry, err := m.storage.Get(t.Context(), key)
+				require.NoError(t, err)
+				require.NotNil(t, entry, "it is there")
+				require.JSONEq(t, string(changed.Storage[key]), string(entry.Value))
+			})
+		}
+		require.Len(t, kinds, 6, "connections, roles, pauses, targets, guards and the settings: %v", kinds)
+	}
+}
+
+// inTheFuture runs a test years after the storage was written, in a bubble where time passes at once.
+func inTheFuture(t *testing.T, name string, test func(*testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(time.Until(time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC)))
+			test(t)
+		})
+	})
+}
+
+// ofNewerVersion is an entry with a schema to come, and with a field that this version does not know.
+func ofNewerVersion(t *testing.T, entry json.RawMessage) json.RawMessage {
+	t.Helper()
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal(entry, &fields))
+	require.Contains(t, fields, "schema", "every entry has one")
+	fields["schema"], fields["to_come"] = 4711, "unknown here"
+	out, err := json.Marshal(fields)
+	require.NoError(t, err)
+	return out
+}
+
+// opened is a mount on the storage of an earlier version. Its remote systems are not there: each call is counted, and
+// does what it is asked to.
+type opened struct {
+	*mounted
+	calls *atomic.Int32
+}
+
+func openGolden(t *testing.T, g golden) *opened {
+	t.Helper()
+	storage := &logical.InmemStorage{}
+	for key, value := range g.Storage {
+		require.NoError(t, storage.Put(t.Context(), &logical.StorageEntry{Key: key, Value: value}))
+	}
+	calls := &atomic.Int32{}
+	var types []provider.Type
+	for _, kind := range registry.All() {
+		types = append(types, absent{kind, calls})
+	}
+	view := &logical.StaticSystemView{}
+	b := newBackend("v0.0.1", types)
+	require.NoError(t, b.Setup(t.Context(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: view, StorageView: storage}))
+	b.engine = rotation.New(rotation.Config{Types: types, Policies: view, Logger: hclog.NewNullLogger()})
+	require.NoError(t, b.Initialize(t.Context(), &logical.InitializationRequest{Storage: storage}))
+	t.Cleanup(func() { b.Cleanup(context.Background()) })
+	return &opened{&mounted{T: t, backend: b, storage: storage, view: view}, calls}
+}
+
+// absent is a provider whose remote systems only count.
+type absent struct {
+	provider.Type
+	calls *atomic.Int32
+}
+
+func (a absent) Open(provider.Connection) (provider.Client, error) { return a, nil }
+
+func (a absent) Check(context.Context) provider.Result { return a.called() }
+
+func (a absent) CheckTarget(context.Context, provider.Target) provider.Result { return a.called() }
+
+func (a absent) Change(context.Context, provider.Change) provider.Result { return a.called() }
+
+func (a absent) called() provider.Result {
+	a.calls.Add(1)
+	return provider.Result{Outcome: provider.Applied}
+}
+
+// creds are what the role's reader gets.
+func (m *mounted) creds(role string) goldenCreds {
+	m.Helper()
+	encoded, err := json.Marshal(m.do(logical.ReadOperation, "creds/"+role, nil).Data)
+	require.NoError(m, err)
+	var out goldenCreds
+	require.NoError(m, json.Unmarshal(encoded, &out))
+	return out
+}
+
+func (m *mounted) list(path string) []string {
+	m.Helper()
+	names, _ := m.do(logical.ListOperation, path, nil).Data["keys"].([]string)
+	return names
+}
+
+// everything asks for all that can be asked for, what destroys last, and returns what was answered with an error.
+func (m *mounted) everything(gone map[string]any) string {
+	m.Helper()
+	var errs []string
+	ask := func(operation logical.Operation, path string, data map[string]any) {
+		resp, err := m.backend.HandleRequest(m.Context(), &logical.Request{Operation: operation, Path: path, Data: data, Storage: m.storage})
+		switch {
+		case err != nil:
+			errs = append(errs, err.Error())
+		case resp != nil && resp.IsError():
+			errs = append(errs, resp.Error().Error())
+		}
+	}
+	roles, connections := m.list("roles/"), m.list("config/")
+	for _, role := range roles {
+		ask(logical.ReadOperation, "creds/"+role, nil)
+		ask(logical.UpdateOperation, "roles/"+role, map[string]any{"max_read_ttl": 77})
+		ask(logical.UpdateOperation, "rotate-role/"+role, nil)
+		ask(logical.UpdateOperation, "confirm-role/"+role, map[string]any{"password": "what-somebody-Said.1"})
+	}
+	ask(logical.CreateOperation, "roles/again", gone)
+	ask(logical.UpdateOperation, "settings", map[string]any{"catch_up_limit": "30h"})
+	for _, name := range connections {
+		ask(logical.UpdateOperation, "config/"+name, map[string]any{"max_in_flight": 3, "verify_connection": true})
+	}
+	for _, role := range roles {
+		ask(logical.DeleteOperation, "roles/"+role, map[string]any{"force": true})
+	}
+	for _, name := range connections {
+		ask(logical.DeleteOperation, "config/"+name, nil)
+	}
+	return strings.Join(errs, "\n")
+}
+
+func goldens(t *testing.T) map[string]golden {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "storage", "*.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	all := map[string]golden{}
+	for _, file := range files {
+		text, err := os.ReadFile(file) //nolint:gosec // of the tests
+		require.NoError(t, err)
+		var g golden
+		require.NoError(t, json.Unmarshal(text, &g))
+		require.NotEmpty(t, g.Creds)
+		all[strings.TrimSuffix(filepath.Base(file), ".json")] = g
+	}
+	return all
+}
