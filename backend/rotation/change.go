@@ -359,6 +359,9 @@ func (c *change) askAgain(now time.Time) {
 
 // afterMismatch tells whether another old password can be tried at once.
 func (c *change) afterMismatch(now time.Time) bool {
+	if c.old.Password == nil { // none was presented, so there is no other: the same request would get the same answer
+		return false
+	}
 	rec := c.role.Record
 	if rec.OldExhausted(now) {
 		// Nothing can be sent any more: the new password would only wait.

@@ -177,3 +177,25 @@ func TestALockThatTheRemoteSystemAnnouncesIsWaitedFor(t *testing.T) {
 		require.Equal(t, credential.StateActive, l.read().State)
 	})
 }
+
+// dcs may say so of a reset too, which presents none.
+func TestAWrongOldPasswordThatNobodyPresentedIsTriedAgainWithGrowingDistances(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.remote.set(func(_ context.Context, call int, _ provider.Change) (provider.Result, bool) {
+			if call > 30 {
+				return provider.Result{Outcome: provider.Applied}, true
+			}
+			return provider.Result{Outcome: provider.Mismatch, Scope: provider.ScopeTarget, Reason: "the old password is wrong"}, false
+		})
+		_, err := r.rotate()
+		require.Equal(t, KindMistake, kindOf(t, err))
+		require.Equal(t, 2, r.remote.count())
+		after(time.Hour)
+		require.Less(t, r.remote.count(), 15)
+		r.remote.set(nil)
+		after(2 * time.Hour)
+		require.Equal(t, r.remote.holds("login"), r.read().Password.Value)
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}
