@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"vault-plugin-secrets-hosting/backend/rotation"
 	"vault-plugin-secrets-hosting/bootstrap/simulator"
 )
 
@@ -167,6 +169,47 @@ func TestSuggestionsNameTheFieldThatWasMeant(t *testing.T) {
 	}
 	require.Empty(t, suggest("frobnicate", fields))
 	require.Empty(t, suggest("", fields))
+}
+
+// refuses makes a request that has to be answered with a sentence, and returns that.
+func (m *mounted) refuses(path string, data map[string]any) string {
+	m.Helper()
+	resp, err := m.backend.HandleRequest(m.Context(), &logical.Request{Operation: logical.CreateOperation, Path: path, Data: data, Storage: m.storage})
+	require.NoError(m, err)
+	require.True(m, resp.IsError())
+	return resp.Error().Error()
+}
+
+func TestUnknownFieldsAreRefusedByName(t *testing.T) {
+	m := mount(t)
+	require.Contains(t, m.refuses("config/panel", map[string]any{"provider": "plesk", "alowed_roles": "*"}), `"alowed_roles" (did you mean "allowed_roles"?)`)
+	require.Contains(t, m.refuses("rotate-role/web1", map[string]any{"frobnicate": true}), `"frobnicate"`)
+}
+
+func TestASecretOfAWrongTypeIsNotPrinted(t *testing.T) {
+	m := mount(t)
+	for path, field := range map[string]string{
+		"config/panel": "password", "config/cloud": "secret_key", "roles/web1": "password", "set-password/web1": "password", "confirm-role/web1": "password",
+	} {
+		for _, value := range []any{map[string]any{"a": "Canary-Secret.1"}, []any{"Canary-Secret.1", map[string]any{}}} {
+			said := m.refuses(path, map[string]any{field: value})
+			require.NotContains(t, said, "Canary", path)
+			require.Contains(t, said, field, path)
+		}
+	}
+}
+
+// Vault looks at the type of an error and does not unwrap it, and so does the way from a plugin to Vault.
+func TestErrorsCrossToVaultWithTheirCode(t *testing.T) {
+	t.Parallel()
+	for kind, code := range map[rotation.Kind]int{rotation.KindUnreachable: http.StatusBadGateway, rotation.KindBusy: http.StatusServiceUnavailable} {
+		_, err := fail("web1", &rotation.Error{Kind: kind, Message: "say why"})
+		require.Implements(t, (*logical.HTTPCodedError)(nil), err)
+		require.Equal(t, logical.CodedError(code, "say why"), err)
+	}
+	resp, err := fail("web1", rotation.Mistake("say why"))
+	require.NoError(t, err, "400")
+	require.EqualError(t, resp.Error(), "say why")
 }
 
 func TestAStandbyForwardsWhatItMustNotDoItself(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,6 +88,8 @@ func TestARestartResumesWithoutAnyoneAsking(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
 		hang := make(chan struct{})
+		release := sync.OnceFunc(func() { close(hang) })
+		defer release()
 		r.remote.set(func(_ context.Context, call int, _ provider.Change) (provider.Result, bool) {
 			if call == 2 {
 				<-hang // it does not heed its context, as a stuck system call would not
@@ -104,7 +107,7 @@ func TestARestartResumesWithoutAnyoneAsking(t *testing.T) {
 		require.Equal(t, 3, r.remote.count(), "the same password was sent again")
 		require.Equal(t, r.remote.calls[1].NewPassword, r.remote.calls[2].NewPassword)
 		require.Equal(t, credential.StateActive, r.read().State)
-		close(hang)
+		release()
 		synctest.Wait()
 		r.held()
 	})
@@ -152,9 +155,13 @@ func TestReadersDoNotWaitForAChange(t *testing.T) {
 		r.mustCreate(nil)
 		before := r.read()
 		release := make(chan struct{})
-		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
-			<-release
-			return provider.Result{Outcome: provider.Applied}, true
+		r.remote.set(func(ctx context.Context, _ int, _ provider.Change) (provider.Result, bool) {
+			select {
+			case <-release:
+				return provider.Result{Outcome: provider.Applied}, true
+			case <-ctx.Done():
+				return unknown, false
+			}
 		})
 		done := make(chan error, 1)
 		go func() { _, err := r.rotate(); done <- err }()
@@ -170,9 +177,13 @@ func TestReadersDoNotWaitForAChange(t *testing.T) {
 func TestARequestThatGoesAwayLeavesItsChangeUnderWay(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
-			time.Sleep(10 * time.Second)
-			return provider.Result{Outcome: provider.Applied}, true
+		r.remote.set(func(ctx context.Context, _ int, _ provider.Change) (provider.Result, bool) {
+			select {
+			case <-time.After(10 * time.Second):
+				return provider.Result{Outcome: provider.Applied}, true
+			case <-ctx.Done():
+				return unknown, false
+			}
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -182,6 +193,7 @@ func TestARequestThatGoesAwayLeavesItsChangeUnderWay(t *testing.T) {
 		after(10 * time.Second)
 		require.Equal(t, r.remote.holds("login"), r.read().Password.Value)
 		require.Equal(t, 2, r.read().Password.Version)
+		require.Equal(t, 2, r.remote.count(), "and in one piece")
 	})
 }
 

@@ -219,6 +219,18 @@ func TestWhatMayHaveBeenSentIsUnknown(t *testing.T) {
 	}
 }
 
+func TestAnAnswerWithoutEndIsReadUpToTheLimit(t *testing.T) {
+	address := raw(t, func(c net.Conn) {
+		readRequest(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n")
+		_, _ = c.Read(make([]byte, 1)) // until the client hangs up
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := Do(ctx, client(t, provider.TLS{}), request(t, address), 10)
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
 func answer(text string) func(net.Conn) {
 	return func(c net.Conn) {
 		readRequest(c)
