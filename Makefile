@@ -59,6 +59,11 @@ bench: test-plugin ## Read creds of a real Vault while a push hangs and while no
 test-plugin:
 	$(GOBUILD) -tags $(TEST_TAGS) -ldflags '$(TEST_LDFLAGS)' -o bin/test/$(PLUGIN) ./cmd/$(PLUGIN)
 
+.PHONY: mutants
+mutants: ## Break the engine on purpose, and see that tests notice (MUTANTS=regular expression)
+	VAULT_BIN="$$(scripts/vault.sh)" && export VAULT_BIN && \
+	go run ./bootstrap/mutants -run '$(MUTANTS)' -ldflags '$(TEST_LDFLAGS)'
+
 .PHONY: demo
 demo: ## Try it out on a real Vault with simulated remote systems (KEEP=1: until Ctrl-C)
 	@KEEP="$(KEEP)" VERSION="$(VERSION)" bootstrap/demo/demo.sh

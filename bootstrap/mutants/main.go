@@ -1,0 +1,174 @@
+// Command mutants breaks the engine on purpose, one way at a time, and asks whether a test notices.
+//
+// A promise is worth what would turn red if it were broken. Each mutant in this folder is one such breakage: a text of our
+// code and what stands in its place, which rule that violates, and the one test that has to fail. The tree is not touched:
+// the compiler gets the broken file by -overlay.
+//
+// A mutant is killed if its test passes without it, and fails with it by an assertion. That it does not compile, that its
+// text is not in the code any more, or that the test panics, is no kill but an error, so that the list cannot rot.
+//
+//	go run ./bootstrap/mutants                  all of them
+//	go run ./bootstrap/mutants -run 'candidate' those whose name matches
+//	go run ./bootstrap/mutants -list            what there is
+//
+// To add one, add an entry to the list of its part. End-to-end tests need the path of a Vault in VAULT_BIN.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	pattern := flags.String("run", "", "only mutants whose `name` matches")
+	list := flags.Bool("list", false, "print the mutants and end")
+	parallel := flags.Int("p", 2, "how many to judge at a time")
+	ldflags := flags.String("ldflags", "", "of the plugin that end-to-end tests run")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	wanted, err := regexp.Compile(*pattern)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	chosen := slices.DeleteFunc(mutants(), func(m mutant) bool { return !wanted.MatchString(m.name) })
+	if len(chosen) == 0 {
+		fmt.Fprintln(stderr, "no mutant has such a name")
+		return 2
+	}
+	if *list {
+		for _, m := range chosen {
+			fmt.Fprintf(stdout, "%-34s %-8s %s\n%-43s %s, in %s\n", m.name, m.rule, m.breaks, "", m.test, m.pkg)
+		}
+		return 0
+	}
+	ok, err := judge(ctx, chosen, *parallel, *ldflags, stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+	}
+	if err != nil || !ok {
+		return 1
+	}
+	return 0
+}
+
+// judge prints a line for each mutant and their sum, and tells whether all are killed.
+func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, out io.Writer) (bool, error) {
+	began := time.Now()
+	root, err := moduleRoot()
+	if err != nil {
+		return false, err
+	}
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	l := &lab{root: root, dir: dir, ldflags: ldflags}
+
+	// What does not pass without a mutant proves nothing with it.
+	packages := map[string][]string{}
+	for _, m := range chosen {
+		if !slices.Contains(packages[m.pkg], m.test) {
+			packages[m.pkg] = append(packages[m.pkg], m.test)
+		}
+	}
+	var mu sync.Mutex
+	var broken []string
+	each(parallel, slices.Sorted(maps.Keys(packages)), func(pkg string) {
+		if err := l.passes(ctx, pkg, packages[pkg]); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			broken = append(broken, err.Error())
+		}
+	})
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	if len(broken) > 0 {
+		return false, fmt.Errorf("without any mutant:\n%s", strings.Join(broken, "\n"))
+	}
+	fmt.Fprintf(out, "without any mutant the tests of %d packages pass, after %s\n", len(packages), time.Since(began).Round(time.Second))
+
+	rules, verdicts := map[string]int{}, map[verdict]int{}
+	each(parallel, chosen, func(m mutant) {
+		start := time.Now()
+		v, why := l.try(ctx, m)
+		mu.Lock()
+		defer mu.Unlock()
+		if verdicts[v]++; v == killed {
+			rules[m.rule]++
+		}
+		fmt.Fprintf(out, "%-8s %-34s %-8s %s (%s)\n", v, m.name, m.rule, m.test, time.Since(start).Round(100*time.Millisecond))
+		if v != killed {
+			fmt.Fprintf(out, "         %s\n         %s, %s: %s\n", m.breaks, m.file, m.pkg, why)
+		}
+	})
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	var killedBy []string
+	for _, rule := range slices.Sorted(maps.Keys(rules)) {
+		killedBy = append(killedBy, fmt.Sprintf("%s %d", rule, rules[rule]))
+	}
+	fmt.Fprintf(out, "killed by rule: %s\n", strings.Join(killedBy, ", "))
+	fmt.Fprintf(out, "%d mutants in %s: %d killed, %d survived, %d undecided\n",
+		len(chosen), time.Since(began).Round(time.Second), verdicts[killed], verdicts[survived], verdicts[undecided])
+	return verdicts[killed] == len(chosen), nil
+}
+
+// each calls work for all items, some at a time.
+func each[T any](parallel int, items []T, work func(T)) {
+	queue := make(chan T)
+	var group sync.WaitGroup
+	for range max(1, parallel) {
+		group.Go(func() {
+			for item := range queue {
+				work(item)
+			}
+		})
+	}
+	for _, item := range items {
+		queue <- item
+	}
+	close(queue)
+	group.Wait()
+}
+
+// moduleRoot is the folder with go.mod, above the one that the command runs in.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, found := os.Stat(filepath.Join(dir, "go.mod")); found == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("there is no go.mod above this folder")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
+}
