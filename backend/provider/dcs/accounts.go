@@ -7,6 +7,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/huaweicloud"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
 // find lists the accounts of the instance and compares the one with the account's id with what the role says of it.
@@ -16,6 +17,11 @@ func (c *Client) find(ctx context.Context, a account) provider.Result {
 	if err != nil {
 		return huaweicloud.Failure(err)
 	}
+	return c.findOutcome(response, a)
+}
+
+// findOutcome is what the answer to a listing of the instance's accounts proves.
+func (c *Client) findOutcome(response *transport.Response, a account) provider.Result {
 	result := c.api.Refusal(response)
 	if response.Status != http.StatusOK {
 		return refusal(result, response)

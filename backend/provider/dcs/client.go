@@ -51,6 +51,11 @@ func (c *Client) check(ctx context.Context) provider.Result {
 	if err != nil {
 		return huaweicloud.Failure(err)
 	}
+	return c.checkOutcome(response)
+}
+
+// checkOutcome is what the answer to a listing of instances proves.
+func (c *Client) checkOutcome(response *transport.Response) provider.Result {
 	result := refusal(c.api.Refusal(response), response)
 	object, ok := huaweicloud.ParseObject(response.Body)
 	if response.Status == http.StatusOK && ok && object.Text("error_code") == "" {
@@ -105,14 +110,20 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 	if err != nil {
 		return huaweicloud.Failure(err)
 	}
+	return c.changeOutcome(response, a.method)
+}
+
+// changeOutcome is what the answer to a change proves.
+func (c *Client) changeOutcome(response *transport.Response, method string) provider.Result {
 	result := changeRefusal(c.api.Refusal(response), response)
-	if response.Status != http.StatusOK {
+	switch {
+	case response.Status != http.StatusOK:
 		return result
-	}
-	if a.method == methodReset {
+	case method == methodReset:
 		return resetOutcome(response, result)
+	default:
+		return modifyOutcome(response, result)
 	}
-	return modifyOutcome(response, result)
 }
 
 // path is the path of what belongs to an instance. Every part was checked.

@@ -37,6 +37,11 @@ func (c *client) probe(ctx context.Context, path string, query url.Values, list 
 	if err != nil {
 		return huaweicloud.Failure(err)
 	}
+	return c.probeOutcome(response, list, refusal)
+}
+
+// probeOutcome is what the answer to a check proves.
+func (c *client) probeOutcome(response *transport.Response, list string, refusal refusalFunc) provider.Result {
 	result := refusal(response, c.api.Refusal(response))
 	object, _ := huaweicloud.ParseObject(response.Body)
 	if response.Status == http.StatusOK && object[list] != nil && !huaweicloud.ParseEnvelope(response).Refusal {

@@ -31,7 +31,20 @@ func (c *Client) Check(ctx context.Context) provider.Result {
 	if err != nil {
 		return unencodable()
 	}
-	answer, failure := c.call(ctx, packet, operationGet)
+	var out provider.Result
+	if response, err := c.send(ctx, packet); err != nil {
+		out = transport.Failure(err)
+	} else {
+		out = checkOutcome(response)
+	}
+	// Whatever went wrong concerns no account.
+	out.Scope = provider.ScopeConnection
+	return out
+}
+
+// checkOutcome is what the answer to the question for the server's name proves.
+func checkOutcome(response *transport.Response) provider.Result {
+	answer, failure := read(response, operationGet)
 	out := provider.Result{Outcome: provider.Applied, Reason: "Plesk answered to the connection's administrator"}
 	switch {
 	case failure != nil:
@@ -41,8 +54,6 @@ func (c *Client) Check(ctx context.Context) provider.Result {
 	case answer.node.count("gen_info") != 1:
 		out = nonsense(http.StatusOK)
 	}
-	// Whatever went wrong concerns no account.
-	out.Scope = provider.ScopeConnection
 	return out
 }
 
@@ -69,7 +80,16 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 	if err != nil {
 		return unencodable()
 	}
-	answer, failure := c.call(ctx, packet, operationSetAlias)
+	response, err := c.send(ctx, packet)
+	if err != nil {
+		return transport.Failure(err)
+	}
+	return changeOutcome(response)
+}
+
+// changeOutcome is what the answer to a change proves.
+func changeOutcome(response *transport.Response) provider.Result {
+	answer, failure := read(response, operationSetAlias)
 	switch {
 	case failure != nil:
 		return *failure
@@ -80,21 +100,19 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 	}
 }
 
-// call sends one packet and reads the answer. The Result is what is known where there is no packet to read.
-func (c *Client) call(ctx context.Context, packet []byte, operation string) (result, *provider.Result) {
+// send sends one packet. [transport.Failure] says what an error proves.
+func (c *Client) send(ctx context.Context, packet []byte) (*transport.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(packet))
 	if err != nil {
-		out := unencodable()
-		return result{}, &out
+		return nil, &transport.NotSentError{Reason: "the request could not be built; nothing was sent"}
 	}
 	req.Header.Set("Content-Type", "text/xml")
 	c.authenticate(req.Header)
+	return transport.Do(ctx, c.http, req, 0)
+}
 
-	response, err := transport.Do(ctx, c.http, req, 0)
-	if err != nil {
-		out := transport.Failure(err)
-		return result{}, &out
-	}
+// read reads the answer to a packet. The Result is what is known where there is no packet to read.
+func read(response *transport.Response, operation string) (result, *provider.Result) {
 	switch response.Status {
 	case http.StatusOK:
 		answer, err := parseResponse(response.Body, operation)
