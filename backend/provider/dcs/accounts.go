@@ -28,7 +28,7 @@ func (c *Client) findOutcome(response *transport.Response, a account) provider.R
 	}
 	object, _ := huaweicloud.ParseObject(response.Body)
 	accounts, ok := object.Objects("accounts")
-	if !ok || object.Text("error_code") != "" {
+	if !ok || huaweicloud.ParseEnvelope(response).Error {
 		result.Reason = "the answer is no list of accounts; see url, and a proxy in between"
 		return result
 	}

@@ -57,8 +57,8 @@ func (c *Client) check(ctx context.Context) provider.Result {
 // checkOutcome is what the answer to a listing of instances proves.
 func (c *Client) checkOutcome(response *transport.Response) provider.Result {
 	result := refusal(c.api.Refusal(response), response)
-	object, ok := huaweicloud.ParseObject(response.Body)
-	if response.Status == http.StatusOK && ok && object.Text("error_code") == "" {
+	_, ok := huaweicloud.ParseObject(response.Body)
+	if response.Status == http.StatusOK && ok && !huaweicloud.ParseEnvelope(response).Error {
 		result.Outcome = provider.Applied
 		result.Code = ""
 		result.Reason = "the remote system answered to the connection's credential"

@@ -1,47 +1,103 @@
 package dcs
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// Whatever an answer is, it is read without a panic, and counts as a success only if it says so.
+// Answers as DCS documents them, and what goes wrong with such.
+var answerSeeds = []string{
+	`{"lock_time":"0","result":"success","lock_time_left":"0","retry_times_left":"5","message":"Modify DCSInstance password success."}`,
+	`{"lock_time":null,"result":"passwordFailed","retry_times_left":"4"}`, `{"result":"passwordFailed","retry_times_left":0,"lock_time_left":"5"}`,
+	`{"result":"locked","lock_time":"5","lock_time_left":"5","retry_times_left":"0"}`, `{"result":"locked","lock_time_left":"99999999999999999999"}`, `{"result":"Locked","lock_time_left":-5}`,
+	`{"result":"failed"}`, `{"result":"Failed","message":"x"}`, `{"result":["success"]}`, `{"result":"success","error_code":"DCS.5000"}`,
+	`{"result":"success","error_code":{"error_code":"DCS.5000"}}`, `{"result":"success","error":"x"}`, `{"result":null}`, `{"result":"SUCCESS"}`, `{"result":"succeeded"}`,
+	`{"code":"200","message":"ok","lock_time":null,"lock_time_left":null,"retry_times_left":null}`, `{"code":"DCS.4961","message":"m"}`,
+	`{"error_code":"DCS.4961","error_msg":"Acl account request param invalid."}`, `{"error_code":"DCS.4019","error_msg":"m","error_ext_msg":null}`,
+	`{"error_code":"DCS.4080"}`, `{"error_code":"DCS.4017"}`, `{"error_code":"DCS.4049"}`, `{"error_code":"DCS.4104"}`, `{"error_code":"DCS.4115"}`,
+	`{"error_code":"DCS.4845"}`, `{"error_code":"DCS.4850"}`, `{"error_code":"DCS.3022"}`, `{"error_code":"DCS.1001"}`, `{"error_code":"APIGW.0201"}`,
+	`{"error":{"code":"111404022","message":"m"}}`, `{"error":{"code":401,"message":"m","title":"Unauthorized"}}`,
+	`{"accounts":[{"account_id":"acc-1","account_name":"app","account_type":"normal","instance_id":"inst-1","status":"AVAILABLE","account_role":"write"}]}`,
+	`{"accounts":[{"account_id":"acc-1","account_name":"app","account_type":"default","status":"AVAILABLE"}]}`,
+	`{"accounts":[{"account_id":"acc-1","account_name":"app","account_type":"normal","status":"UPDATING"},{"account_id":"acc-1"}]}`,
+	`{"accounts":[{"account_id":"acc-1","account_name":"app","account_type":"super","status":"AVAILABLE"}]}`,
+	`{"accounts":[null]}`, `{"accounts":{}}`, `{"instances":[],"instance_num":0}`,
+	`{}`, `[]`, `null`, ``, `"success"`, `<html>`, `{"result":"success"}{"result":"failed"}`, `{"result":"failed","result":"success"}`, strings.Repeat(`{"result":`, 300),
+}
+
+// Whatever an answer is, it is read without a panic, and counts as a success only if it is 200 and says so: modify by its
+// result, reset by the absence of an error, a list by the account that the role names.
 func FuzzAnswer(f *testing.F) {
-	for _, seed := range []string{
-		`{"lock_time":"0","result":"success","lock_time_left":"0","retry_times_left":"5","message":"Modify DCSInstance password success."}`,
-		`{"lock_time":null,"result":"passwordFailed","retry_times_left":4}`,
-		`{"result":"locked","lock_time_left":"5","retry_times_left":"0"}`, `{"result":"failed"}`, `{"result":["success"]}`,
-		`{"error_code":"DCS.4961","error_msg":"Acl account request param invalid."}`,
-		`{"error":{"code":401,"message":"m","title":"Unauthorized"}}`, `{"code":"200","message":"ok"}`,
-		`{}`, `[]`, `null`, ``, `"success"`, `<html>`, `{"result":"success"}{"result":"failed"}`,
-	} {
-		for _, status := range []int{200, 302, 400, 401, 403, 404, 429, 500, 503} {
-			f.Add(status, []byte(seed))
+	for _, seed := range answerSeeds {
+		for _, status := range []int{200, 204, 302, 400, 401, 403, 404, 429, 500, 503} {
+			f.Add(status, "60", []byte(seed))
 		}
 	}
-	unknown := provider.Result{Outcome: provider.Unknown, Scope: provider.ScopeTarget}
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		response := &transport.Response{Status: status, Header: http.Header{}, Body: body}
-		if out := modifyOutcome(response, unknown); out.Outcome == provider.Applied {
-			if text := strings.ToLower(string(body)); !strings.Contains(text, "result") && !strings.Contains(text, `\u`) {
-				t.Fatalf("modify: taken for a success: %q", body)
+	opened, err := Type{}.Open(provider.Connection{URL: "https://dcs.example.com", Settings: provider.Settings{
+		"access_key": "AK1", "secret_key": "Test-Secret-Key.4711", "project_id": "p1",
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	client, ok := opened.(*Client)
+	if !ok {
+		f.Fatalf("a client of another kind: %T", opened)
+	}
+	f.Fuzz(func(t *testing.T, status int, after string, body []byte) {
+		response := &transport.Response{Status: status, Header: http.Header{"Retry-After": {after}}, Body: body}
+		var modify, reset, find, check provider.Result
+		providertest.Bounded(t, len(body), func() {
+			modify, reset = client.changeOutcome(response, methodModify), client.changeOutcome(response, methodReset)
+			find = client.findOutcome(response, account{instanceID: "inst-1", accountID: "acc-1", username: "app"})
+			check = client.checkOutcome(response)
+		})
+
+		object := providertest.Decoded(body)
+		sound := status == http.StatusOK && object != nil && !providertest.SaysError(object)
+		said, _ := object["result"].(string)
+		if modify.Outcome == provider.Applied && (!sound || !strings.EqualFold(said, "success")) {
+			t.Fatalf("modify: taken for a success: %d %q", status, body)
+		}
+		if code, _ := object["code"].(string); reset.Outcome == provider.Applied &&
+			(!sound || said != "" && !strings.EqualFold(said, "success") || strings.HasPrefix(strings.ToUpper(code), "DCS.")) {
+			t.Fatalf("reset: taken for a success: %d %q", status, body)
+		}
+		if find.Outcome == provider.Applied && (!sound || !hasAccount(object)) {
+			t.Fatalf("taken for a list with the account: %d %q", status, body)
+		}
+		if check.Outcome == provider.Applied && !sound {
+			t.Fatalf("taken for a list of instances: %d %q", status, body)
+		}
+		wrong := strings.EqualFold(said, "passwordFailed") && sound || status == http.StatusBadRequest && object["error_code"] == "DCS.4080"
+		for name, out := range map[string]provider.Result{"modify": modify, "reset": reset, "find": find, "check": check} {
+			if out.Outcome == provider.Staged || out.Outcome == provider.Mismatch && !wrong || out.Exclusive && name != "modify" {
+				t.Fatalf("%s: an outcome that no answer proves: %v of %d %q", name, out, status, body)
 			}
-		}
-		if out := resetOutcome(response, unknown); out.Outcome == provider.Applied && strings.Contains(string(body), `"error_code":"`) &&
-			!strings.Contains(string(body), `"error_code":""`) && strings.Count(string(body), "error_code") == 1 {
-			t.Fatalf("reset: an error is taken for a success: %q", body)
-		}
-		if out := changeRefusal(unknown, response); out.Outcome == provider.Applied {
-			t.Fatalf("a refusal is taken for a success: %d %q", status, body)
-		}
-		for _, out := range []provider.Result{modifyOutcome(response, unknown), resetOutcome(response, unknown)} {
-			if out.RetryAfter < 0 || out.RetryAfter > maxLock || out.TriesLeft != nil && *out.TriesLeft < 0 {
-				t.Fatalf("out of bounds: %v from %q", out, body)
+			if out.Outcome.Unchanged() && status >= http.StatusInternalServerError {
+				t.Fatalf("%s: a crash is taken for a refusal: %v of %d %q", name, out, status, body)
+			}
+			if out.Reason == "" || out.RetryAfter < 0 || out.RetryAfter > time.Hour || out.TriesLeft != nil && (*out.TriesLeft < 0 || *out.TriesLeft > maxTries) || len(out.Code) > 40 {
+				t.Fatalf("%s: out of bounds: %v of %d %q", name, out, status, body)
 			}
 		}
 	})
+}
+
+// hasAccount tells whether a list has the account of the test, available.
+func hasAccount(object map[string]any) bool {
+	list, _ := object["accounts"].([]any)
+	for _, entry := range list {
+		a, _ := entry.(map[string]any)
+		if fmt.Sprint(a["account_id"]) == "acc-1" && a["account_name"] == "app" && a["account_type"] == "normal" && strings.EqualFold(fmt.Sprint(a["status"]), "AVAILABLE") {
+			return true
+		}
+	}
+	return false
 }

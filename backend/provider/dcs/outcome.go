@@ -21,7 +21,7 @@ const mismatchReason = "the remote system says that the present password is wron
 // with 200 too, and only the field "result" tells. Some editions of the documents write its values in capitals.
 func modifyOutcome(response *transport.Response, result provider.Result) provider.Result {
 	object, ok := huaweicloud.ParseObject(response.Body)
-	if !ok || object.Text("error_code") != "" {
+	if !ok || huaweicloud.ParseEnvelope(response).Error {
 		return result
 	}
 	verdict := strings.ToLower(object.Text("result"))
@@ -63,7 +63,7 @@ func modifyOutcome(response *transport.Response, result provider.Result) provide
 // whose value for success is not documented; that an answer without error_code is a success is an assumption.
 func resetOutcome(response *transport.Response, result provider.Result) provider.Result {
 	object, ok := huaweicloud.ParseObject(response.Body)
-	if !ok || huaweicloud.ParseEnvelope(response).Refusal {
+	if !ok || huaweicloud.ParseEnvelope(response).Error {
 		return result
 	}
 	switch strings.ToLower(object.Text("result")) {

@@ -44,7 +44,7 @@ func (c *client) probe(ctx context.Context, path string, query url.Values, list 
 func (c *client) probeOutcome(response *transport.Response, list string, refusal refusalFunc) provider.Result {
 	result := refusal(response, c.api.Refusal(response))
 	object, _ := huaweicloud.ParseObject(response.Body)
-	if response.Status == http.StatusOK && object[list] != nil && !huaweicloud.ParseEnvelope(response).Refusal {
+	if response.Status == http.StatusOK && object[list] != nil && !huaweicloud.ParseEnvelope(response).Error {
 		result.Outcome = provider.Applied
 		result.Code = ""
 		result.Reason = "the remote system answered to the connection's credential"

@@ -131,7 +131,7 @@ func flag(response *transport.Response) string {
 	object, _ := huaweicloud.ParseObject(response.Body)
 	value := strings.ToLower(object.Text("resetpwd_flag"))
 	known := value == "true" || value == "false"
-	if response.Status != http.StatusOK || !known || huaweicloud.ParseEnvelope(response).Refusal {
+	if response.Status != http.StatusOK || !known || huaweicloud.ParseEnvelope(response).Error {
 		return ""
 	}
 	return value
@@ -185,7 +185,7 @@ func cloudServersOutcome(response *transport.Response, result provider.Result, i
 	refused := huaweicloud.ParseEnvelope(response)
 	left := without(without(ids, batch.taken), batch.failed())
 	if len(batch.taken) == len(ids) {
-		if refused.Refusal || response.Status != http.StatusOK {
+		if refused.Error || response.Status != http.StatusOK {
 			result.Outcome, result.Scope = provider.Unknown, provider.ScopeTarget
 			result.Reason = "the answer names every server and an error too; the change may have been carried out"
 			return result

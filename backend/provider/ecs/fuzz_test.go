@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
@@ -23,6 +24,12 @@ func FuzzAnswer(f *testing.F) {
 		`{"error":{"code":"Ecs.0005","message":"m"},"internalError":[{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19","error_code":"ECS.0005"},{"id":"0197f36d-d83b-7258-b177-3784b7887a17"}]}`,
 		`{"error":{"code":"Ecs.0005","message":"m"}}`, `{"error_code":"APIGW.0301","error_msg":"m"}`, `{"itemNotFound":{"code":404}}`,
 		`{"resetpwd_flag":"True"}`, `{"resetpwd_flag":"False"}`, `{"instances":[null]}`, `{"response":null}`,
+		`{"instances":[{"id":"0197f36d-d83b-7258-b177-3784b7887a17"},{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"}],"error_code":{"error_code":"x"}}`,
+		`{"response":[{"id":"0197f36d-d83b-7258-b177-3784b7887a17"},{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"}],"error":"x"}`,
+		`{"response":[{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"}]}`, `{"response":[{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"},{"id":"7"}]}`,
+		`{"response":[{"id":"0197f36d-d83b-7258-b177-3784b7887a17"},{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"},{"id":"7"}]}`,
+		`{"instances":[{"id":"0197f36d-d83b-7258-b177-3784b7887a17"},{"id":"616fb98f-46ca-475e-917e-2563e5a8cd19"},{"id":"7"}]}`,
+		`{"resetpwd_flag":true}`, `{"resetpwd_flag":"True","error":{}}`, strings.Repeat(`{"response":`, 300),
 		`{}`, `[]`, `null`, ``, `"success"`, `<html>`,
 	} {
 		for _, status := range []int{200, 202, 302, 400, 401, 403, 404, 408, 429, 500, 503} {
@@ -30,18 +37,42 @@ func FuzzAnswer(f *testing.F) {
 		}
 	}
 	ids := []string{"0197f36d-d83b-7258-b177-3784b7887a17", "616fb98f-46ca-475e-917e-2563e5a8cd19"}
-	unknown := provider.Result{Outcome: provider.Unknown, Scope: provider.ScopeTarget}
+	// In each, the servers that took the password.
+	lists := map[string]string{"instances": "instances", "cloudservers": "response"}
+	opened, err := Type{}.Open(provider.Connection{URL: "https://ecs.example.com", Settings: provider.Settings{
+		"access_key": "AK1", "secret_key": "Test-Secret-Key.4711", "project_id": "p1", "api": apiInstances,
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	c, ok := opened.(*instances)
+	if !ok {
+		f.Fatalf("a client of another kind: %T", opened)
+	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		response := &transport.Response{Status: status, Header: http.Header{}, Body: body}
-		text := strings.ToLower(string(body))
-		for service, out := range map[string]provider.Result{
-			"instances":    instancesOutcome(response, unknown, ids),
-			"cloudservers": cloudServersOutcome(response, unknown, ids),
-		} {
-			// An escape may stand for any letter of an ID.
-			all := strings.Contains(text, `\u`) || !slices.ContainsFunc(ids, func(id string) bool { return !strings.Contains(text, id) })
-			if out.Outcome == provider.Applied || out.Outcome == provider.Staged && (status != http.StatusOK || !all) {
+		var outcomes map[string]provider.Result
+		var list instanceList
+		var plugin string
+		var check provider.Result
+		providertest.Bounded(t, len(body), func() {
+			outcomes = map[string]provider.Result{
+				"instances":    instancesOutcome(response, c.api.Refusal(response), ids),
+				"cloudservers": cloudServersOutcome(response, c.api.Refusal(response), ids),
+			}
+			list, plugin = readInstances(response, ids), flag(response)
+			check = c.probeOutcome(response, "instances", instancesRefusal)
+		})
+		object := providertest.Decoded(body)
+		sound := status == http.StatusOK && object != nil && !providertest.SaysError(object)
+		for service, out := range outcomes {
+			named, isList := providertest.IDs(object[lists[service]], "id")
+			slices.Sort(named)
+			if out.Outcome == provider.Applied || out.Outcome == provider.Staged && (!sound || !isList || !slices.Equal(slices.Compact(named), ids)) {
 				t.Fatalf("%s: taken for a success: %d %q", service, status, body)
+			}
+			if len(out.Taken) > 0 && len(without(out.Taken, named)) > 0 {
+				t.Fatalf("%s: servers that the answer does not name count as changed: %v of %d %q", service, out.Taken, status, body)
 			}
 			if out.Outcome.Unchanged() && (status < 200 || status > 499 || status == http.StatusOK && len(out.Failures) == 0) {
 				t.Fatalf("%s: taken for a refusal: %d %q", service, status, body)
@@ -61,12 +92,17 @@ func FuzzAnswer(f *testing.F) {
 				t.Fatalf("%s: the stage does not fit: %s", service, fmt.Sprint(out))
 			}
 		}
-		list := readInstances(response, ids)
 		if !list.unreadable && len(list.missing)+len(list.busy)+len(list.resting) > len(ids) {
 			t.Fatalf("says two things of a server: %v of %q", list, body)
 		}
-		if flag(response) != "" && status != http.StatusOK {
-			t.Fatalf("a flag of an error: %d %q", status, body)
+		if !list.unreadable && (object["instances"] == nil || providertest.SaysError(object)) {
+			t.Fatalf("taken for a list: %q", body)
+		}
+		if value, _ := object["resetpwd_flag"].(string); plugin != "" && (!sound || !strings.EqualFold(value, plugin)) {
+			t.Fatalf("taken for a flag: %d %q", status, body)
+		}
+		if check.Outcome == provider.Applied && (!sound || object["instances"] == nil) {
+			t.Fatalf("taken for a list of instances: %d %q", status, body)
 		}
 	})
 }

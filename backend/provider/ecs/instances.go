@@ -137,7 +137,7 @@ var instanceStates = []string{
 func readInstances(response *transport.Response, ids []string) instanceList {
 	object, _ := huaweicloud.ParseObject(response.Body)
 	entries, ok := object.Objects("instances")
-	if !ok || huaweicloud.ParseEnvelope(response).Refusal {
+	if !ok || huaweicloud.ParseEnvelope(response).Error {
 		return instanceList{unreadable: true}
 	}
 	var list instanceList
@@ -195,7 +195,7 @@ func instancesOutcome(response *transport.Response, result provider.Result, ids 
 	}
 	object, _ := huaweicloud.ParseObject(response.Body)
 	entries, ok := object.Objects("instances")
-	if !ok || huaweicloud.ParseEnvelope(response).Refusal {
+	if !ok || huaweicloud.ParseEnvelope(response).Error {
 		return result
 	}
 	found, only := match(ids, entries)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"vault-plugin-secrets-hosting/backend/provider/transport"
@@ -17,6 +18,8 @@ type Envelope struct {
 	RequestID string
 	// Refusal tells that the answer is an error in a known form, with or without a code.
 	Refusal bool
+	// Error tells that there is an error in the answer, in a known form or in one that cannot be read: it is no success.
+	Error bool
 }
 
 // Prefix is the service that the code is of: "DCS" of "DCS.4961", "APIGW" for the gateway, whatever it calls itself.
@@ -40,6 +43,9 @@ var nativeForms = []string{
 	"badRequest", "unauthorized", "forbidden", "itemNotFound", "conflictingRequest", "overLimit", "computeFault",
 }
 
+// errorFields are the fields of all forms of errors.
+var errorFields = append([]string{"error_code", "error"}, nativeForms...)
+
 // ParseEnvelope reads an answer. It never fails: an answer that is nothing known has the zero Envelope, but for the
 // request id from the header.
 //
@@ -54,6 +60,7 @@ func ParseEnvelope(response *transport.Response) Envelope {
 	if envelope.RequestID == "" {
 		envelope.RequestID = response.RequestID(object.Text("request_id"))
 	}
+	envelope.Error = slices.ContainsFunc(errorFields, object.Has)
 	switch {
 	case object.Text("error_code") != "":
 		envelope.Refusal = true
@@ -105,6 +112,12 @@ func ParseObject(body []byte) (Object, bool) {
 		return nil, false
 	}
 	return object, true
+}
+
+// Has tells whether a field is there and neither null nor an empty text.
+func (o Object) Has(name string) bool {
+	raw := string(o[name])
+	return raw != "" && raw != "null" && raw != `""`
 }
 
 // Text returns a field that is text or a number; "" for anything else.

@@ -187,6 +187,11 @@ func (t *tokens) fetch(ctx context.Context) (token, error) {
 	if err != nil {
 		return token{}, noToken(err)
 	}
+	return t.read(response, asked)
+}
+
+// read reads the answer to a request that was made at that time.
+func (t *tokens) read(response *transport.Response, asked time.Time) (token, error) {
 	if response.Status != http.StatusCreated {
 		return token{}, t.refusal(response)
 	}
