@@ -55,6 +55,8 @@ type tries struct {
 }
 
 const (
+	// manyTries are more than any remote system takes.
+	manyTries = 1000
 	// knownRefusals are enough to stop for good: they were a failure and a check, not chance.
 	knownRefusals = 2
 	// holdStored is how long a wait has to be that the remote system asked for to be remembered over a restart.

@@ -42,18 +42,28 @@ func (o Options) validateSchedule() error {
 	if o.RotationSchedule == "" {
 		return nil
 	}
-	// The parser also takes descriptors and time zones, panics on some of the latter, and all times here are UTC.
-	if strings.Trim(o.RotationSchedule, cronCharacters) != "" {
-		return Mistake("rotation_schedule is not a cron expression of five fields: it may hold only letters, digits, blanks and * / , ? -; times are in UTC")
-	}
-	parsed, err := cron.DefaultScheduler.Parse(o.RotationSchedule)
+	next, err := parseSchedule(o.RotationSchedule)
 	if err != nil {
-		return Mistake("rotation_schedule is not a cron expression of five fields (minute, hour, day of month, month, day of week; UTC)")
+		return err
 	}
-	if parsed.Next(time.Now()).IsZero() {
+	if next(time.Now()).IsZero() {
 		return Mistake("rotation_schedule never comes: no such date exists in the next years")
 	}
 	return nil
+}
+
+// parseSchedule reads a cron expression, from a request or from storage, and returns what tells the next time after one,
+// zero where none comes in the next years. The parser also takes descriptors and time zones,
+// and panics on some of the latter; all times here are UTC.
+func parseSchedule(text string) (next func(time.Time) time.Time, err error) {
+	if strings.Trim(text, cronCharacters) != "" {
+		return nil, Mistake("rotation_schedule is not a cron expression of five fields: it may hold only letters, digits, blanks and * / , ? -; times are in UTC")
+	}
+	parsed, err := cron.DefaultScheduler.Parse(text)
+	if err != nil {
+		return nil, Mistake("rotation_schedule is not a cron expression of five fields (minute, hour, day of month, month, day of week; UTC)")
+	}
+	return parsed.Next, nil
 }
 
 // dueAfter is when a password that came into force then is due to be changed; zero: only by hand.
@@ -62,11 +72,11 @@ func (o Options) dueAfter(t time.Time) time.Time {
 	case o.RotationPeriod > 0:
 		return t.Add(time.Duration(o.RotationPeriod) * time.Second)
 	case o.RotationSchedule != "":
-		parsed, err := cron.DefaultScheduler.Parse(o.RotationSchedule)
-		if err != nil {
+		next, err := parseSchedule(o.RotationSchedule)
+		if err != nil { // only damaged storage has one that cannot be read
 			return time.Time{}
 		}
-		return parsed.Next(t.UTC())
+		return next(t.UTC())
 	default:
 		return time.Time{}
 	}

@@ -135,6 +135,11 @@ func (s store) tries(ctx context.Context, key string) (tries, error) {
 	if _, err := s.get(ctx, key, &t); err != nil {
 		return tries{}, err
 	}
+	for _, n := range []*int{&t.Refused, &t.Open} {
+		if *n < 0 || *n > manyTries { // the engine does not write such: no try is left
+			*n = manyTries
+		}
+	}
 	return t, nil
 }
 
