@@ -183,7 +183,7 @@ func (c *change) notBefore(ctx context.Context, turn *turn) (at time.Time, why o
 // wait stores when the role goes on, and why not before, and sets the timer.
 func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 	c.waits = true
-	c.role.Retry.NextAttempt = at.Add(scaled(spread())) // others may wait for the same time
+	c.role.Retry.NextAttempt = at.Add(scaled(c.e.spread())) // others may wait for the same time
 	// What is known of a password with an open fate says more than that the next one waits.
 	if c.role.Retry.Last == nil || c.role.Record.View(c.e.clock()).State != credential.StateUncertain {
 		c.role.Retry.Last = &Failure{Class: provider.Busy, Scope: why.scope, Reason: why.text, Time: c.e.clock(), Revision: c.l.Revision}
@@ -314,9 +314,9 @@ func (c *change) fail(result provider.Result) {
 	now := c.e.clock()
 	retry := &c.role.Retry
 	retry.Attempts++
-	wait := backoff(retry.Attempts)
+	wait := c.e.backoff(retry.Attempts)
 	if result.RetryAfter > 0 {
-		wait = jitter(min(max(result.RetryAfter, scaled(firstBackoff)), lastBackoff))
+		wait = c.e.jitter(min(max(result.RetryAfter, scaled(firstBackoff)), lastBackoff))
 	}
 	retry.NextAttempt = now.Add(wait)
 	parts := result.Failures
@@ -384,7 +384,7 @@ func (c *change) conclude(ctx context.Context) error {
 		c.e.logger.Error("the outcome of a change could not be stored; it is found out again", "role", c.role.Name,
 			"connection", c.l.Name, "error", err)
 		c.unstored = false // storage says that the password is being sent, which is what the engine goes on from
-		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(backoff(c.e.hiccups.more(c.role.Name))))
+		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(c.e.backoff(c.e.hiccups.more(c.role.Name))))
 		return &unstoredError{role: c.role.Name}
 	}
 	failpoint.Reach(failpoint.Outcome, c.role.Name)

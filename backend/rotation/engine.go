@@ -37,7 +37,8 @@ type Config struct {
 	Logger   hclog.Logger
 	// Writable tells whether this node may write to storage and change remote systems; asked before each piece of work.
 	Writable func() bool
-	// Clock and Random are time.Now and crypto/rand.Reader where nil.
+	// Clock and Random are time.Now and crypto/rand.Reader where nil. Random makes passwords and spreads waits; it may be
+	// read concurrently.
 	Clock  func() time.Time
 	Random io.Reader
 }

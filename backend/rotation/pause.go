@@ -117,7 +117,7 @@ func (e *Engine) probe(ctx context.Context, name string) {
 		next.NextProbe = spent.next
 	case err != nil:
 		if ctx.Err() == nil { // storage is not there
-			e.timer.set(item{connection: name}, e.clock().Add(grow(firstBackoff, 4)))
+			e.timer.set(item{connection: name}, e.clock().Add(e.grow(firstBackoff, 4)))
 		}
 		return
 	case check.Outcome == provider.Applied:
@@ -151,24 +151,24 @@ func (e *Engine) resume(ctx context.Context, s store, l *live, pause *Pause) {
 func (e *Engine) nextProbe(ctx context.Context, s store, l *live, check provider.Result, n int) time.Time {
 	now := e.clock()
 	if check.Outcome != provider.Denied {
-		return now.Add(grow(6*firstBackoff, n))
+		return now.Add(e.grow(6*firstBackoff, n))
 	}
 	if !l.guard.counts() {
-		return now.Add(grow(firstProbe, n))
+		return now.Add(e.grow(firstProbe, n))
 	}
 	stored, err := s.tries(ctx, l.guard.key)
 	if err != nil {
-		return now.Add(grow(firstProbe, n)) // the probe itself looks again
+		return now.Add(e.grow(firstProbe, n)) // the probe itself looks again
 	}
 	switch left := l.guard.limit() - stored.Refused - stored.Open; {
 	case left > 1:
-		return now.Add(grow(firstProbe, n))
+		return now.Add(e.grow(firstProbe, n))
 	case left == 1:
-		return now.Add(scaled(jitter(lastBackoff)))
+		return now.Add(scaled(e.jitter(lastBackoff)))
 	default:
 		at, ok := stored.next(l.guard.limit(), now)
 		if ok && at.IsZero() {
-			at = now.Add(grow(firstProbe, n))
+			at = now.Add(e.grow(firstProbe, n))
 		}
 		return at
 	}

@@ -304,7 +304,7 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	var unlock func()
 	if asked == nil {
 		if unlock = e.locks.try(name); unlock == nil {
-			e.timer.set(item{role: name}, e.clock().Add(scaled(jitter(firstBackoff))))
+			e.timer.set(item{role: name}, e.clock().Add(scaled(e.jitter(firstBackoff))))
 			return standing{}
 		}
 	} else {
@@ -319,7 +319,7 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 		return failure(err)
 	}
 	if err != nil { // it may be allowed again, or storage may come back
-		e.timer.set(item{role: name}, e.clock().Add(grow(time.Minute, 1)))
+		e.timer.set(item{role: name}, e.clock().Add(e.grow(time.Minute, 1)))
 		return failure(err)
 	}
 	c := newChange(e, s, l, role, triggerResume)
@@ -389,15 +389,15 @@ func (o *order) lost(role *Role) error {
 
 // whenBlocked is when a role that cannot go on is looked at again.
 func (c *change) whenBlocked(err error) time.Time {
-	soon := c.e.clock().Add(scaled(jitter(firstBackoff)))
+	soon := c.e.clock().Add(scaled(c.e.jitter(firstBackoff)))
 	if errors.Is(err, errFull) {
 		return soon
 	}
 	if pause := c.l.paused(); pause != nil {
 		if pause.NextProbe.IsZero() { // whoever opens it hastens its roles
-			return c.e.clock().Add(scaled(jitter(lastBackoff)))
+			return c.e.clock().Add(scaled(c.e.jitter(lastBackoff)))
 		}
-		return later(soon, pause.NextProbe.Add(scaled(jitter(firstBackoff))))
+		return later(soon, pause.NextProbe.Add(scaled(c.e.jitter(firstBackoff))))
 	}
-	return c.e.clock().Add(grow(time.Minute, c.role.Retry.Attempts+1))
+	return c.e.clock().Add(c.e.grow(time.Minute, c.role.Retry.Attempts+1))
 }

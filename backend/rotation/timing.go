@@ -1,7 +1,9 @@
 package rotation
 
 import (
-	"math/rand/v2"
+	"encoding/binary"
+	"io"
+	"math"
 	"strconv"
 	"time"
 )
@@ -45,11 +47,11 @@ func scaled(d time.Duration) time.Duration {
 
 // backoff is the wait after the n-th failure in a row (n ≥ 1): from firstBackoff doubling to lastBackoff, with up to a
 // quarter more by chance, so that roles that failed together do not come back together.
-func backoff(n int) time.Duration {
-	return grow(firstBackoff, n)
+func (e *Engine) backoff(n int) time.Duration {
+	return e.grow(firstBackoff, n)
 }
 
-func grow(first time.Duration, n int) time.Duration {
+func (e *Engine) grow(first time.Duration, n int) time.Duration {
 	wait := lastBackoff
 	if n < 1 {
 		n = 1
@@ -57,14 +59,19 @@ func grow(first time.Duration, n int) time.Duration {
 	if shift := n - 1; shift < 20 && first<<shift < lastBackoff {
 		wait = first << shift
 	}
-	return scaled(jitter(wait))
+	return scaled(e.jitter(wait))
 }
 
 // spread is a little time by chance, for things that wait for the same moment.
-func spread() time.Duration { return jitter(time.Second) - time.Second }
+func (e *Engine) spread() time.Duration { return e.jitter(time.Second) - time.Second }
 
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration(rand.Int64N(int64(d)/4+1)) //nolint:gosec // spreads load, guards nothing
+// jitter is d with up to a quarter more, by the engine's source of randomness.
+func (e *Engine) jitter(d time.Duration) time.Duration {
+	var by [4]byte
+	if _, err := io.ReadFull(e.random, by[:]); err != nil {
+		return d // it spreads load and guards nothing
+	}
+	return d + time.Duration(float64(d/4)*float64(binary.BigEndian.Uint32(by[:]))/math.MaxUint32)
 }
 
 // later is the later of two times.
