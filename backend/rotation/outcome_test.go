@@ -311,3 +311,17 @@ func TestASetPasswordThatAnotherRequestReplacedSaysSo(t *testing.T) {
 		require.Equal(t, "chosenbyother", r.read().Password.Value)
 	})
 }
+
+// The engine's own timer comes before the request that waits for the same time, and sends the request's password.
+func TestARequestThatWaitedDoesNotSayThatNothingWasChangedWhileItsPasswordIsOnItsWay(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		unlock := r.engine.locks.try("role") // as the timer's worker has it while the remote system hangs
+		defer unlock()
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		report, err := r.engine.goOn(t.Context(), over, store{r.storage}, "role", &order{trigger: triggerRequest}).answer(r.engine)
+		require.NoError(t, err, "Vault's client repeats what fails as busy")
+		require.Contains(t, report.Warning, "still under way")
+	})
+}

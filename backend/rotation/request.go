@@ -120,6 +120,11 @@ func (e *Engine) await(ctx context.Context, s store, name string, work func(work
 	if promise.abandon() {
 		return nil, busy("the role %q is being worked on, and this request ended before its turn came: nothing was changed, try again or read status/%s", name, name)
 	}
+	return e.underWay(ctx, s, name)
+}
+
+// underWay is the answer to a request that stops waiting for a change that goes on.
+func (e *Engine) underWay(ctx context.Context, s store, name string) (*Report, error) {
 	reading, done := lastEffort(ctx)
 	defer done()
 	role, err := e.read(reading, s, name)
@@ -309,8 +314,9 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 		}
 	} else {
 		var err error
-		if unlock, err = e.locks.lock(waiting, name); err != nil {
-			return failure(busy("another change of the role %q is under way; read status/%s", name, name))
+		if unlock, err = e.locks.lock(waiting, name); err != nil { // the engine came first, and may be sending this very password
+			report, err := e.underWay(ctx, s, name)
+			return standing{report: report, err: err}
 		}
 	}
 	defer unlock()
