@@ -34,6 +34,8 @@ type guard struct {
 	leased bool
 	// refusals in a row that this process has seen.
 	refusals int
+	// suspect: a call was refused, and the check that follows is not over.
+	suspect  bool
 	underWay int
 	changed  chan struct{} // closed, and another made, when a call ends
 	// hold is until when the remote system asked to wait.
@@ -111,7 +113,9 @@ type turn struct {
 	// counted: the call has to be counted in storage before it is made. before is what storage said.
 	counted bool
 	before  tries
-	left    bool
+	// check: the call is a check itself, which no other follows.
+	check bool
+	left  bool
 }
 
 // enter waits for a turn until the context ends; without a context it returns errFull where it would have to.
@@ -151,11 +155,18 @@ func (t *turn) leave() {
 	g.changed = make(chan struct{})
 }
 
-// suspected tells whether the credential was refused and nothing has spoken for it since.
+// suspected tells whether the credential was refused and is being checked.
 func (g *guard) suspected() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.refusals > 0
+	return g.suspect
+}
+
+// checked: the check that follows a refusal is over, whatever came of it.
+func (g *guard) checked() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.suspect = false
 }
 
 // absolve: what was refused was not the credential, or nobody can say any more.
@@ -270,11 +281,12 @@ func (e *Engine) tell(ctx context.Context, s store, t *turn, result provider.Res
 	switch result.Outcome {
 	case provider.Applied, provider.Staged, provider.Mismatch: // another refusal may come before the credential is looked at
 		worked = true
-		g.refusals = 0
+		g.refusals, g.suspect = 0, false
 	default:
 		if refused {
 			g.refusals++
 			g.proved = false
+			g.suspect = g.suspect || !t.check
 		}
 	}
 	if worked && (!g.counts() || leased) {
@@ -318,6 +330,7 @@ func (e *Engine) tryOut(ctx context.Context, s store, l *live, byPerson bool) (p
 		return provider.Result{}, err
 	}
 	defer t.leave()
+	t.check = true
 	if err := e.mayTry(ctx, s, t, byPerson); err != nil {
 		return provider.Result{}, err
 	}

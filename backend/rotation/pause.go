@@ -19,6 +19,7 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 	case <-ctx.Done():
 		return false
 	}
+	defer g.checked()
 	g.drain(ctx, l.Timeout())
 	settled := false
 	defer func() {

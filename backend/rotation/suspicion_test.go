@@ -1,0 +1,44 @@
+package rotation
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+func TestAWrongCredentialThatAPersonTriesHoldsNoRole(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.locks(false)
+		r.roles("role")
+		l.breaks(true)
+		err := r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "mistyped"}})
+		require.Equal(t, KindMistake, kindOf(t, err))
+		l.breaks(false) // the stored one has worked all the time
+		report, err := r.rotate()
+		require.NoError(t, err)
+		require.Equal(t, 2, report.View.Password.Version)
+	})
+}
+
+func TestARefusalOnOneConnectionHoldsNoOtherThatShowsTheSameCredential(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.locks(false)
+		url := "https://remote.example"
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "same", Patch{
+			Provider: ptr("remote"), Address: &url, AllowedRoles: &[]string{"*"}, Settings: provider.Settings{"key": "key"},
+		}))
+		r.roles("role")
+		r.mustCreate(func(in *NewRole) {
+			in.Name, in.Connection, in.Target = "other", "same", provider.Settings{"login": "other"}
+		})
+		l.breaks(true)
+		_, err := r.rotate()
+		require.Error(t, err)
+		l.breaks(false)
+		_, err = r.rotate()
+		require.ErrorContains(t, err, "paused")
+		require.NoError(t, r.all("other")[0])
+	})
+}
