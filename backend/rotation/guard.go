@@ -234,8 +234,12 @@ func (e *Engine) mayTry(ctx context.Context, s store, t *turn, byPerson bool) er
 		return err
 	}
 	g.mu.Lock()
-	if g.leased { // it says what might have been; this process knows
+	switch seen := g.refusals - stored.Refused; {
+	case g.leased: // it says what might have been; this process knows
 		stored.Refused, stored.Open = g.refusals, g.underWay-1
+	case seen > 0: // what this process has seen could not be stored
+		stored.Refused += seen
+		stored.Open = max(0, stored.Open-seen)
 	}
 	g.mu.Unlock()
 	t.before = stored
@@ -440,6 +444,7 @@ func (g *guards) doubt(key string) {
 		known.mu.Lock()
 		defer known.mu.Unlock()
 		known.proved, known.leased, known.loaded = false, false, false
+		known.refusals = 0
 	}
 }
 

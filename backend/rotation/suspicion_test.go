@@ -1,7 +1,10 @@
 package rotation
 
 import (
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -40,5 +43,30 @@ func TestARefusalOnOneConnectionHoldsNoOtherThatShowsTheSameCredential(t *testin
 		_, err = r.rotate()
 		require.ErrorContains(t, err, "paused")
 		require.NoError(t, r.all("other")[0])
+	})
+}
+
+// Storage says then that calls may have been refused, of which more may be made in time; the process knows better.
+func TestRefusalsCountThatCannotBeStored(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.locks(false)
+		r.roles("role")
+		r.restart()
+		l.breaks(true)
+		writes := 0
+		r.storage.failing(func(operation, key string) error {
+			if operation == "put" && strings.HasPrefix(key, guardPrefix) {
+				if writes++; writes%2 == 0 { // that what came of a call is stored after it was counted
+					return errors.New("storage is out of order")
+				}
+			}
+			return nil
+		})
+		_, err := r.rotate()
+		require.Error(t, err)
+		after(48 * time.Hour)
+		_, most := l.looked()
+		require.LessOrEqual(t, most, 4)
+		require.GreaterOrEqual(t, most, 2)
 	})
 }
