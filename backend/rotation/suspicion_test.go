@@ -46,6 +46,30 @@ func TestARefusalOnOneConnectionHoldsNoOtherThatShowsTheSameCredential(t *testin
 	})
 }
 
+func TestACredentialThatIsWrittenOnceMoreUncheckedGetsOneTry(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.locks(false)
+		unchecked := Patch{VerifyConnection: ptr(false), Settings: provider.Settings{"key": "key"}}
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", unchecked))
+		r.roles("role")
+		l.breaks(true)
+		_, err := r.rotate()
+		require.Error(t, err)
+		after(24 * time.Hour)
+		_, err = r.rotate()
+		require.ErrorContains(t, err, "write it once more")
+		shown, _ := l.looked()
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", unchecked))
+		after(24 * time.Hour)
+		now, _ := l.looked()
+		require.Equal(t, shown+1, now)
+		l.breaks(false)
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", unchecked))
+		after(time.Minute)
+		require.Equal(t, 2, r.read().Password.Version)
+	})
+}
+
 // Storage says then that calls may have been refused, of which more may be made in time; the process knows better.
 func TestRefusalsCountThatCannotBeStored(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
