@@ -233,21 +233,27 @@ func (e *Engine) mayTry(ctx context.Context, s store, t *turn, byPerson bool) er
 	if err != nil {
 		return err
 	}
-	g.mu.Lock()
-	switch seen := g.refusals - stored.Refused; {
-	case g.leased: // it says what might have been; this process knows
-		stored.Refused, stored.Open = g.refusals, g.underWay-1
-	case seen > 0: // what this process has seen could not be stored
-		stored.Refused += seen
-		stored.Open = max(0, stored.Open-seen)
-	}
-	g.mu.Unlock()
+	stored = g.known(stored, 1)
 	t.before = stored
 	at, ok := stored.next(g.limit(), now)
 	if ok && at.IsZero() || byPerson && !now.Before(stored.Last.Add(scaled(firstProbe))) {
 		return nil
 	}
 	return &spentError{tries: stored, limit: g.limit(), next: at}
+}
+
+// known is what is known of the tries, of which storage has a part. own is how many of the calls under way are the caller's.
+func (g *guard) known(stored tries, own int) tries {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch seen := g.refusals - stored.Refused; {
+	case g.leased: // it says what might have been; this process knows
+		stored.Refused, stored.Open = g.refusals, g.underWay-own
+	case seen > 0: // what this process has seen could not be stored
+		stored.Refused += seen
+		stored.Open = max(0, stored.Open-seen)
+	}
+	return stored
 }
 
 // countTry counts the call of a turn in storage, before it is made.
@@ -373,7 +379,7 @@ func (e *Engine) holdCalls(ctx context.Context, s store, g *guard, until time.Ti
 // as soon as the remote system is likely to have forgotten the others.
 func (e *Engine) renew(ctx context.Context, s store, g *guard, tried bool) error {
 	g.mu.Lock()
-	g.refusals, g.hold = 0, time.Time{}
+	g.suspect, g.hold = false, time.Time{}
 	if !tried {
 		g.proved = false
 	}
@@ -384,8 +390,11 @@ func (e *Engine) renew(ctx context.Context, s store, g *guard, tried bool) error
 	}
 	renewed := stored
 	renewed.Hold = time.Time{}
-	if !tried && g.counts() && renewed.Refused+renewed.Open >= g.limit() {
+	if known := g.known(stored, 0); !tried && g.counts() && known.Refused+known.Open >= g.limit() {
 		renewed.Refused, renewed.Open = knownRefusals-1, g.limit()
+		g.mu.Lock()
+		g.refusals, g.leased = 0, false
+		g.mu.Unlock()
 	}
 	if renewed == stored {
 		return nil

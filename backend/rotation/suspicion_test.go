@@ -94,3 +94,22 @@ func TestRefusalsCountThatCannotBeStored(t *testing.T) {
 		require.GreaterOrEqual(t, most, 2)
 	})
 }
+
+// Its own refusal counts for the remote system too, though a person has given another credential since.
+func TestAWrongTryOfAPersonCountsWhereTheNextCredentialIsStoredUnchecked(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.locks(false)
+		roles := many(3)
+		r.roles(roles...)
+		l.slowly()
+		l.breaks(true)
+		require.Error(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "mistyped"}}))
+		unchecked := Patch{VerifyConnection: ptr(false), Settings: provider.Settings{"key": "another"}}
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", unchecked))
+		r.crash(roles[0])
+		r.crash(roles[1])
+		require.Error(t, r.all(roles[2])[0])
+		_, most := l.looked()
+		require.Equal(t, 4, most)
+	})
+}
