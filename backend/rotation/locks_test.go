@@ -61,9 +61,8 @@ func (r *rig) giveUp(requests map[string]func(context.Context) error) {
 func TestARequestThatWaitsForARoleGivesUpWithItsContext(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		release := make(chan struct{})
 		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
-			<-release
+			time.Sleep(time.Minute) // of the bubble, and longer than all of them wait
 			return provider.Result{Outcome: provider.Applied}, true
 		})
 		done := make(chan error, 1)
@@ -72,7 +71,6 @@ func TestARequestThatWaitsForARoleGivesUpWithItsContext(t *testing.T) {
 		forRole, _ := r.waiting()
 		r.giveUp(forRole)
 		require.Equal(t, 1, r.read().Password.Version, "a reader waits for nothing")
-		close(release)
 		require.NoError(t, <-done)
 		after(time.Hour)
 		require.Equal(t, 2, r.remote.count(), "and none of them is carried out later")

@@ -16,7 +16,7 @@ import (
 func TestEveryMutantFitsTheCode(t *testing.T) {
 	t.Parallel()
 	root, err := moduleRoot()
-	assert.NoError(t, err)
+	require.NoError(t, err)
 	names := map[string]bool{}
 	for _, m := range mutants() {
 		require.Regexp(t, `^[a-z0-9]+(-[a-z0-9]+)+$`, m.name)

@@ -171,10 +171,18 @@ var ofTransport = []mutant{
 	{
 		name: "show-any-code", rule: "silence",
 		breaks: "Whatever stands in the place of an error code is shown to operators.",
-		file:   "backend/provider/transport/answer.go",
-		old:    "identifiers.MatchString(text)",
-		new:    "identifiers != nil",
-		pkg:    transport, test: "TestIdentifiersAreShortAndPlain",
+		file:   "backend/provider/transport/echo.go",
+		old:    "!requestIDs.MatchString(text) || r.Echoes(text)",
+		new:    "r.Echoes(text)",
+		pkg:    transport, test: "TestRequestIDsAreHexadecimalAndNew",
+	},
+	{
+		name: "show-what-was-sent", rule: "silence",
+		breaks: "A remote system that puts a password in the place of an identifier gets it shown to operators.",
+		file:   "backend/provider/transport/echo.go",
+		old:    " || r.Echoes(text) {",
+		new:    " {",
+		pkg:    transport, test: "TestRequestIDsAreHexadecimalAndNew",
 	},
 	{
 		name: "reach-the-metadata", rule: "config",
