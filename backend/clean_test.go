@@ -1,0 +1,53 @@
+package backend
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+)
+
+// Each role has a request under way that the remote system does not answer; what is left behind is found by TestMain.
+func TestCleaningUpEndsWithinTwoSecondsWhilePushesHang(t *testing.T) {
+	m := mount(t)
+	out := m.sim.Output()
+	m.do(logical.UpdateOperation, "config/panel", map[string]any{
+		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
+		"ca_cert": out.CAPEM, "allowed_roles": "*", "request_timeout": 60,
+	})
+	roles := []string{"ops1", "ops2"}
+	for _, name := range roles {
+		m.do(logical.UpdateOperation, "roles/"+name, map[string]any{"connection": "panel", "login": name})
+		require.NoError(t, m.sim.SetFault(lab.Fault{System: "plesk", Target: name, Kind: lab.Hold}))
+	}
+	ended := make(chan struct{}, len(roles))
+	for _, name := range roles {
+		go func() {
+			defer func() { ended <- struct{}{} }()
+			_, _ = m.backend.HandleRequest(context.Background(), &logical.Request{
+				Operation: logical.UpdateOperation, Path: "rotate-role/" + name, Data: map[string]any{}, Storage: m.storage,
+			})
+		}()
+	}
+	require.Eventually(t, func() bool {
+		holding := 0
+		for _, fault := range m.sim.Faults() {
+			holding += fault.Holding
+		}
+		return holding == len(roles)
+	}, 30*time.Second, 10*time.Millisecond, "requests are under way")
+	began := time.Now()
+	m.backend.Cleanup(t.Context())
+	require.Less(t, time.Since(began), 2*time.Second, "Vault waits for it")
+	for range roles {
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Fatal("a request outlives the plugin's work")
+		}
+	}
+}
