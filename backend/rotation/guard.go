@@ -169,13 +169,6 @@ func (g *guard) checked() {
 	g.suspect = false
 }
 
-// absolve: what was refused was not the credential, or nobody can say any more.
-func (g *guard) absolve() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.refusals = 0
-}
-
 // drain waits until the calls that are under way have ended: each of them may be refused too. No new one begins while
 // the credential is suspected.
 func (g *guard) drain(ctx context.Context, limit time.Duration) {

@@ -21,20 +21,10 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 	}
 	defer g.checked()
 	g.drain(ctx, l.Timeout())
-	settled := false
-	defer func() {
-		if !settled { // the check panicked, or the engine is stopping: whoever comes next finds out
-			g.absolve()
-		}
-	}()
 	l.mu.Lock()
 	paused, proved := l.pause != nil, l.checked.After(began)
 	l.mu.Unlock()
 	if paused || proved {
-		if !paused {
-			g.absolve()
-		}
-		settled = true
 		return !paused
 	}
 	at := e.clock()
@@ -43,21 +33,18 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 	switch {
 	case errors.As(err, &spent):
 		e.pauseSpent(ctx, s, l, spent)
-		settled = true
 		return false
 	case err != nil, ctx.Err() != nil:
-		return false // storage is not there, or the engine is stopping: nothing is proved
+		return false // storage is not there, or the engine is stopping: whoever comes next finds out
 	case check.Outcome == provider.Applied:
 		l.mu.Lock()
 		l.checked = at
 		l.mu.Unlock()
-		settled = true
 		return true
 	}
 	pause := &Pause{Revision: l.Revision, Since: at, Code: check.Code, Reason: pauseReason(check)}
 	pause.NextProbe = e.nextProbe(ctx, s, l, check, 1)
 	e.pause(ctx, s, l, pause)
-	settled = true
 	return false
 }
 

@@ -131,3 +131,26 @@ func TestRefusalsThatNobodySawAreCounted(t *testing.T) {
 		require.GreaterOrEqual(t, most, 3, "calls were under way")
 	})
 }
+
+func TestARefusalThatCouldNotBeCheckedCountsOn(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.locks(false)
+		r.roles("role")
+		l.breaks(true)
+		down := true
+		r.storage.failing(func(_, key string) error {
+			if down && strings.HasPrefix(key, guardPrefix) {
+				return errors.New("storage is out of order")
+			}
+			return nil
+		})
+		checks := r.remote.checked()
+		_, err := r.rotate()
+		require.Error(t, err)
+		require.Equal(t, checks, r.remote.checked(), "a try that cannot be counted is not made")
+		down = false
+		after(48 * time.Hour)
+		_, most := l.looked()
+		require.Equal(t, 4, most)
+	})
+}
