@@ -207,7 +207,8 @@ func (c *change) send(ctx context.Context, turn *turn) (provider.Result, error) 
 	before := c.role.Record
 	if c.old.Password != nil {
 		request.OldPassword = c.old.Password.Value
-		c.role.Record = c.role.Record.SendWithOld(now, deadline, c.old, c.lockWindow())
+		// The remote system may look at it as late as at any request.
+		c.role.Record = c.role.Record.SendWithOld(now, deadline, c.old, c.l.margin()+c.lockWindow())
 	} else {
 		c.role.Record = c.role.Record.Send(deadline, 0)
 	}

@@ -199,3 +199,24 @@ func TestAWrongOldPasswordThatNobodyPresentedIsTriedAgainWithGrowingDistances(t 
 		require.Equal(t, credential.StateActive, r.read().State)
 	})
 }
+
+// The remote system may look at an old password as late as it may carry out a request, and remembers it from then on.
+func TestATryWhoseAnswerIsLostCountsUntilItIsForgottenHoweverLateItIsLookedAt(t *testing.T) {
+	inLockingTime(t, func(t *testing.T, l *locking) {
+		var calls []time.Time
+		l.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
+			l.remote.mu.Lock()
+			defer l.remote.mu.Unlock()
+			calls = append(calls, time.Now())
+			return unknown, false
+		})
+		_, err := l.rotate()
+		require.NoError(t, err)
+		after(30 * time.Minute)
+		l.remote.mu.Lock()
+		defer l.remote.mu.Unlock()
+		require.GreaterOrEqual(t, len(calls), 4)
+		forgotten := calls[2].Add(DefaultRequestTimeout * time.Second).Add(quietMargin).Add(5 * time.Minute)
+		require.False(t, calls[3].Before(forgotten), "after one that was sure and two that were not: %v", calls)
+	})
+}
