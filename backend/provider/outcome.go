@@ -91,6 +91,9 @@ type Result struct {
 	Reason string
 	// RetryAfter is the remote system's hint when to come back; 0: none.
 	RetryAfter time.Duration
+	// Unseen: the credential was shown and the answer does not tell whether it was refused, although the outcome proves that
+	// nothing was changed. With the outcome Unknown that goes without saying.
+	Unseen bool
 	// TriesLeft is how many more wrong old passwords the remote system takes before it locks the account; nil: it
 	// did not say.
 	TriesLeft *int

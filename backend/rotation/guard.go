@@ -34,6 +34,8 @@ type guard struct {
 	leased bool
 	// refusals in a row that this process has seen.
 	refusals int
+	// unseen are calls in a row that may have been refused, since the last one that worked.
+	unseen int
 	// suspect: a call was refused, and the check that follows is not over.
 	suspect  bool
 	underWay int
@@ -101,7 +103,7 @@ func (g *guard) room() int {
 	case !g.counts(), g.lockout.Session && g.proved:
 		return math.MaxInt
 	case g.proved && g.refusals == 0:
-		return g.together()
+		return max(1, g.together()-g.unseen) // storage says of so many that they may be refused
 	default:
 		return 1
 	}
@@ -241,7 +243,7 @@ func (g *guard) known(stored tries, own int) tries {
 	defer g.mu.Unlock()
 	switch seen := g.refusals - stored.Refused; {
 	case g.leased: // it says what might have been; this process knows
-		stored.Refused, stored.Open = g.refusals, g.underWay-own
+		stored.Refused, stored.Open = g.refusals, g.underWay-own+g.unseen
 	case seen > 0: // what this process has seen could not be stored
 		stored.Refused += seen
 		stored.Open = max(0, stored.Open-seen)
@@ -284,12 +286,16 @@ func (e *Engine) tell(ctx context.Context, s store, t *turn, result provider.Res
 	switch result.Outcome {
 	case provider.Applied, provider.Staged, provider.Mismatch: // another refusal may come before the credential is looked at
 		worked = true
-		g.refusals, g.suspect = 0, false
+		g.refusals, g.unseen, g.suspect = 0, 0, false
 	default:
-		if refused {
+		switch {
+		case refused:
 			g.refusals++
 			g.proved = false
 			g.suspect = g.suspect || !t.check
+		case result.Unseen, result.Outcome == provider.Unknown && !g.lockout.Session: // a session is there already
+			g.unseen++
+			g.proved = g.proved && g.unseen < g.together()
 		}
 	}
 	if worked && (!g.counts() || leased) {
@@ -306,7 +312,7 @@ func (e *Engine) tell(ctx context.Context, s store, t *turn, result provider.Res
 	case refused:
 		after.Refused++
 		after.Last = e.clock()
-	case result.Outcome == provider.Unknown:
+	case result.Outcome == provider.Unknown, result.Unseen:
 		return // it may have been refused: counted as it is
 	default: // it was not made, or not for want of the credential
 	}
@@ -386,7 +392,7 @@ func (e *Engine) renew(ctx context.Context, s store, g *guard, tried bool) error
 	if known := g.known(stored, 0); !tried && g.counts() && known.Refused+known.Open >= g.limit() {
 		renewed.Refused, renewed.Open = knownRefusals-1, g.limit()
 		g.mu.Lock()
-		g.refusals, g.leased = 0, false
+		g.refusals, g.unseen, g.leased = 0, 0, false
 		g.mu.Unlock()
 	}
 	if renewed == stored {
@@ -446,7 +452,7 @@ func (g *guards) doubt(key string) {
 		known.mu.Lock()
 		defer known.mu.Unlock()
 		known.proved, known.leased, known.loaded = false, false, false
-		known.refusals = 0
+		known.refusals, known.unseen = 0, 0
 	}
 }
 

@@ -21,6 +21,8 @@ type lock struct {
 	wrong bool
 	// refused in a row, and the most that ever were; shown is how often the credential was shown.
 	refused, most, shown int
+	// hidden are the next refusals whose answers are lost.
+	hidden int
 	// during is called while a change is under way, before the credential is looked at.
 	during func()
 }
@@ -55,6 +57,13 @@ func (l *lock) look() provider.Result {
 	}
 	l.refused++
 	l.most = max(l.most, l.refused)
+	if l.hidden > 0 {
+		l.hidden--
+		if l.remote.lockout.Session {
+			return provider.Result{Outcome: provider.Unreachable, Scope: provider.ScopeConnection, Unseen: true, Reason: "no session"}
+		}
+		return unknown
+	}
 	return provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
 }
 
@@ -63,6 +72,13 @@ func (l *lock) breaks(wrong bool) {
 	l.remote.mu.Lock()
 	defer l.remote.mu.Unlock()
 	l.wrong = wrong
+}
+
+// hides lets the answers to the next refusals be lost.
+func (l *lock) hides(n int) {
+	l.remote.mu.Lock()
+	defer l.remote.mu.Unlock()
+	l.hidden = n
 }
 
 // slowly lets each change take a second.

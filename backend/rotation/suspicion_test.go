@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -153,4 +154,31 @@ func TestARefusalThatCouldNotBeCheckedCountsOn(t *testing.T) {
 		_, most := l.looked()
 		require.Equal(t, 4, most)
 	})
+}
+
+// A proxy in between may turn each refusal into an answer that says nothing.
+func TestRefusalsWhoseAnswersAreLostCountWhereTheCredentialHasWorked(t *testing.T) {
+	for _, session := range []bool{false, true} {
+		t.Run(fmt.Sprintf("session %v", session), func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				l := r.locks(session)
+				roles := many(6)
+				r.roles(roles...)
+				l.slowly()
+				l.breaks(true)
+				l.hides(3)
+				r.all(roles...)
+				after(scaled(firstProbe) - time.Minute)
+				_, most := l.looked()
+				require.LessOrEqual(t, most, 4)
+				require.GreaterOrEqual(t, most, 3)
+				l.breaks(false)
+				after(2 * time.Hour)
+				for _, name := range roles {
+					_, err := r.engine.Rotate(t.Context(), r.storage, name, 0)
+					require.NoError(t, err, "what nobody saw stops nothing for good")
+				}
+			})
+		})
+	}
 }

@@ -81,7 +81,7 @@ func unsendable(scope provider.Scope, reason string) *provider.Result {
 // notSent is the result of a change whose servers were looked at first, with that result, and which was not sent.
 func notSent(result provider.Result) provider.Result {
 	if !result.Outcome.Unchanged() {
-		result.Outcome, result.Scope = provider.Unreachable, provider.ScopeConnection
+		result.Outcome, result.Scope, result.Unseen = provider.Unreachable, provider.ScopeConnection, true
 		result.Reason = "the servers could not be looked up, so the password was not sent; see url, a proxy in between, and whether the remote system is in order"
 	}
 	return result

@@ -84,7 +84,7 @@ func (c *cloudServers) lookInTime(ctx context.Context, ids []string) provider.Re
 	result := c.look(looking, ids)
 	if len(ids) > 1 && result.Outcome == provider.Unknown && looking.Err() != nil && ctx.Err() == nil {
 		return provider.Result{
-			Outcome: provider.Unreachable, Scope: provider.ScopeTarget,
+			Outcome: provider.Unreachable, Scope: provider.ScopeTarget, Unseen: true,
 			Reason: fmt.Sprintf("asking for the password-reset plug-in of %d servers took too long, so the password was not sent; raise request_timeout of the connection, or put fewer servers into one role", len(ids)),
 		}
 	}

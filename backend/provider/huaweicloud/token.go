@@ -101,9 +101,20 @@ func (t *tokens) get(ctx context.Context, stale string) (token, error) {
 			// The other's time ran out, which says nothing about this one's: ask again.
 			continue
 		default:
-			return token{}, f.err
+			return token{}, asOnlooker(f.err)
 		}
 	}
+}
+
+// asOnlooker is the error for who waited for another one's request: the credential was shown once, not by each of them.
+func asOnlooker(err error) error {
+	var auth *AuthError
+	if !errors.As(err, &auth) || !auth.Result.Unseen {
+		return err
+	}
+	seen := *auth
+	seen.Result.Unseen = false
+	return &seen
 }
 
 // lead gets a token for all who wait for f.
@@ -232,15 +243,17 @@ func (t *tokens) refusal(response *transport.Response) error {
 		Scope:     provider.ScopeConnection,
 		Code:      codeOr(envelope, response.Status),
 		RequestID: envelope.RequestID,
+		Unseen:    true,
 		Reason:    "IAM gave no token; see iam_url, project_id and whether IAM is in order; nothing was sent to the service",
 	}
 	switch response.Status {
 	case http.StatusTooManyRequests:
+		result.Unseen = false
 		throttled := transport.Throttled(response, t.now())
 		result.Outcome, result.RetryAfter = throttled.Outcome, throttled.RetryAfter
 		result.Reason = "IAM takes no more requests for now; it will be asked again later"
 	case http.StatusUnauthorized, http.StatusForbidden:
-		result.Outcome = provider.Denied
+		result.Outcome, result.Unseen = provider.Denied, false
 		result.Reason = "IAM refused the connection's user; see username, password, domain_name and project_id (accounts of HUAWEI IDs, federated users and users with MFA at login get no token)"
 		// Too many wrong passwords. Where IAM says so without this code, only in words, it is Denied.
 		if envelope.Code == "IAM.0061" {
@@ -254,12 +267,13 @@ func (t *tokens) refusal(response *transport.Response) error {
 // noToken is a request to IAM without an answer. It is Unreachable whether or not it was sent: getting a token changes
 // nothing.
 func noToken(err error) error {
-	reason := "IAM gave no answer that can be read; see iam_url and the network"
+	out := unreachable("IAM gave no answer that can be read; see iam_url and the network")
 	var unsent *transport.NotSentError
 	if errors.As(err, &unsent) {
-		reason = "IAM could not be reached: " + unsent.Reason
+		out.Result.Reason = "IAM could not be reached: " + unsent.Reason
+	} else {
+		out.Result.Unseen = true
 	}
-	out := unreachable(reason)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &endedError{AuthError: out, cause: context.Canceled}
