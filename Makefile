@@ -11,6 +11,9 @@ VERSION ?= $(shell scripts/version.sh)
 BIN := bin
 # Go test's -fuzztime of each fuzz target.
 FUZZTIME ?= 10s
+# How long "make soak" goes on, and the first seed of the model check; 0: a fresh one.
+FOR ?= 10m
+SEED ?= 0
 
 PLUGIN := vault-plugin-secrets-hosting
 # With one leading "v", which Vault asks for.
@@ -83,6 +86,14 @@ fmt: ## Format the Go code
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for a short time (FUZZTIME=10s)
 	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: model
+model: FOR := 60s
+model: soak ## Check the engine against a model of its remote systems for a minute (SEED=123: a story again)
+
+.PHONY: soak
+soak: ## The same for as long as you like (FOR=10m)
+	go test ./backend/rotation/modelcheck -count=1 -v -timeout 0 -model.for=$(FOR) -model.seed=$(SEED)
 
 .PHONY: schema
 schema: ## Check the packets that the Plesk client sends against Plesk's schemas
