@@ -87,8 +87,11 @@ func (c *client) Change(ctx context.Context, ch provider.Change) provider.Result
 	if result.Outcome == provider.Denied && result.Scope == provider.ScopeConnection {
 		c.system.told()
 	}
-	if result.Outcome == provider.Applied || result.Outcome == provider.Staged {
+	switch result.Outcome {
+	case provider.Applied, provider.Staged:
 		c.worked()
+	case provider.Unknown:
+		c.system.saidNothing()
 	}
 	a.result = result
 	a.answered = result.Outcome != provider.Unknown
