@@ -72,6 +72,11 @@ func (acc *account) hear(password string, on []*part) {
 		for _, a := range acc.attempts {
 			a.worded = true
 		}
+		for _, p := range acc.parts {
+			if p.waiting != nil {
+				p.waiting.worded = true
+			}
+		}
 	}
 	for _, p := range on {
 		if p.held == password {
