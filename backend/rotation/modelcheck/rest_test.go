@@ -82,8 +82,13 @@ func (w *world) settle(d time.Duration) {
 // stuck: so many passwords are open that a person has to say which one is in force. With an old password each try needs a
 // new one.
 func (acc *account) stuck(rec credential.Record) bool {
+	return len(rec.Candidates) > credential.MaxCandidates || acc.system.spec.old && tooMany(rec)
+}
+
+// tooMany: no other password can be made before a person has said which one is in force.
+func tooMany(rec credential.Record) bool {
 	open := len(rec.Candidates)
-	if acc.system.spec.old && rec.Next.Exposed() {
+	if rec.Next.Exposed() {
 		open++
 	}
 	return open > credential.MaxCandidates
@@ -159,7 +164,7 @@ func (w *world) works(acc *account) {
 func (w *world) sayAll(acc *account) {
 	w.mu.Lock()
 	rec := w.role(acc.role).Record
-	if acc.stuck(rec) && acc.truth() == "" {
+	if tooMany(rec) && acc.truth() == "" {
 		byHand := acc.foreign()
 		for _, p := range acc.parts {
 			acc.start(p, false)
