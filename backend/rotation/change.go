@@ -97,6 +97,7 @@ func (c *change) request(ctx context.Context) (provider.Result, error) {
 		return provider.Result{}, err
 	}
 	defer turn.leave()
+	c.role.ripen(c.e.clock()) // the slot and the turn may have been waited for
 	at, why, err := c.notBefore(ctx, turn)
 	if err != nil {
 		return provider.Result{}, err

@@ -154,6 +154,36 @@ func TestAPasswordIsNotSentBeforeTheQueuedOneIsInForce(t *testing.T) {
 	})
 }
 
+// Whoever reads must not be given the one before for as long as the next one is in the queue.
+func TestAPasswordWhoseTimeComesWhileAnotherOneWaitsForItsTurnIsInForce(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{MaxInFlight: ptr(1)}))
+		r.queues()
+		r.mustCreate(nil)
+		r.mustCreate(func(in *NewRole) { in.Name, in.Target = "other", provider.Settings{"login": "other"} })
+		after(2 * settleAfter)
+		_, err := r.rotate()
+		require.NoError(t, err)
+		after(settleAfter - 10*time.Second)
+		r.remote.set(func(_ context.Context, _ int, c provider.Change) (provider.Result, bool) {
+			if c.Target.Username == "other" {
+				time.Sleep(20 * time.Second) // of the bubble
+			}
+			return queuedAnswer, true
+		})
+		go func() { _, _ = r.engine.Rotate(t.Context(), r.storage, "other", 0) }()
+		after(5 * time.Second)
+		r.stands(credential.StateAccepted, 1, 2)
+		report, err := r.rotate()
+		require.NoError(t, err)
+		require.Equal(t, credential.StateAccepted, report.View.State)
+		r.stands(credential.StateAccepted, 2, 3)
+		after(settleAfter)
+		r.stands(credential.StateAssumed, 3, 0)
+		r.held()
+	})
+}
+
 // 409: the job under way may be that of a lost answer.
 func TestABusyQueueAfterALostAnswerIsWaitedForWithTheSamePassword(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {

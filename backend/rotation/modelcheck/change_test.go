@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
@@ -138,6 +139,9 @@ func (c *client) arrive(ctx context.Context, ch provider.Change) (*account, *att
 	what, p := acc.carryOut(a, what, now)
 	w.note("   %s is sent %s (old %s): %s", acc.login, acc.label(a.password), acc.label(a.old), what)
 	w.cover.count(state, string(what))
+	if !canBe(credential.State(state), string(what)) {
+		w.fail("%s is %s, in which nothing is sent that could be answered with %q", acc.role, state, what)
+	}
 	return acc, a, p
 }
 
