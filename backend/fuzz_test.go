@@ -150,9 +150,12 @@ func (u user) do(operation logical.Operation, path string, data map[string]any) 
 		req.Operation = logical.CreateOperation
 	}
 	resp, err := u.backend.HandleRequest(u.Context(), req)
-	said, _ := json.Marshal(resp)
-	if err != nil {
+	said, problem := json.Marshal(resp)
+	switch {
+	case err != nil:
 		said = []byte(err.Error())
+	case problem != nil:
+		u.Fatal("the answer is not JSON")
 	}
 	if !strings.HasPrefix(path, "creds/") && len(u.secrets.Find(said)) > 0 {
 		u.Fatalf("the answer to %s %s has a secret", req.Operation, path)

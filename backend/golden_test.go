@@ -226,7 +226,7 @@ func goldens(t *testing.T) map[string]golden {
 	require.NotEmpty(t, files)
 	all := map[string]golden{}
 	for _, file := range files {
-		text, err := os.ReadFile(file) //nolint:gosec // of the tests
+		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		var g golden
 		require.NoError(t, json.Unmarshal(text, &g))

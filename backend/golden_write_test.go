@@ -98,7 +98,7 @@ func writeGolden(t *testing.T, version string) {
 	}
 	text, err := json.MarshalIndent(g, "", "\t")
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join("testdata", "storage", version+".json"), append(text, '\n'), 0o644)) //nolint:gosec // no secrets but of a simulator
+	require.NoError(t, os.WriteFile(filepath.Join("testdata", "storage", version+".json"), append(text, '\n'), 0o644))
 }
 
 func (m *mounted) goldenConnections() {

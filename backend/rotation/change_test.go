@@ -227,8 +227,11 @@ func TestWhatWasReadBeforeAChangeIsNotCachedAfterIt(t *testing.T) {
 func TestARequestWhoseTurnDoesNotComeSaysThatNothingWasChanged(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
-			time.Sleep(20 * time.Second)
+		r.remote.set(func(ctx context.Context, _ int, _ provider.Change) (provider.Result, bool) {
+			select {
+			case <-time.After(20 * time.Second): // of the bubble
+			case <-ctx.Done():
+			}
 			return provider.Result{Outcome: provider.Applied}, true
 		})
 		go func() { _, _ = r.engine.Rotate(t.Context(), r.storage, "role", 0) }()

@@ -40,6 +40,7 @@ func TestACreationWithUnknownOutcomeKeepsTheRole(t *testing.T) {
 		r.remote.set(always(unknown, true))
 		report, err := r.create(nil)
 		require.NoError(t, err)
+		require.NotNil(t, report, "the role is there")
 		require.Equal(t, credential.StateUncertain, report.View.State)
 		require.Equal(t, r.remote.holds("login"), r.read().Password.Value, "the newest one set, as none is known to be in force")
 		r.remote.set(nil)

@@ -182,3 +182,19 @@ func TestRefusalsWhoseAnswersAreLostCountWhereTheCredentialHasWorked(t *testing.
 		})
 	}
 }
+
+func TestWhileARefusedCredentialIsCheckedNoOtherRoleShowsIt(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.locks(false)
+		roles := many(8)
+		r.roles(roles...)
+		shown, _ := l.looked()
+		l.slowly()
+		l.breaks(true)
+		for _, err := range r.all(roles...) {
+			require.Error(t, err)
+		}
+		now, _ := l.looked()
+		require.LessOrEqual(t, now-shown, 3, "those that were under way together, and the check")
+	})
+}

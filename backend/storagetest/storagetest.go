@@ -158,6 +158,7 @@ func (s *Storage) next(write bool, operation string) (Fault, context.CancelFunc)
 		s.lasting = ReadOnly
 	case Down, LandsThenDown:
 		s.lasting = Down
+	default: // it is over with this operation
 	}
 	return s.fault, s.cancel
 }

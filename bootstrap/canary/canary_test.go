@@ -58,7 +58,7 @@ func writings(t *testing.T, secret string) map[string]string {
 		"JSON by number":     unicode.String(),
 		"%q":                 fmt.Sprintf("%q", secret),
 		"%+q":                fmt.Sprintf("%+q", secret),
-		"%v of bytes":        fmt.Sprint([]byte(secret)),
+		"%v of bytes":        fmt.Sprintf("%d", []byte(secret)),
 		"%#v of bytes":       fmt.Sprintf("%#v", []byte(secret)),
 		"hex":                hex.EncodeToString([]byte(secret)),
 		"basic auth":         request.Header.Get("Authorization"),

@@ -108,7 +108,7 @@ func jsonText(secret string, html bool) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(html)
-	if encoder.Encode(secret) != nil {
+	if err := encoder.Encode(secret); err != nil {
 		return ""
 	}
 	return inside(strings.TrimSuffix(b.String(), "\n"))

@@ -20,6 +20,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"os"
 	"os/signal"
@@ -42,6 +43,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	say, complain := log.New(stdout, "", 0), log.New(stderr, "", 0)
 	pattern := flags.String("run", "", "only mutants whose `name` matches")
 	list := flags.Bool("list", false, "print the mutants and end")
 	parallel := flags.Int("p", 2, "how many to judge at a time")
@@ -51,23 +53,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	wanted, err := regexp.Compile(*pattern)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
+		complain.Println(err)
 		return 2
 	}
 	chosen := slices.DeleteFunc(mutants(), func(m mutant) bool { return !wanted.MatchString(m.name) })
 	if len(chosen) == 0 {
-		fmt.Fprintln(stderr, "no mutant has such a name")
+		complain.Println("no mutant has such a name")
 		return 2
 	}
 	if *list {
 		for _, m := range chosen {
-			fmt.Fprintf(stdout, "%-34s %-8s %s\n%-43s %s, in %s\n", m.name, m.rule, m.breaks, "", m.test, m.pkg)
+			say.Printf("%-34s %-8s %s\n%-43s %s, in %s", m.name, m.rule, m.breaks, "", m.test, m.pkg)
 		}
 		return 0
 	}
-	ok, err := judge(ctx, chosen, *parallel, *ldflags, stdout)
+	ok, err := judge(ctx, chosen, *parallel, *ldflags, say)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
+		complain.Println(err)
 	}
 	if err != nil || !ok {
 		return 1
@@ -76,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // judge prints a line for each mutant and their sum, and tells whether all are killed.
-func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, out io.Writer) (bool, error) {
+func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, out *log.Logger) (bool, error) {
 	began := time.Now()
 	root, err := moduleRoot()
 	if err != nil {
@@ -111,7 +113,7 @@ func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, o
 	if len(broken) > 0 {
 		return false, fmt.Errorf("without any mutant:\n%s", strings.Join(broken, "\n"))
 	}
-	fmt.Fprintf(out, "without any mutant the tests of %d packages pass, after %s\n", len(packages), time.Since(began).Round(time.Second))
+	out.Printf("without any mutant the tests of %d packages pass, after %s", len(packages), time.Since(began).Round(time.Second))
 
 	rules, verdicts := map[string]int{}, map[verdict]int{}
 	each(parallel, chosen, func(m mutant) {
@@ -122,9 +124,9 @@ func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, o
 		if verdicts[v]++; v == killed {
 			rules[m.rule]++
 		}
-		fmt.Fprintf(out, "%-8s %-34s %-8s %s (%s)\n", v, m.name, m.rule, m.test, time.Since(start).Round(100*time.Millisecond))
+		out.Printf("%-8s %-34s %-8s %s (%s)", v, m.name, m.rule, m.test, time.Since(start).Round(100*time.Millisecond))
 		if v != killed {
-			fmt.Fprintf(out, "         %s\n         %s, %s: %s\n", m.breaks, m.file, m.pkg, why)
+			out.Printf("         %s\n         %s, %s: %s", m.breaks, m.file, m.pkg, why)
 		}
 	})
 	if ctx.Err() != nil {
@@ -134,8 +136,8 @@ func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, o
 	for _, rule := range slices.Sorted(maps.Keys(rules)) {
 		killedBy = append(killedBy, fmt.Sprintf("%s %d", rule, rules[rule]))
 	}
-	fmt.Fprintf(out, "killed by rule: %s\n", strings.Join(killedBy, ", "))
-	fmt.Fprintf(out, "%d mutants in %s: %d killed, %d survived, %d undecided\n",
+	out.Printf("killed by rule: %s", strings.Join(killedBy, ", "))
+	out.Printf("%d mutants in %s: %d killed, %d survived, %d undecided",
 		len(chosen), time.Since(began).Round(time.Second), verdicts[killed], verdicts[survived], verdicts[undecided])
 	return verdicts[killed] == len(chosen), nil
 }

@@ -23,8 +23,9 @@ func TestEveryMutantFitsTheCode(t *testing.T) {
 		require.False(t, names[m.name], "%s is there twice", m.name)
 		names[m.name] = true
 		require.True(t, strings.HasSuffix(m.breaks, ".") && m.rule != "", m.name)
-		_, err := m.source(root)
-		assert.NoError(t, err)
+		if _, err := m.source(root); err != nil {
+			t.Error(err)
+		}
 		assert.True(t, declares(t, filepath.Join(root, m.pkg), m.test), "%s: there is no %s in %s", m.name, m.test, m.pkg)
 	}
 	require.Greater(t, len(names), 20)

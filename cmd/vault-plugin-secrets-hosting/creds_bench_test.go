@@ -27,7 +27,8 @@ func BenchmarkReadingCredsWhileAPushHangs(b *testing.B) {
 		return took
 	}
 	var rests, hangs time.Duration
-	defer m.hang("hangs", alias("ops2"))()
+	release := m.hang("hangs", alias("ops2"))
+	defer release()
 	for b.Loop() {
 		rests += read("rests")
 		hangs += read("hangs")
@@ -45,6 +46,8 @@ func (m *mount) hang(name string, role data) (release func()) {
 	require.Eventually(m.t, func() bool { return m.sim.Faults()[0].Holding > 0 }, waitLong, tick)
 	return func() {
 		m.heal()
-		<-answer
+		if err := <-answer; err != nil {
+			m.t.Error(err)
+		}
 	}
 }

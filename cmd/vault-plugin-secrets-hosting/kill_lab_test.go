@@ -34,7 +34,7 @@ const slack = 500 * time.Millisecond
 // ownVault is a Vault that a test may kill while others run, and the folder by which it stops the plugin.
 func ownVault(t *testing.T) (v *vaulttest.Vault, stops string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "hosting") // short, for Unix sockets
+	dir, err := os.MkdirTemp("", "hosting") //nolint:usetesting // short, for Unix sockets
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	stops = filepath.Join(dir, "stops")

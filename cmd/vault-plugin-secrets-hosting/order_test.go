@@ -108,7 +108,7 @@ func endInTheMiddle(t *testing.T, v *vaulttest.Vault, kind lab.Kind, end ending)
 		c.waitFor(c.name, "the remote system should have the request", c.held)
 	})
 	if kind == lab.Slow {
-		together(t, cells, func(c *cell) { c.leave(); <-c.caller })
+		together(t, cells, (*cell).goAway)
 	}
 	began := time.Now()
 	require.NoError(t, end.do(m))

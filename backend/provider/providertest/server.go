@@ -78,7 +78,7 @@ func RequireSecretFree(t *testing.T, values ...any) {
 	for _, value := range values {
 		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t"} { // %p passes by every method
 			text := fmt.Sprintf(format, value)
-			for _, form := range []string{Canary, fmt.Sprintf("%x", Canary), fmt.Sprintf("%X", Canary), fmt.Sprintf("% x", Canary), strings.Trim(fmt.Sprint([]byte(Canary)), "[]")} {
+			for _, form := range []string{Canary, fmt.Sprintf("%x", Canary), fmt.Sprintf("%X", Canary), fmt.Sprintf("% x", Canary), strings.Trim(fmt.Sprintf("%d", []byte(Canary)), "[]")} {
 				if strings.Contains(text, form) {
 					t.Fatalf("a secret is printed with %s", format)
 				}

@@ -93,6 +93,7 @@ func (c *client) Change(ctx context.Context, ch provider.Change) provider.Result
 		c.worked()
 	case provider.Unknown:
 		c.system.saidNothing()
+	default:
 	}
 	a.result = result
 	a.answered = result.Outcome != provider.Unknown
@@ -179,6 +180,7 @@ func (acc *account) carryOut(a *attempt, what fate, now time.Time) (fate, plan) 
 		return what, plan{result: denied(provider.ScopeTarget)}
 	case unreachable:
 		return what, plan{result: provider.Result{Outcome: provider.Unreachable, Reason: "no connection"}}
+	default: // the account decides
 	}
 	if what, p, refused := acc.refuses(a, now); refused {
 		return what, p
@@ -274,6 +276,7 @@ func (acc *account) lose(a *attempt, what fate, now time.Time) {
 			return
 		}
 		at = now.Add(time.Duration(acc.dice.Int64N(int64(within))))
+	default: // at once
 	}
 	parts := a.parts
 	if acc.system.spec.restart && !acc.system.spec.whole {

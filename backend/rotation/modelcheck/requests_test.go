@@ -114,7 +114,7 @@ func (b *before) holdAgainst(a answer) {
 		return
 	}
 	for _, at := range b.acc.attempts {
-		if !b.attempts[at] && !(at.answered && at.result.Outcome.Unchanged() && len(at.result.Taken) == 0) {
+		if !b.attempts[at] && (!at.answered || !at.result.Outcome.Unchanged() || len(at.result.Taken) > 0) {
 			w.fail("a request for %s was answered with %q, and %s may be in force", b.acc.role, a, b.acc.label(at.password))
 		}
 	}
