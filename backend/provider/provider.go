@@ -120,6 +120,8 @@ type Lockout struct {
 	Credential string
 	// Refusals in a row that lock it.
 	Refusals int
+	// Window is how long the remote system may remember a refusal; 0: a few minutes.
+	Window time.Duration
 	// Session: calls show a token that was got for the credential, which itself is shown by one call at a time.
 	Session bool
 }

@@ -352,7 +352,7 @@ func (e *Engine) verify(ctx context.Context, s store, l *live) error {
 	switch {
 	case errors.As(err, &spent):
 		return Mistake("the connection was not stored: %s; try again at %s, or store it unchecked with verify_connection=false",
-			err, stamp(spent.tries.Last.Add(scaled(firstProbe))))
+			err, stamp(spent.tries.Last.Add(l.guard.forgets())))
 	case errors.Is(err, errGivenUp):
 		return busy("the connection was not stored: its credential is being tried by others; try again")
 	case err != nil:

@@ -68,10 +68,10 @@ const (
 )
 
 // next is when another call may be made: at once (the zero time), later, or not before a person acts (false). Where nothing
-// but lost answers speaks against it, each firstProbe one is made.
-func (t tries) next(limit int, now time.Time) (time.Time, bool) {
-	switch again := t.Last.Add(scaled(firstProbe)); {
-	case t.Refused+t.Open < limit:
+// but lost answers speaks against it, one is made whenever the remote system is likely to have forgotten the others.
+func (g *guard) next(t tries, now time.Time) (time.Time, bool) {
+	switch again := t.Last.Add(g.forgets()); {
+	case t.Refused+t.Open < g.limit():
 		return time.Time{}, true
 	case t.Refused >= knownRefusals:
 		return time.Time{}, false
@@ -92,6 +92,11 @@ func (g *guard) together() int {
 		return 1 // logs in for all
 	}
 	return max(1, g.limit()/2)
+}
+
+// forgets is after which time without another call the remote system is likely to have forgotten the refusals.
+func (g *guard) forgets() time.Duration {
+	return scaled(max(firstProbe, g.lockout.Window+time.Minute))
 }
 
 // counts tells whether refusals have to be counted at all.
@@ -230,8 +235,8 @@ func (e *Engine) mayTry(ctx context.Context, s store, t *turn, byPerson bool) er
 	}
 	stored = g.known(stored, 1)
 	t.before = stored
-	at, ok := stored.next(g.limit(), now)
-	if ok && at.IsZero() || byPerson && !now.Before(stored.Last.Add(scaled(firstProbe))) {
+	at, ok := g.next(stored, now)
+	if ok && at.IsZero() || byPerson && !now.Before(stored.Last.Add(g.forgets())) {
 		return nil
 	}
 	return &spentError{tries: stored, limit: g.limit(), next: at}

@@ -154,7 +154,7 @@ func (e *Engine) nextProbe(ctx context.Context, s store, l *live, check provider
 	case left == 1:
 		return now.Add(scaled(e.jitter(lastBackoff)))
 	default:
-		at, ok := stored.next(l.guard.limit(), now)
+		at, ok := l.guard.next(stored, now)
 		if ok && at.IsZero() {
 			at = now.Add(e.grow(firstProbe, n))
 		}

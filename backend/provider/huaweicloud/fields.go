@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -85,6 +86,9 @@ const (
 	userRefusals = 5
 )
 
+// The windows in which refusals are counted are not documented; they are presumed to be as long as the locks.
+const keyWindow = 5 * time.Minute
+
 // Lockout is that of the access key, or of the IAM user, whichever service it is used for.
 func Lockout(connection provider.Connection) provider.Lockout {
 	settings := connection.Settings
@@ -92,6 +96,7 @@ func Lockout(connection provider.Connection) provider.Lockout {
 		return provider.Lockout{
 			Credential: strings.Join([]string{"huaweicloud", "key", settings.String(FieldAccessKey)}, "|"),
 			Refusals:   keyRefusals,
+			Window:     keyWindow,
 		}
 	}
 	return provider.Lockout{
@@ -99,6 +104,7 @@ func Lockout(connection provider.Connection) provider.Lockout {
 			"huaweicloud", "user", transport.CanonicalHost(settings.String(FieldIAMURL)), settings.String(FieldDomainName), settings.String(FieldUsername),
 		}, "|"),
 		Refusals: userRefusals,
+		Window:   userLock,
 		Session:  true,
 	}
 }

@@ -202,13 +202,16 @@ func (Type) LoginIdentity(connection provider.Connection) string {
 // brute force can be set to others.
 const loginRefusals = 5
 
+// loginWindow is how long Plesk is presumed to remember a refusal: as long as it is presumed to lock.
+const loginWindow = 15 * time.Minute
+
 // Lockout is that of the login; a secret key is not locked.
 func (t Type) Lockout(connection provider.Connection) provider.Lockout {
 	login := t.LoginIdentity(connection)
 	if login == "" {
 		return provider.Lockout{}
 	}
-	return provider.Lockout{Credential: login, Refusals: loginRefusals}
+	return provider.Lockout{Credential: login, Refusals: loginRefusals, Window: loginWindow}
 }
 
 // Rules are Plesk's rules for passwords of its users. The server's strength policy comes on top and cannot be read

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -67,7 +68,7 @@ func TestTargetsAreComparedWithoutRegardToCase(t *testing.T) {
 	own, err := Type{}.Target(connection, provider.Settings{"login": "OPS"})
 	require.NoError(t, err)
 	require.Equal(t, own.Identities[0], Type{}.LoginIdentity(connection))
-	require.Equal(t, provider.Lockout{Credential: own.Identities[0], Refusals: 5}, Type{}.Lockout(connection))
+	require.Equal(t, provider.Lockout{Credential: own.Identities[0], Refusals: 5, Window: 15 * time.Minute}, Type{}.Lockout(connection))
 	connection.Settings = provider.Settings{"secret_key": "k"}
 	require.Empty(t, Type{}.LoginIdentity(connection))
 	require.Zero(t, Type{}.Lockout(connection), "Plesk locks logins, not keys")
