@@ -118,19 +118,21 @@ func TestAWrongTryOfAPersonCountsWhereTheNextCredentialIsStoredUnchecked(t *test
 // A call that is under way when the engine dies is refused without anybody's seeing it. Until the remote system may have
 // forgotten the first of them, no more are made than it takes.
 func TestRefusalsThatNobodySawAreCounted(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		l := r.locks(false)
-		roles := many(8)
-		r.roles(roles...)
-		l.slowly()
-		l.breaks(true)
-		for range 12 {
-			r.crash(roles...)
-		}
-		_, most := l.looked()
-		require.LessOrEqual(t, most, 4)
-		require.GreaterOrEqual(t, most, 3, "calls were under way")
-	})
+	for range 10 { // how many calls are under way in a crash is chance
+		inFakeTime(t, func(t *testing.T, r *rig) {
+			l := r.locks(false)
+			roles := many(8)
+			r.roles(roles...)
+			l.slowly()
+			l.breaks(true)
+			for range 12 {
+				r.crash(roles...)
+			}
+			_, most := l.looked()
+			require.LessOrEqual(t, most, 4)
+			require.GreaterOrEqual(t, most, 3, "calls were under way")
+		})
+	}
 }
 
 func TestARefusalThatCouldNotBeCheckedCountsOn(t *testing.T) {
