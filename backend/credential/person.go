@@ -23,18 +23,21 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 	}
 	var value Password
 	var stage Phase
+	var until time.Time
 	switch at := out.candidate(version); {
 	case out.Next.Exposed() && out.Next.Version == version:
-		value = out.Next.Password
+		value, until = out.Next.Password, out.Next.openUntil()
 		out.Next = nil
 	case at >= 0:
-		value, stage = out.Candidates[at].Password, out.Candidates[at].Stage
+		c := out.Candidates[at]
+		value, stage, until = c.Password, c.Stage, c.openUntil()
 		out.Candidates = append(out.Candidates[:at:at], out.Candidates[at+1:]...)
 	default:
 		return r, ErrNothingToConfirm
 	}
 	out.settle(version, stage)
-	out.install(value, now, BasisWord, false)
+	out.installByWord(value, now)
+	out.Current.OpenUntil = until
 	out.heard()
 	return out, nil
 }
@@ -144,9 +147,27 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 	if adopted.Version == 0 {
 		adopted.Version = out.newVersion()
 	}
-	out.install(adopted, now, BasisWord, false)
+	out.installByWord(adopted, now)
 	out.heard()
 	return out
+}
+
+// installByWord puts a password in force since a person says so. The one before stays open where a request with it may still
+// be carried out, which a word does not undo.
+func (r *Record) installByWord(value Password, now time.Time) {
+	before := r.Current
+	r.install(value, now, BasisWord, false)
+	if before == nil || before.OpenUntil.IsZero() {
+		return
+	}
+	if r.Previous != nil && r.Previous.Version == before.Version {
+		r.Previous.Open = true
+	}
+	for i := range r.History {
+		if r.History[i].Version == before.Version {
+			r.History[i].Open = true
+		}
+	}
 }
 
 // settle moves Next, if it was sent, and the candidates to the history, as a person says that another password is in

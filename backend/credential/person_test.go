@@ -106,13 +106,13 @@ func TestAdoptTakesTheVersionThatTheRecordHas(t *testing.T) {
 	s.do(func(r Record) Record { return r.Adopt(value(2), "word", at(30)) })
 	s.is("current 2, next 3 unsent, previous 1")
 	s.do(func(r Record) Record { return r.Adopt("another", "word", at(31)) })
-	s.is("current 3, previous 2, history 1 old")
+	s.is("current 3, previous 2 open, history 1 old") // the request with it may still be under way
 	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(32)) })
-	s.is("current 1, previous 3, history 2 old")
+	s.is("current 1, previous 3, history 2 old open")
 	s.made(4, 33)
 	require.Equal(t, 4, s.Next.Version, "above every version that there was")
 	s.do(func(r Record) Record { return r.Adopt(value(1), "word", at(34)) })
-	s.is("current 1, next 4 unsent, previous 3, history 2 old")
+	s.is("current 1, next 4 unsent, previous 3, history 2 old open")
 }
 
 func TestAdoptingThePasswordInForceOfARoleAtRestChangesNothing(t *testing.T) {
@@ -211,4 +211,18 @@ func TestTheRecordSaysWhoToldThatThePasswordIsInForce(t *testing.T) {
 	s.present(80)
 	s.exclusively(81)
 	require.Equal(t, BasisAnswer, s.Current.Basis)
+}
+
+// A word does not stop a request that may still be carried out, nor what waits in the remote system's queue.
+func TestWhatAWordPutInForceIsKeptWhileItsRequestMayFollow(t *testing.T) {
+	queued := lost(t)
+	queued.sent(5)
+	queued.do(func(r Record) Record { return r.Staged(Accepted, at(6)) })
+	for name, s := range map[string]*story{"lost": lost(t), "queued": queued} {
+		require.NoError(t, s.try(func(r Record) (Record, error) { return r.Confirm(2, at(10)) }), name)
+		for i, other := range []string{"another", "a third", "a fourth"} {
+			s.do(func(r Record) Record { return r.Adopt(other, "word", at(11+i)).Trim(0) })
+		}
+		require.Contains(t, describe(s.Record), "history 2 old open", name)
+	}
 }

@@ -89,6 +89,10 @@ type Current struct {
 	Basis Basis `json:"basis,omitempty"`
 	// Refused: the remote system has said since then that this is not the account's password.
 	Refused bool `json:"refused,omitempty"`
+	// OpenUntil is when the last request with it had to end that nobody resolved, or when the remote system queued it, where
+	// a person or a repetition settled it before; the zero time: neither. It may still be carried out when another password is
+	// in force.
+	OpenUntil time.Time `json:"open_until,omitzero"`
 }
 
 // Basis is who says that a password is in force.
@@ -145,6 +149,31 @@ type Next struct {
 	InForceOn []string `json:"in_force_on,omitempty"`
 	// Given: a person chose it, so that no other may take its place when the remote system refuses it.
 	Given bool `json:"given,omitempty"`
+}
+
+// openUntil is when the last request with it had to end that nobody resolved, or when the remote system queued it; the zero
+// time: neither.
+func (n *Next) openUntil() time.Time {
+	switch {
+	case (n.Phase == Sending || n.Phase == Unknown) && n.SentUntil.After(n.UnresolvedUntil):
+		return n.SentUntil
+	case n.Phase == Accepted && n.StagedSince.After(n.UnresolvedUntil):
+		return n.StagedSince
+	default:
+		return n.UnresolvedUntil
+	}
+}
+
+// openUntil is the same for a candidate.
+func (c Candidate) openUntil() time.Time {
+	switch {
+	case c.Why != WhyStaged:
+		return c.SentUntil
+	case c.Stage == Accepted:
+		return c.StagedSince
+	default:
+		return time.Time{}
+	}
 }
 
 // Exposed tells whether the remote system may hold this password, now or later.

@@ -98,6 +98,7 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 	out.Candidates = open
 	late := slices.ContainsFunc(out.History, func(p Past) bool { return p.Late })
 	out.install(n.Password, now, BasisAnswer, len(open) == 0 && !late)
+	out.Current.OpenUntil = n.UnresolvedUntil
 	out.overtakePast()
 	return out
 }

@@ -112,7 +112,7 @@ var ofRecords = []mutant{
 		name: "active-by-a-word", rule: "I4",
 		breaks: "An adopted password is called active, though nobody but a person has confirmed it.",
 		file:   "backend/credential/person.go",
-		old:    "out.install(adopted, now, BasisWord, false)",
+		old:    "out.installByWord(adopted, now)",
 		new:    "out.install(adopted, now, BasisWord, true)",
 		pkg:    credential, test: "TestAnAdoptedPasswordIsVersionOneAndAssumed",
 	},

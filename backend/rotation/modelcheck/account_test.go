@@ -123,7 +123,7 @@ func (acc *account) over(a *attempt, now time.Time) bool {
 		return true
 	}
 	if now.Before(a.deadline.Add(acc.margin())) {
-		return a.repeated && a.worded // its password was one of those in force, and a person has said of another that it is
+		return false
 	}
 	return acc.system.spec.restart || a.outlived()
 }
@@ -174,7 +174,7 @@ func (acc *account) land(f *flight) {
 	case acc.system.spec.restart:
 		w.note("   (%s: %s takes %s late)", acc.login, f.part.name, what)
 		f.part.waiting = a
-	case a.outlived() && (!f.at.Before(a.deadline.Add(acc.margin())) || a.repeated && a.worded):
+	case a.outlived() && !f.at.Before(a.deadline.Add(acc.margin())):
 		w.note("   (%s: %s is set long after a later one)", acc.login, what)
 		acc.overtake(f)
 	default:
