@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"vault-plugin-secrets-hosting/backend"
 	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
 )
@@ -28,6 +30,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code, err := run(m)
+	if err == nil && code == 0 { // a test that failed may have left something behind
+		// A dependency of the SDK starts this one when it is loaded.
+		err = goleak.Find(goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
