@@ -34,7 +34,9 @@ type guard struct {
 	leased bool
 	// refusals in a row that this process has seen.
 	refusals int
-	// unseen are calls in a row that may have been refused, since the last one that worked.
+	// unseen are calls in a row that may have been refused, since the last one that worked. They count once a refusal is
+	// seen: most answers are lost in outages. What only logs in for a session shows the credential and nothing else, and
+	// stops by itself.
 	unseen int
 	// suspect: a call was refused, and the check that follows is not over.
 	suspect  bool
@@ -108,7 +110,7 @@ func (g *guard) room() int {
 	case !g.counts(), g.lockout.Session && g.proved:
 		return math.MaxInt
 	case g.proved && g.refusals == 0:
-		return max(1, g.together()-g.unseen) // storage says of so many that they may be refused
+		return g.together()
 	default:
 		return 1
 	}
@@ -300,7 +302,7 @@ func (e *Engine) tell(ctx context.Context, s store, t *turn, result provider.Res
 			g.suspect = g.suspect || !t.check
 		case result.Unseen, result.Outcome == provider.Unknown && !g.lockout.Session: // a session is there already
 			g.unseen++
-			g.proved = g.proved && g.unseen < g.together()
+			g.proved = g.proved && !g.lockout.Session
 		}
 	}
 	if worked && (!g.counts() || leased) {

@@ -107,3 +107,23 @@ func TestWhileStorageHangsForOneRoleTheOthersGoOn(t *testing.T) {
 		require.NotNil(t, r.role())
 	})
 }
+
+func TestAPushThatHangsHoldsNoOtherRole(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.roles("role", "hangs")
+		r.remote.set(func(_ context.Context, _ int, c provider.Change) (provider.Result, bool) {
+			if c.Target.Username == "hangs" {
+				time.Sleep(20 * time.Second) // of the bubble
+			}
+			return provider.Result{Outcome: provider.Applied}, true
+		})
+		done := make(chan error, 1)
+		go func() { done <- r.all("hangs")[0] }()
+		synctest.Wait()
+		began := time.Now()
+		_, err := r.rotate()
+		require.NoError(t, err)
+		require.Zero(t, time.Since(began))
+		require.NoError(t, <-done)
+	})
+}

@@ -246,7 +246,7 @@ var ofTime = []mutant{
 		file:   "backend/rotation/change.go",
 		old:    "\tpush, cancel := context.WithTimeout(",
 		new:    "\tif unlock, err := c.e.locks.lock(ctx, \"\"); err == nil {\n\t\tdefer unlock()\n\t}\n\tpush, cancel := context.WithTimeout(",
-		pkg:    rotation, test: "TestADeadConnectionDelaysNoOther",
+		pkg:    rotation, test: "TestAPushThatHangsHoldsNoOtherRole",
 	},
 	{
 		name: "wait-for-a-lock-for-ever", rule: "locks",

@@ -88,12 +88,8 @@ func (c *client) Change(ctx context.Context, ch provider.Change) provider.Result
 	if result.Outcome == provider.Denied && result.Scope == provider.ScopeConnection {
 		c.system.told()
 	}
-	switch result.Outcome {
-	case provider.Applied, provider.Staged:
+	if result.Outcome == provider.Applied || result.Outcome == provider.Staged {
 		c.worked()
-	case provider.Unknown:
-		c.system.saidNothing()
-	default:
 	}
 	a.result = result
 	a.answered = result.Outcome != provider.Unknown

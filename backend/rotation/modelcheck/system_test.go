@@ -37,8 +37,6 @@ type system struct {
 	// seen counts those in a row whose answers have arrived, since a person last gave a credential: five are too many,
 	// however far apart.
 	seen int
-	// silent counts answers in a row that say nothing, since a call has worked: each may hide a refusal.
-	silent int
 	// trusted is the node that knows that the credential works, and need not count its calls.
 	trusted *node
 }
@@ -73,13 +71,6 @@ func (s *system) told() {
 	s.trusted = nil
 	if s.seen++; s.spec.locks && s.seen >= lockAfter {
 		s.w.fail("the connection %s was told %d times in a row that its credential is refused, and went on", s.name, s.seen-1)
-	}
-}
-
-// saidNothing: the engine got an answer behind which a refusal may be. The second in a row shakes its trust. w.mu is held.
-func (s *system) saidNothing() {
-	if s.silent++; s.silent >= 2 {
-		s.trusted = nil
 	}
 }
 
@@ -121,7 +112,6 @@ func (c *client) look() provider.Result {
 	if s.weather == down || s.weather == stormy && s.dice.IntN(4) == 0 {
 		switch s.dice.IntN(3) {
 		case 0:
-			s.saidNothing()
 			return provider.Result{Outcome: provider.Unknown, Reason: "nonsense"}
 		case 1:
 			return provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "throttled", RetryAfter: 20 * time.Second}
@@ -139,7 +129,6 @@ func (c *client) look() provider.Result {
 
 // worked: the engine is told that a call got past the credential, and can store that. w.mu is held.
 func (c *client) worked() {
-	c.system.silent = 0
 	if c.system.w.trouble == healthy {
 		c.system.trusted = c.node
 	}
