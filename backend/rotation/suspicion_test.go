@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,9 +141,10 @@ func TestARefusalThatCouldNotBeCheckedCountsOn(t *testing.T) {
 		l := r.locks(false)
 		r.roles("role")
 		l.breaks(true)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		r.storage.failing(func(_, key string) error {
-			if down && strings.HasPrefix(key, guardPrefix) {
+			if down.Load() && strings.HasPrefix(key, guardPrefix) {
 				return errors.New("storage is out of order")
 			}
 			return nil
@@ -151,7 +153,7 @@ func TestARefusalThatCouldNotBeCheckedCountsOn(t *testing.T) {
 		_, err := r.rotate()
 		require.Error(t, err)
 		require.Equal(t, checks, r.remote.checked(), "a try that cannot be counted is not made")
-		down = false
+		down.Store(false)
 		after(48 * time.Hour)
 		_, most := l.looked()
 		require.Equal(t, 4, most)
