@@ -151,13 +151,14 @@ type obstacle struct {
 
 // notBefore is when the next request may be made, and what it has to wait for. An error means: not without a person.
 func (c *change) notBefore(ctx context.Context, turn *turn) (at time.Time, why obstacle, err error) {
+	suspected := c.l.guard.suspected() // before the pause is looked at, which begins before a suspicion ends
 	if err := c.e.mayCall(ctx, c.s, c.l, turn); err != nil {
 		return at, why, err
 	}
 	if hold := c.l.guard.heldUntil(); hold.After(at) {
 		at, why = hold, obstacle{provider.ScopeConnection, "the remote system asked this connection to wait"}
 	}
-	if check := c.e.clock().Add(scaled(checkWait)); c.l.guard.suspected() && check.After(at) {
+	if check := c.e.clock().Add(scaled(checkWait)); suspected && check.After(at) {
 		at, why = check, obstacle{provider.ScopeConnection, "the connection's credential was refused a moment ago and is being checked"}
 	}
 	if settles := c.role.queued(); settles.After(at) {

@@ -110,7 +110,7 @@ func (g *guard) room() int {
 	case !g.counts(), g.lockout.Session && g.proved:
 		return math.MaxInt
 	case g.proved && g.refusals == 0:
-		return g.together()
+		return max(1, g.together()-g.unseen)
 	default:
 		return 1
 	}

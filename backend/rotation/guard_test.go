@@ -21,6 +21,7 @@ type lock struct {
 	wrong bool
 	// refused in a row, and the most that ever were; shown is how often the credential was shown.
 	refused, most, shown int
+	refusedAt            time.Time
 	// hidden are the next refusals whose answers are lost.
 	hidden int
 	// during is called while a change is under way, before the credential is looked at.
@@ -41,6 +42,9 @@ func (r *rig) locks(session bool) *lock {
 		}
 		l.remote.mu.Lock()
 		defer l.remote.mu.Unlock()
+		if l.wrong && l.remote.lockout.Session && time.Since(l.refusedAt) < time.Second {
+			return refusedCredential, false // one logs in for all, and a refused one is not shown again by each
+		}
 		result := l.look()
 		return result, result.Outcome == provider.Applied
 	})
@@ -64,8 +68,11 @@ func (l *lock) look() provider.Result {
 		}
 		return unknown
 	}
-	return provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
+	l.refusedAt = time.Now()
+	return refusedCredential
 }
+
+var refusedCredential = provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Code: "1001", Reason: "wrong password"}
 
 // breaks: somebody changes the credential elsewhere, or changes it back.
 func (l *lock) breaks(wrong bool) {

@@ -171,6 +171,11 @@ func TestRefusalsWhoseAnswersAreLostCountWhereTheCredentialHasWorked(t *testing.
 				l.slowly()
 				l.breaks(true)
 				l.hides(3)
+				for _, role := range roles {
+					if session { // one logs in for all
+						r.all(role)
+					}
+				}
 				r.all(roles...)
 				after(scaled(firstProbe) - time.Minute)
 				_, most := l.looked()
