@@ -15,10 +15,11 @@ export PLUGIN_BIN VAULT_BIN GORACE="log_path=$reports/race"
 # The end-to-end tests themselves run without it: they only wait for Vault and the plugin, and what they search all of
 # Vault's records with would take minutes. The simulators that they use are tested with it by their own packages.
 end_to_end=./cmd/vault-plugin-secrets-hosting
-mapfile -t packages < <(go list ./... | grep -v '/cmd/vault-plugin-secrets-hosting$')
+packages=$(go list ./... | grep -v '/cmd/vault-plugin-secrets-hosting$')
 
 status=0
-CGO_ENABLED=1 go test -race -count=1 -timeout 20m "${packages[@]}" || status=$?
+# shellcheck disable=SC2086 # they are words
+CGO_ENABLED=1 go test -race -count=1 -timeout 20m $packages || status=$?
 go test -count=1 -timeout 20m "$end_to_end" || status=$?
 for report in "$reports"/race.*; do
 	[[ -f $report ]] || continue
