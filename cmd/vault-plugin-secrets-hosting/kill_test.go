@@ -121,6 +121,7 @@ func TestAKillAtAnyStepLosesNoPassword(t *testing.T) {
 			lap := func(what string) { t.Logf("%-40s %5.1f s", what, time.Since(at).Seconds()); at = time.Now() }
 			bringToStep(t, cells, stops)
 			lap("every operation is at its step")
+			require.True(t, slices.ContainsFunc(cells, func(c *cell) bool { return c.kept }), "a chosen password waits in storage")
 			if k.leaves {
 				together(t, cells, (*cell).goAway)
 			}
