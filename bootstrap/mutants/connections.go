@@ -53,7 +53,7 @@ var ofConnections = []mutant{
 	{
 		name: "credential-sent-elsewhere", rule: "config",
 		breaks: "Who may update a connection can have its stored credential sent to another address.",
-		file:   "backend/rotation/config.go",
+		file:   "backend/rotation/patch.go",
 		old:    "len(missing) > 0",
 		new:    "len(missing) > 1000",
 		pkg:    rotation, test: "TestAnAddressIsChangedOnlyTogetherWithTheCredential",

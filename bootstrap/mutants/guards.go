@@ -5,7 +5,7 @@ var ofGuards = []mutant{
 	{
 		name: "tries-in-memory", rule: "locked",
 		breaks: "A try that could lock the credential is not counted in storage before it is made.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/tries.go",
 		old:    "if err := s.putTries(ctx, t.guard.key, after); err != nil {",
 		new:    "if err := ctx.Err(); err != nil {",
 		pkg:    rotation, test: "TestLostAnswersAfterAStartAreTriedAgainSlowly",
@@ -21,7 +21,7 @@ var ofGuards = []mutant{
 	{
 		name: "tries-by-connection", rule: "locked",
 		breaks: "Two connections with one credential have four tries each.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/guards.go",
 		old:    "if lockout.Refusals == 0 {\n\t\twhat",
 		new:    "if lockout.Refusals >= 0 {\n\t\twhat",
 		pkg:    rotation, test: "TestConnectionsThatShareACredentialShareItsTries",
@@ -37,7 +37,7 @@ var ofGuards = []mutant{
 	{
 		name: "forget-lost-answers", rule: "locked",
 		breaks: "A refusal whose answer is lost is forgotten where the credential has worked before.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/tries.go",
 		old:    "g.unseen++\n",
 		new:    "g.unseen = 0\n",
 		pkg:    rotation, test: "TestRefusalsWhoseAnswersAreLostCountWhereTheCredentialHasWorked",
@@ -45,7 +45,7 @@ var ofGuards = []mutant{
 	{
 		name: "forget-calls-under-way", rule: "locked",
 		breaks: "Once a call has worked, storage does not say that a few may be refused together.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/tries.go",
 		old:    "tries{Open: g.together(),",
 		new:    "tries{Open: 0,",
 		pkg:    rotation, test: "TestRefusalsThatNobodySawAreCounted",
@@ -53,7 +53,7 @@ var ofGuards = []mutant{
 	{
 		name: "try-for-ever", rule: "locked",
 		breaks: "At the last refusal before the lock the engine only waits, and then tries again.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/tries.go",
 		old:    "case t.Refused >= knownRefusals:",
 		new:    "case t.Refused >= manyTries:",
 		pkg:    rotation, test: "TestACredentialThatStopsWorkingIsNeverLocked",
@@ -69,7 +69,7 @@ var ofGuards = []mutant{
 	{
 		name: "discount-lost-answers", rule: "locked",
 		breaks: "A lost answer counts as one that did not refuse the credential.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/tries.go",
 		old:    "case result.Outcome == provider.Unknown, result.Unseen:",
 		new:    "case result.Outcome == provider.Applied:",
 		pkg:    rotation, test: "TestLostAnswersAfterAStartAreTriedAgainSlowly",
@@ -77,7 +77,7 @@ var ofGuards = []mutant{
 	{
 		name: "try-for-a-person-at-once", rule: "locked",
 		breaks: "Who writes wrong credentials again and again locks the account.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/tries.go",
 		old:    "byPerson && !now.Before(",
 		new:    "byPerson && !now.IsZero() || byPerson && !now.Before(",
 		pkg:    rotation, test: "TestAPersonWhoWritesAWrongCredentialAgainAndAgainIsToldToWait",
@@ -85,7 +85,7 @@ var ofGuards = []mutant{
 	{
 		name: "all-tries-for-an-unchecked-credential", rule: "locked",
 		breaks: "A credential that was stored without a check gets as many tries as one that worked.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/tries.go",
 		old:    "renewed.Open = knownRefusals-1, g.limit()",
 		new:    "renewed.Open = 0, 0",
 		pkg:    rotation, test: "TestACredentialThatIsStoredUncheckedGetsOneTry",
@@ -93,7 +93,7 @@ var ofGuards = []mutant{
 	{
 		name: "wait-in-memory", rule: "locked",
 		breaks: "A restart forgets how long the remote system asked to wait.",
-		file:   "backend/rotation/guard.go",
+		file:   "backend/rotation/tries.go",
 		old:    "stored.Hold = until\n",
 		new:    "_ = until\n",
 		pkg:    rotation, test: "TestAWaitThatTheRemoteSystemAskedForOutlivesARestart",
