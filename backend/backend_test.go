@@ -49,6 +49,16 @@ func mount(t *testing.T) *mounted {
 	return &mounted{T: t, backend: b, storage: storage, view: view, sim: sim}
 }
 
+// connect makes the connection "panel", to Plesk.
+func (m *mounted) connect() {
+	m.Helper()
+	out := m.sim.Output()
+	m.do(logical.UpdateOperation, "config/panel", map[string]any{
+		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
+		"ca_cert": out.CAPEM, "allowed_roles": "*",
+	})
+}
+
 // do makes a request, and checks the answer against the path's own description of it.
 func (m *mounted) do(operation logical.Operation, path string, data map[string]any) *logical.Response {
 	m.Helper()
@@ -90,10 +100,7 @@ func TestAnswersAreAsTheirPathsDescribeThem(t *testing.T) {
 	m := mount(t)
 	out := m.sim.Output()
 	key, instance := out.HuaweiCloud.AccessKeys[0], out.DCS.Instances[0]
-	m.do(logical.UpdateOperation, "config/panel", map[string]any{
-		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
-		"ca_cert": out.CAPEM, "allowed_roles": "*",
-	})
+	m.connect()
 	m.do(logical.UpdateOperation, "config/cloud", map[string]any{
 		"provider": "dcs", "url": out.DCS.URL, "project_id": instance.ProjectID,
 		"access_key": key.AccessKey, "secret_key": key.SecretKey, "ca_cert": out.CAPEM, "allowed_roles": "*",
@@ -214,11 +221,7 @@ func TestErrorsCrossToVaultWithTheirCode(t *testing.T) {
 
 func TestAStandbyForwardsWhatItMustNotDoItself(t *testing.T) {
 	m := mount(t)
-	out := m.sim.Output()
-	m.do(logical.UpdateOperation, "config/panel", map[string]any{
-		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
-		"ca_cert": out.CAPEM, "allowed_roles": "*",
-	})
+	m.connect()
 	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"connection": "panel", "login": "ops1"})
 	m.do(logical.UpdateOperation, "roles/web2", map[string]any{"connection": "panel", "login": "ops2", "skip_initial_rotation": true})
 	m.view.ReplicationStateVal = consts.ReplicationPerformanceStandby
@@ -237,11 +240,7 @@ func TestAStandbyForwardsWhatItMustNotDoItself(t *testing.T) {
 // Vault repeats a request whose plugin has ended, and does not ask again whether there is such a role.
 func TestTheCreationOfARoleThatComesAgainChangesNothing(t *testing.T) {
 	m := mount(t)
-	out := m.sim.Output()
-	m.do(logical.UpdateOperation, "config/panel", map[string]any{
-		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
-		"ca_cert": out.CAPEM, "allowed_roles": "*",
-	})
+	m.connect()
 	create := func(data map[string]any) *logical.Response {
 		resp, err := m.backend.HandleRequest(t.Context(), &logical.Request{
 			Operation: logical.CreateOperation, Path: "roles/web1", Data: data, Storage: m.storage,

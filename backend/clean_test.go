@@ -14,11 +14,8 @@ import (
 // Each role has a request under way that the remote system does not answer; what is left behind is found by TestMain.
 func TestCleaningUpEndsWithinTwoSecondsWhilePushesHang(t *testing.T) {
 	m := mount(t)
-	out := m.sim.Output()
-	m.do(logical.UpdateOperation, "config/panel", map[string]any{
-		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword,
-		"ca_cert": out.CAPEM, "allowed_roles": "*", "request_timeout": 60,
-	})
+	m.connect()
+	m.do(logical.UpdateOperation, "config/panel", map[string]any{"request_timeout": 60})
 	roles := []string{"ops1", "ops2"}
 	for _, name := range roles {
 		m.do(logical.UpdateOperation, "roles/"+name, map[string]any{"connection": "panel", "login": name})

@@ -58,30 +58,28 @@ func readOnly(err error) bool {
 	return err != nil && (errors.Is(err, logical.ErrReadOnly) || strings.Contains(err.Error(), logical.ErrReadOnly.Error()))
 }
 
-// notStored is storageError for a write: one that reports an error may have been made all the same.
-func notStored(doing string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case readOnly(err):
-		return logical.ErrReadOnly
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return busy("%s was interrupted, and may have been done all the same: ask again", doing)
-	default:
-		return fmt.Errorf("%s failed, and may have been done all the same: ask again: %w", doing, err)
-	}
+// storageError makes an error of a read, or of a write that is known not to have been made, fit to be returned.
+func storageError(doing string, err error) error {
+	return fromStorage(err, doing+" was interrupted; nothing was changed, try again", doing)
 }
 
-// storageError makes a storage error fit to be returned: a bare ErrReadOnly where Vault has to forward the request.
-func storageError(doing string, err error) error {
+// notStored is the same for a write: one that reports an error may have been made all the same.
+func notStored(doing string, err error) error {
+	const maybe = ", and may have been done all the same: ask again"
+	return fromStorage(err, doing+" was interrupted"+maybe, doing+" failed"+maybe)
+}
+
+// fromStorage says what happened, where storage failed or the context ended; a bare ErrReadOnly where Vault has to forward
+// the request.
+func fromStorage(err error, interrupted, failed string) error {
 	switch {
 	case err == nil:
 		return nil
 	case readOnly(err):
 		return logical.ErrReadOnly
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return busy("%s was interrupted; nothing was changed, try again", doing)
+		return busy("%s", interrupted)
 	default:
-		return fmt.Errorf("%s: %w", doing, err)
+		return fmt.Errorf("%s: %w", failed, err)
 	}
 }

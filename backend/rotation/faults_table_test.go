@@ -34,6 +34,16 @@ func (l *ordeal) alwaysAnswers(result provider.Result, applied bool) {
 	l.answers(func(int) (provider.Result, bool) { return result, applied })
 }
 
+// losesTheFirstAnswer lets each change be made, and the answer to the first be lost.
+func (l *ordeal) losesTheFirstAnswer() {
+	l.answers(func(call int) (provider.Result, bool) {
+		if call == 1 {
+			return unknown, true
+		}
+		return appliedAnswer, true
+	})
+}
+
 // partOfServers lets one of three servers take a change later than the others.
 func (l *ordeal) partOfServers() {
 	l.answers(func(call int) (provider.Result, bool) {
@@ -182,24 +192,14 @@ func changes() map[string]operation {
 				l.remote.passwords["login"] = "presentpassword"
 				l.alwaysAnswers(appliedAnswer, true)
 				l.mustCreate(func(in *NewRole) { in.Password = "presentpassword" })
-				l.answers(func(call int) (provider.Result, bool) {
-					if call == 1 {
-						return unknown, true
-					}
-					return appliedAnswer, true
-				})
+				l.losesTheFirstAnswer()
 			},
 		},
 		"rotate, lost answer": {
 			asked: true, passwords: 1, do: rotate, done: isActive,
 			before: func(l *ordeal) {
 				l.mustCreate(nil)
-				l.answers(func(call int) (provider.Result, bool) {
-					if call == 1 {
-						return unknown, true
-					}
-					return appliedAnswer, true
-				})
+				l.losesTheFirstAnswer()
 			},
 		},
 		"rotate, queued": {

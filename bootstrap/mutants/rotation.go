@@ -376,8 +376,8 @@ var ofRoles = []mutant{
 		name: "wrapped-read-only", rule: "5xx",
 		breaks: "A standby's error has a text around it, so that Vault does not forward the request.",
 		file:   "backend/rotation/errors.go",
-		old:    "return logical.ErrReadOnly\n\tcase errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):\n\t\treturn busy(\"%s was interrupted; nothing",
-		new:    "return fmt.Errorf(\"%s: %w\", doing, logical.ErrReadOnly)\n\tcase errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):\n\t\treturn busy(\"%s was interrupted; nothing",
+		old:    "return logical.ErrReadOnly\n",
+		new:    "return fmt.Errorf(\"%s: %w\", failed, logical.ErrReadOnly)\n",
 		pkg:    rotation, test: "TestAReadOnlyNodeSaysSoWithTheBareError",
 	},
 	{

@@ -79,21 +79,15 @@ func denied(scope provider.Scope) provider.Result {
 }
 
 // Check looks at the credential, if the weather lets it.
-func (c *client) Check(ctx context.Context) provider.Result {
-	s := c.system
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	if c.node.dead || ctx.Err() != nil {
-		return provider.Result{Outcome: provider.Unknown}
-	}
-	s.w.calls++
-	result := c.look()
-	s.w.note("   %s: check: %s", s.name, result.Outcome)
-	return result
-}
+func (c *client) Check(ctx context.Context) provider.Result { return c.ask(ctx, "check") }
 
 // CheckTarget is as Check: all accounts are there.
 func (c *client) CheckTarget(ctx context.Context, target provider.Target) provider.Result {
+	return c.ask(ctx, "check of "+target.Username)
+}
+
+// ask makes a read-only call.
+func (c *client) ask(ctx context.Context, what string) provider.Result {
 	s := c.system
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
@@ -102,7 +96,7 @@ func (c *client) CheckTarget(ctx context.Context, target provider.Target) provid
 	}
 	s.w.calls++
 	result := c.look()
-	s.w.note("   %s: check of %s: %s", s.name, target.Username, result.Outcome)
+	s.w.note("   %s: %s: %s", s.name, what, result.Outcome)
 	return result
 }
 
