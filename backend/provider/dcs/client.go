@@ -100,11 +100,8 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 
 	ctx = transport.Hiding(ctx, change.NewPassword, change.OldPassword) // the remote system may know them from another try
 	if found := c.find(ctx, a); found.Outcome != provider.Applied {
-		if !found.Outcome.Unchanged() {
-			found.Outcome, found.Scope, found.Unseen = provider.Unreachable, provider.ScopeConnection, true
-			found.Reason = "the account could not be looked up, so the password was not sent; see url, a proxy in between, and whether the remote system is in order"
-		}
-		return found
+		return c.api.Unsent(found, provider.ScopeConnection,
+			"the account could not be looked up, so the password was not sent; see url, a proxy in between, and whether the remote system is in order")
 	}
 	response, err := c.api.Call(ctx, request)
 	if err != nil {

@@ -79,12 +79,9 @@ func unsendable(scope provider.Scope, reason string) *provider.Result {
 }
 
 // notSent is the result of a change whose servers were looked at first, with that result, and which was not sent.
-func notSent(result provider.Result) provider.Result {
-	if !result.Outcome.Unchanged() {
-		result.Outcome, result.Scope, result.Unseen = provider.Unreachable, provider.ScopeConnection, true
-		result.Reason = "the servers could not be looked up, so the password was not sent; see url, a proxy in between, and whether the remote system is in order"
-	}
-	return result
+func (c *client) notSent(result provider.Result) provider.Result {
+	return c.api.Unsent(result, provider.ScopeConnection,
+		"the servers could not be looked up, so the password was not sent; see url, a proxy in between, and whether the remote system is in order")
 }
 
 // staged completes the result of a change that all servers took.

@@ -56,7 +56,7 @@ func (c *cloudServers) Change(ctx context.Context, change provider.Change) provi
 	}
 	ctx = transport.Hiding(ctx, change.NewPassword) // the remote system may know it from another try
 	if result := c.lookInTime(ctx, ids); result.Outcome != provider.Applied {
-		return notSent(result)
+		return c.notSent(result)
 	}
 	body := cloudServersRequest{NewPassword: change.NewPassword}
 	for _, id := range ids {
@@ -83,10 +83,8 @@ func (c *cloudServers) lookInTime(ctx context.Context, ids []string) provider.Re
 	}
 	result := c.look(looking, ids)
 	if len(ids) > 1 && result.Outcome == provider.Unknown && looking.Err() != nil && ctx.Err() == nil {
-		return provider.Result{
-			Outcome: provider.Unreachable, Scope: provider.ScopeTarget, Unseen: true,
-			Reason: fmt.Sprintf("asking for the password-reset plug-in of %d servers took too long, so the password was not sent; raise request_timeout of the connection, or put fewer servers into one role", len(ids)),
-		}
+		return c.api.Unsent(result, provider.ScopeTarget,
+			fmt.Sprintf("asking for the password-reset plug-in of %d servers took too long, so the password was not sent; raise request_timeout of the connection, or put fewer servers into one role", len(ids)))
 	}
 	return result
 }

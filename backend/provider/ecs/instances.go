@@ -60,7 +60,7 @@ func (c *instances) Change(ctx context.Context, change provider.Change) provider
 	switch {
 	case list.unreadable:
 	case result.Outcome != provider.Applied:
-		return notSent(result)
+		return c.notSent(result)
 	case len(list.busy) > 0:
 		result.Outcome = provider.Busy
 		result.Reason = "a server is being installed or changed, which may set a password of its own: " + named(list.busy) + "; it will be tried again later"

@@ -27,6 +27,17 @@ type API struct {
 	refused *pause
 }
 
+// Unsent is the result of a change that was not sent, as what is asked before it got no answer that proves anything: result
+// is that of the question, and stays what it is otherwise. A question shows an access key, where a token was got before it.
+func (a *API) Unsent(result provider.Result, scope provider.Scope, reason string) provider.Result {
+	if result.Outcome.Unchanged() {
+		return result
+	}
+	result.Outcome, result.Scope, result.Reason = provider.Unreachable, scope, reason
+	result.Unseen = a.signer != nil
+	return result
+}
+
 // Request is one call.
 type Request struct {
 	Method string

@@ -18,6 +18,10 @@ const (
 	// hours; the service refuses a dead token in any case, and then it is renewed.
 	unknownLifetime = 10 * time.Minute
 
+	// renewAgain is when IAM is asked again that gave no other token while the present one was good. Each of its answers may
+	// hide that the password was refused.
+	renewAgain = 10 * time.Minute
+
 	// userLock is how long a user stays alone whom IAM has locked: documented are 15 to 30 minutes.
 	userLock = 30 * time.Minute
 )
@@ -127,6 +131,10 @@ func (t *tokens) lead(ctx context.Context, f *flight, present token, stale strin
 	case err != nil:
 		// Before its end a token is still good while IAM is away.
 		if value := present.value.Reveal(); value != "" && value != stale && t.now().Before(present.expires) {
+			present.renew = t.now().Add(renewAgain)
+			if present.renew.After(present.expires) {
+				present.renew = present.expires
+			}
 			got, err = present, nil
 		}
 	}

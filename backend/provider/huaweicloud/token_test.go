@@ -135,6 +135,7 @@ func TestWhatIAMAnswersInsteadOfAToken(t *testing.T) {
 			require.Equal(t, test.outcome, result.Outcome)
 			require.Equal(t, provider.ScopeConnection, result.Scope)
 			require.Equal(t, test.code, result.Code)
+			require.Equal(t, test.outcome == provider.Unreachable && test.status != 201, result.Unseen, "the password may have been refused")
 			providertest.RequireSecretFree(t, err, result)
 			logins, calls := c.counts()
 			require.Equal(t, 1, logins, "a refused password may not be tried twice")
@@ -175,7 +176,15 @@ func TestAGoodTokenServesWhileIAMIsAway(t *testing.T) {
 	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) { says(503, "")(n, w, r) }
 	c.mu.Unlock()
 	c.clock.advance(23 * time.Hour)
+	for range 10 {
+		requireCall(t, api)
+	}
+	logins, _ := c.counts()
+	require.Equal(t, 2, logins, "it is not asked by each call")
+	c.clock.advance(renewAgain)
 	requireCall(t, api)
+	logins, _ = c.counts()
+	require.Equal(t, 3, logins)
 	c.clock.advance(time.Hour)
 	_, err := api.Call(t.Context(), put)
 	require.Equal(t, provider.Unreachable, Failure(err).Outcome)
@@ -276,4 +285,51 @@ func TestARefusalIsSharedByAllWhoWait(t *testing.T) {
 	done.Wait()
 	logins, _ := c.counts()
 	require.Equal(t, 1, logins)
+}
+
+// The password is shown once, not by each who waits.
+func TestAnAnswerThatNobodySawIsOneForAllWhoWait(t *testing.T) {
+	c := newCloud(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) {
+		if n == 1 {
+			close(asked)
+			<-release
+		}
+		says(503, "")(n, w, r)
+	}
+	api := c.open(t, byUser())
+	results := make(chan provider.Result, 5)
+	ask := func() {
+		_, err := api.Call(t.Context(), put)
+		results <- Failure(err)
+	}
+	var done sync.WaitGroup
+	done.Go(ask)
+	<-asked
+	for range cap(results) - 1 {
+		done.Go(ask)
+	}
+	close(release)
+	done.Wait()
+	close(results)
+	unseen := 0
+	for result := range results {
+		require.Equal(t, provider.Unreachable, result.Outcome)
+		if result.Unseen {
+			unseen++
+		}
+	}
+	logins, _ := c.counts()
+	require.Equal(t, logins, unseen)
+}
+
+func TestAQuestionThatGotNoAnswerShowedAKeyAndNoPassword(t *testing.T) {
+	c := newCloud(t)
+	lost := provider.Result{Outcome: provider.Unknown}
+	require.True(t, c.open(t, byKey()).Unsent(lost, provider.ScopeConnection, "why").Unseen)
+	byToken := c.open(t, byUser()).Unsent(lost, provider.ScopeConnection, "why")
+	require.Equal(t, provider.Result{Outcome: provider.Unreachable, Scope: provider.ScopeConnection, Reason: "why"}, byToken)
+	denied := provider.Result{Outcome: provider.Denied}
+	require.Equal(t, denied, c.open(t, byKey()).Unsent(denied, provider.ScopeConnection, "why"))
 }
