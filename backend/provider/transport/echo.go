@@ -27,8 +27,8 @@ func (r *Response) RequestID(text string) string {
 const echoLength = 8
 
 // Echoes tells whether a text of the answer repeats a part of the request's headers or body, or of what the call hides
-// besides (see [Hiding]), as it is, in hexadecimal or in base64. Ask it before a code or an identifier of an answer is shown: a password may look like either, and a remote system
-// that means harm can put it there.
+// besides (see [Hiding]), as it is, in hexadecimal or in base64. Ask it before a code or an identifier of an answer is
+// shown: a password may look like either, and a remote system that means harm can put it there.
 func (r *Response) Echoes(text string) bool {
 	sent := r.sent.Reveal()
 	for _, form := range decodings(text) {
