@@ -40,6 +40,9 @@ func writeGolden(t *testing.T, version string) {
 	// Believed to be in force: said by a person, and settled by time.
 	m.write("roles/said", map[string]any{"connection": "mt", "service_id": "556", "account": "plesk", "skip_initial_rotation": true})
 	m.write("confirm-role/said", map[string]any{"password": "Golden-Said.by-a-Person.1"})
+	m.lose("mediatemple", "556/plesk")
+	m.write("rotate-role/said", nil)
+	m.write("confirm-role/said", map[string]any{"version": 2}) // while the request may still be carried out
 	m.write("roles/queued", map[string]any{"connection": "mt", "service_id": "557", "account": "root"})
 	m.comes("queued", "assumed")
 	m.write("rotate-role/queued", nil)
