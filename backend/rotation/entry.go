@@ -49,7 +49,7 @@ func (c Connection) Complete(kind provider.Type) (provider.Connection, error) {
 }
 
 // Timeout is RequestTimeout as a duration.
-func (c Connection) Timeout() time.Duration { return time.Duration(c.RequestTimeout) * time.Second }
+func (c Connection) Timeout() time.Duration { return seconds(c.RequestTimeout) }
 
 // Pause is stored while the remote system refuses a connection's credential: more tries would lock it.
 type Pause struct {

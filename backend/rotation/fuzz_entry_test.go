@@ -36,6 +36,7 @@ var hostileEntries = []string{
 	// roles
 	`{"schema":1,"connection":"conn","provider":"remote","target":{"names":["login"],"identities":["remote|login"],"username":"login","settings":{"login":"login"}},"options":{"rotation_schedule":"TZ=","max_read_ttl":-5,"history_size":-1},"record":{"current":{"version":1,"value":"Test1"},"next":{"version":1,"value":"Test2","phase":"unknown"},"candidates":[{"version":-1,"why":"staged","stage":"accepted"}]},"due":"0001-01-01T00:00:00Z"}`,
 	`{"schema":1,"connection":"conn","target":{"identities":["remote|login"],"parts":["a","a"],"settings":null},"record":{"next":{"version":9223372036854775807,"phase":"accepted","stage":"restart_required","taken":["b"],"sent_until":"9999-12-31T23:59:59Z"},"quiet":"9999-12-31T23:59:59Z"},"retry":{"attempts":-7,"next_attempt":"9999-12-31T23:59:59Z","last":{}},"settles_at":"0001-01-01T00:00:00Z","adopted":{}}`,
+	`{"schema":1,"connection":"conn","provider":"remote","target":{"names":["login"],"identities":["remote|login"],"username":"login","settings":{"login":"login"}},"options":{"max_read_ttl":0},"record":{"next":{"version":1,"value":"Test2","phase":"unknown"}},"retry":{"next_attempt":"9999-12-31T23:59:59Z"}}`,
 }
 
 // tried is the lockout of the remote system: five refusals in a row lock the key.

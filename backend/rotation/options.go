@@ -32,7 +32,7 @@ func (e *Engine) checkOptions(ctx context.Context, l *live, role *Role, newPolic
 
 // leaves tells whether a queued password settles before the next one is due.
 func (o Options) leaves(settle time.Duration, now time.Time) bool {
-	return o.RotationPeriod == 0 && o.RotationSchedule == "" || time.Duration(o.Period(now))*time.Second > settle
+	return o.RotationPeriod == 0 && o.RotationSchedule == "" || seconds(o.Period(now)) > settle
 }
 
 // validate checks the options that stand for themselves.

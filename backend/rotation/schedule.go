@@ -70,7 +70,7 @@ func parseSchedule(text string) (next func(time.Time) time.Time, err error) {
 func (o Options) dueAfter(t time.Time) time.Time {
 	switch {
 	case o.RotationPeriod > 0:
-		return t.Add(time.Duration(o.RotationPeriod) * time.Second)
+		return t.Add(seconds(o.RotationPeriod))
 	case o.RotationSchedule != "":
 		next, err := parseSchedule(o.RotationSchedule)
 		if err != nil { // only damaged storage has one that cannot be read
@@ -114,12 +114,11 @@ func ttl(role *Role, view credential.View, now time.Time) time.Duration {
 	if bound := float64(role.Options.MaxReadTTL); bound > 0 {
 		parts = max(1, math.Ceil(remaining.Seconds()/bound))
 	}
-	seconds := math.Ceil(remaining.Seconds() / parts)
-	return time.Duration(max(1, seconds)) * time.Second
+	return max(time.Second, seconds(math.Ceil(remaining.Seconds()/parts)))
 }
 
 func remains(role *Role, view credential.View, now time.Time) time.Duration {
-	byHand := time.Duration(role.Options.lookAgain()) * time.Second
+	byHand := seconds(role.Options.lookAgain())
 	attempt := max(overdueTTL, role.Retry.NextAttempt.Sub(now))
 	switch {
 	case view.State == credential.StateAccepted && !role.queued().IsZero():

@@ -74,6 +74,12 @@ func (e *Engine) jitter(d time.Duration) time.Duration {
 	return d + time.Duration(float64(d/4)*float64(binary.BigEndian.Uint32(by[:]))/math.MaxUint32)
 }
 
+// seconds is n of them, or the longest time there is: only damaged storage asks for more.
+func seconds[N int | float64](n N) time.Duration {
+	const longest = float64(math.MaxInt64 / time.Second)
+	return time.Duration(max(-longest, min(float64(n), longest))) * time.Second
+}
+
 // later is the later of two times.
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
