@@ -66,7 +66,8 @@ func asConsumersReadIt(t testing.TB, secret *api.Secret) {
 
 	if next, open := secret.Data["next_password"]; open {
 		require.Contains(t, []any{"accepted", "restart_required", "uncertain"}, secret.Data["state"])
-		require.False(t, next == secret.Data["password"], "it differs")
+		same := next == secret.Data["password"]
+		require.False(t, same, "it differs")
 	}
 }
 
