@@ -58,7 +58,7 @@ func newBackend(version string, types []provider.Type) *Backend {
 		Paths: framework.PathAppend(
 			b.configPaths(),
 			b.rolePaths(),
-			[]*framework.Path{b.credsPath(), b.rotatePath(), b.setPasswordPath(), b.confirmPath(), b.statusPath(), b.historyPath(), b.settingsPath()},
+			[]*framework.Path{b.credsPath(), b.rotatePath(), b.setPasswordPath(), b.confirmPath(), b.statusPath(), b.historyPath(), b.settingsPath(), b.freezePath()},
 		),
 		// No storage is there in the factory of an external plugin: all work begins here.
 		InitializeFunc: func(_ context.Context, req *logical.InitializationRequest) error {

@@ -91,6 +91,7 @@ func (c *change) request(ctx context.Context) (provider.Result, error) {
 	if err != nil {
 		return provider.Result{}, err
 	}
+	defer c.e.scheduler.poke() // others may wait for the slot
 	defer release()
 	turn, err := c.l.guard.enter(c.waiting)
 	if err != nil {
@@ -387,7 +388,7 @@ func (c *change) conclude(ctx context.Context) error {
 		c.e.logger.Error("the outcome of a change could not be stored; it is found out again", "role", c.role.Name,
 			"connection", c.l.Name, "error", err)
 		c.unstored = false // storage says that the password is being sent, which is what the engine goes on from
-		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(c.e.backoff(c.e.hiccups.more(c.role.Name))))
+		c.e.scheduler.set(c.role.Name, c.role.Connection, c.e.clock().Add(c.e.backoff(c.e.hiccups.more(c.role.Name))))
 		return &unstoredError{role: c.role.Name}
 	}
 	failpoint.Reach(failpoint.Outcome, c.role.Name)

@@ -84,6 +84,10 @@ type Role struct {
 
 	// ripened: time has settled what storage says is queued.
 	ripened bool
+	// derived: storage has no due time yet.
+	derived bool
+	// readAt is when the password in force was read first, where rotate_after_read asks for it.
+	readAt time.Time
 }
 
 // Options are a role's fields beyond its connection and target. Durations are whole seconds.

@@ -73,7 +73,7 @@ func (e *Engine) storePause(ctx context.Context, s store, l *live, pause *Pause)
 		e.logger.Error("the pause of a connection could not be stored", "connection", l.Name, "error", err)
 	}
 	if !pause.NextProbe.IsZero() {
-		e.timer.set(item{connection: l.Name}, pause.NextProbe)
+		e.scheduler.probe(l.Name, pause.NextProbe)
 	}
 }
 
@@ -105,7 +105,7 @@ func (e *Engine) probe(ctx context.Context, name string) {
 		next.NextProbe = spent.next
 	case err != nil:
 		if ctx.Err() == nil { // storage is not there
-			e.timer.set(item{connection: name}, e.clock().Add(e.grow(firstBackoff, 4)))
+			e.scheduler.probe(name, e.clock().Add(e.grow(firstBackoff, 4)))
 		}
 		return
 	case check.Outcome == provider.Applied:
