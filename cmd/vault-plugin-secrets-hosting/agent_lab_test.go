@@ -148,6 +148,9 @@ func (a *agent) log() string {
 	return string(text)
 }
 
+// reads is how often the Agent has asked Vault for the password.
+func (a *agent) reads() int { return strings.Count(a.log(), ": GET /v1/"+a.m.path+"/creds/"+a.role) }
+
 // runs is how often the command of the configuration ran, which prints a line.
 func (a *agent) runs() int { return strings.Count(a.log(), a.file+" has a new password\n") }
 
@@ -159,13 +162,13 @@ func (a *agent) waitFor(what string, so func() bool) {
 	require.True(a.m.t, a.Runs(), "the Agent has ended")
 }
 
-// lastChange is when the remote system last changed the role's password.
-func (m *mount) lastChange(role data) time.Time {
+// changeBefore is when the remote system had changed the role's password last at a time.
+func (m *mount) changeBefore(role data, at time.Time) time.Time {
 	m.t.Helper()
 	system, name := target(role)
 	var last time.Time
 	for _, entry := range m.sim.Journal(system, name) {
-		if entry.Applied {
+		if entry.Applied && !entry.Time.After(at) {
 			last = entry.Time
 		}
 	}
@@ -173,15 +176,25 @@ func (m *mount) lastChange(role data) time.Time {
 	return last
 }
 
+// first waits until the file has the first password, which logs in.
+func (a *agent) first(role data) (password string, since time.Time) {
+	a.m.t.Helper()
+	return a.other(role, "")
+}
+
 // follows waits until the file has another password than the one before, which logs in, and returns how long after the
 // change at the remote system it was written.
 func (a *agent) follows(role data, before string) (now string, late time.Duration) {
 	a.m.t.Helper()
-	var since time.Time
-	a.waitFor("the file should follow", func() bool {
+	now, since := a.other(role, before)
+	return now, since.Sub(a.m.changeBefore(role, since))
+}
+
+func (a *agent) other(role data, before string) (now string, since time.Time) {
+	a.m.t.Helper()
+	a.waitFor("the file should have another password, which logs in", func() bool {
 		now, since = a.content()
-		return now != before
+		return now != before && a.m.login(role, now) == nil
 	})
-	require.NoError(a.m.t, a.m.login(role, now), "logging in with what the file has")
-	return now, since.Sub(a.m.lastChange(role))
+	return now, since
 }
