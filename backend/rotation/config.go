@@ -141,6 +141,7 @@ func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *li
 		e.logger.Warn("an old pause of the connection could not be removed", "connection", l.Name, "error", err)
 	}
 	e.scheduler.endProbes(l.Name)
+	e.board.opened(l.Name)
 	e.background(func(ctx context.Context) { e.hasten(ctx, s, l.Name) })
 	return nil
 }
@@ -298,5 +299,6 @@ func (e *Engine) DeleteConnection(ctx context.Context, storage logical.Storage, 
 		}
 	}
 	e.scheduler.endProbes(name)
+	e.board.opened(name)
 	return nil
 }

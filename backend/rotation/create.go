@@ -56,6 +56,7 @@ func (e *Engine) create(ctx, waiting context.Context, promise *commitment, s sto
 		return nil, err
 	}
 	if in.Options.SkipInitialRotation {
+		e.schedule(role)
 		return e.report(role), nil
 	}
 	if until := c.restsUntil(); until.After(e.clock()) {
@@ -385,8 +386,7 @@ func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
 	if err := s.storage.Delete(ctx, rolePrefix+role.Name); err != nil {
 		return notStored("deleting the role "+role.Name, err)
 	}
-	e.scheduler.forget(role.Name)
-	e.reads.drop(role.Name)
+	e.gone(role.Name)
 	if heeded {
 		keys = keys[:1]
 	}

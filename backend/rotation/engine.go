@@ -12,7 +12,6 @@ package rotation
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -41,6 +40,9 @@ type Config struct {
 	// read concurrently.
 	Clock  func() time.Time
 	Random io.Reader
+	// Events is told what happens to a role, with pairs of names and values that may be shown; nil: nobody is. It is called
+	// while the role is worked on, and must not call the engine.
+	Events func(ctx context.Context, kind, role string, metadata []string)
 }
 
 // Engine owns the passwords of one mount. Its methods may be called concurrently.
@@ -51,11 +53,14 @@ type Engine struct {
 	writable func() bool
 	clock    func() time.Time
 	random   io.Reader
+	events   func(ctx context.Context, kind, role string, metadata []string)
 
 	connections connections
 	guards      guards
 	locks       locks
 	scheduler   *scheduler
+	board       board
+	complaints  complaints
 	ice         ice
 	reads       reads
 	// catchUp is over how long late changes are spread.
@@ -84,7 +89,7 @@ type Engine struct {
 func New(c Config) *Engine {
 	e := &Engine{
 		types: map[string]provider.Type{}, policies: c.Policies, logger: c.Logger, writable: c.Writable,
-		clock: c.Clock, random: c.Random,
+		clock: c.Clock, random: c.Random, events: c.Events,
 	}
 	for _, kind := range c.Types {
 		e.types[kind.Name()] = kind
@@ -225,9 +230,5 @@ func (e *Engine) due(ctx context.Context, j job) {
 		e.probe(ctx, j.connection)
 		return
 	}
-	err := e.goOn(ctx, ctx, e.own(), j.role, nil).err
-	var mistake *Error
-	if errors.As(err, &mistake) && mistake.Kind == KindMistake && ctx.Err() == nil {
-		e.logger.Warn("the role needs a person", "role", j.role, "reason", err)
-	}
+	e.complain(ctx, j, e.goOn(ctx, ctx, e.own(), j.role, nil).err)
 }

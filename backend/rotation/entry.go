@@ -155,6 +155,23 @@ type Failure struct {
 	Parts []provider.PartFailure `json:"parts,omitempty"`
 }
 
+// person tells whether it is unlikely to pass by itself.
+func (f *Failure) person() bool {
+	switch f.Class {
+	case provider.Rejected, provider.Mismatch:
+		return true
+	case provider.Denied:
+		return f.Scope == provider.ScopeTarget
+	default:
+		return false
+	}
+}
+
+// same tells whether another failure says the same.
+func (f *Failure) same(other *Failure) bool {
+	return f != nil && other != nil && f.Class == other.Class && f.Scope == other.Scope && f.Code == other.Code && f.Reason == other.Reason
+}
+
 // ofConnection tells whether it was a matter of the connection more than of the role.
 func (f *Failure) ofConnection() bool {
 	return f.Class == provider.Denied || f.Class == provider.Unreachable || f.Scope == provider.ScopeConnection && f.Class == provider.Busy

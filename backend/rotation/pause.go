@@ -69,6 +69,7 @@ func (e *Engine) storePause(ctx context.Context, s store, l *live, pause *Pause)
 	l.mu.Lock()
 	l.pause = pause
 	l.mu.Unlock()
+	e.board.paused(l, pause)
 	if err := s.putPause(ctx, l.Name, pause); err != nil {
 		e.logger.Error("the pause of a connection could not be stored", "connection", l.Name, "error", err)
 	}
@@ -130,6 +131,7 @@ func (e *Engine) resume(ctx context.Context, s store, l *live, pause *Pause) {
 	l.mu.Lock()
 	l.pause = nil
 	l.mu.Unlock()
+	e.board.opened(l.Name)
 	e.logger.Info("connection resumed", "connection", l.Name, "provider", l.Provider, "paused_since", pause.Since)
 }
 

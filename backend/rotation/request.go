@@ -320,7 +320,7 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	defer unlock()
 	role, l, err := e.load(ctx, s, name)
 	if errors.Is(err, ErrNoRole) {
-		e.scheduler.forget(name)
+		e.gone(name)
 		return failure(err)
 	}
 	if err != nil { // it may be allowed again, or storage may come back

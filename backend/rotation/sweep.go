@@ -25,6 +25,9 @@ func (e *Engine) sweep(ctx context.Context) {
 			return
 		}
 		e.sweepNames(ctx, prefix, names)
+		if prefix == rolePrefix {
+			e.sweepGone(ctx, names)
+		}
 	}
 	e.mu.Lock()
 	e.swept = e.swept || ctx.Err() == nil
@@ -56,10 +59,33 @@ feed:
 	readers.Wait()
 }
 
+// sweepGone forgets roles that were removed by something else than a request, as a restored snapshot.
+func (e *Engine) sweepGone(ctx context.Context, there []string) {
+	listed := make(map[string]struct{}, len(there))
+	for _, name := range there {
+		listed[name] = struct{}{}
+	}
+	for _, name := range e.board.names() {
+		if _, ok := listed[name]; ok {
+			continue
+		}
+		if role, err := e.own().role(ctx, name); err == nil && role == nil {
+			e.gone(name)
+		}
+	}
+}
+
 func (e *Engine) sweepOne(ctx context.Context, prefix, name string) {
 	if prefix == pausePrefix {
-		if pause, err := e.own().pause(ctx, name); err == nil && pause != nil && !pause.NextProbe.IsZero() {
-			e.scheduler.probe(name, pause.NextProbe)
+		l, err := e.connection(ctx, e.own(), name)
+		if err != nil {
+			return
+		}
+		if pause := l.paused(); pause != nil {
+			e.board.paused(l, pause)
+			if !pause.NextProbe.IsZero() {
+				e.scheduler.probe(name, pause.NextProbe)
+			}
 		}
 		return
 	}
@@ -78,8 +104,9 @@ func (e *Engine) sweepOne(ctx context.Context, prefix, name string) {
 	}
 }
 
-// schedule tells the scheduler what the role waits for, if the engine is to act on it by itself.
+// schedule takes down how a role stands, and tells the scheduler what it waits for, if the engine is to act on it by itself.
 func (e *Engine) schedule(role *Role) {
+	e.note(role)
 	if at, waits := role.nextAction(e.clock()); waits {
 		e.scheduler.set(role.Name, role.Connection, at)
 		return
@@ -87,9 +114,18 @@ func (e *Engine) schedule(role *Role) {
 	e.scheduler.rest(role.Name, role.Connection)
 }
 
+// gone: there is no such role any more.
+func (e *Engine) gone(role string) {
+	e.scheduler.forget(role)
+	e.board.forget(role)
+	e.complaints.over(role)
+	e.reads.drop(role)
+}
+
 // scheduleLate does the same for a role that was found: passwords that have become due in the meantime are not changed all
 // at once. What a stop interrupted goes on at once.
 func (e *Engine) scheduleLate(role *Role) {
+	e.note(role)
 	now := e.clock()
 	at, waits := role.nextAction(now)
 	switch {
