@@ -166,3 +166,51 @@ func TestBetweenTwoRotationsNothingButTTLChanges(t *testing.T) {
 		m.heal()
 	}
 }
+
+// Terraform's vault_generic_endpoint compares what it has written with what it reads, as JSON, for each field that it has
+// written: where they differ, each plan wants to write it again.
+func TestWhatIsWrittenAsJSONReadsBackAsTheSameJSON(t *testing.T) {
+	t.Parallel()
+	m := bareMount(t)
+	account := m.account("app")
+	account["connection"] = "cache"
+	for _, c := range []struct {
+		path    string
+		written data
+		never   []string // secrets, which are not read
+	}{
+		{"config/panel", with(m.panel(), data{
+			"allowed_roles": []string{"web*", "ops"}, "allowed_targets": []string{"ops*"}, "allowed_verify_addresses": []string{},
+			"max_in_flight": 2, "verify_connection": true, "insecure_tls": false, "tls_server_name": "",
+		}), []string{"password"}},
+		{"config/cache", with(m.cloud(), data{"allowed_roles": []string{"*"}}), []string{"secret_key"}},
+		{"config/mt", with(m.mt(), data{"allowed_roles": []string{"*"}, "settle_after": 60}), []string{"api_key"}},
+		{"config/metal", with(m.metal(), data{"allowed_roles": []string{"*"}, "allow_restart": true, "api": "instances"}), []string{"secret_key"}},
+		{"roles/web1", with(alias("ops1"), data{
+			"rotation_period": 86400, "max_read_ttl": 60, "rotate_after_read": 0, "disable_automated_rotation": false, "history_size": 3,
+		}), nil},
+		{"roles/ops", with(alias("ops2"), data{"rotation_schedule": "0 3 * * 6", "rotation_window": 7200, "rotation_mode": "auto"}), nil},
+		{"roles/cache", with(account, data{"rotation_method": "modify", "return_last_password": true}), []string{"password"}},
+		{"roles/root", with(m.service("root"), data{"rotation_period": 604800}), nil},
+		{"roles/server", data{"connection": "metal", "instance_ids": servers(m.instances("metal-1")), "username": "root", "restart": "none"}, nil},
+	} {
+		for range 2 { // and writing it again is no error
+			m.must(c.path, c.written)
+			read := m.read(c.path)
+			for name, value := range c.written {
+				if slices.Contains(c.never, name) {
+					require.NotContains(t, read, name, c.path)
+					continue
+				}
+				require.Equal(t, asJSON(t, value), asJSON(t, read[name]), "%s of %s", name, c.path)
+			}
+		}
+	}
+}
+
+func asJSON(t testing.TB, value any) string {
+	t.Helper()
+	encoded, err := json.Marshal(value)
+	require.NoError(t, err)
+	return string(encoded)
+}
