@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -43,6 +44,9 @@ type Vault struct {
 	exited  chan struct{}
 	log     *os.File
 	answers *answers
+
+	agentsMu  sync.Mutex
+	agentLogs []string
 }
 
 // Start runs the Vault binary with the plugin binary, with all its files below dir, which must be short enough for Unix
