@@ -26,16 +26,21 @@ func (e *Engine) read(ctx context.Context, s store, name string) (*Role, error) 
 	if err != nil || role == nil {
 		return role, err
 	}
+	return role, e.bringUpToDate(ctx, s, role)
+}
+
+// bringUpToDate makes a role as storage has it one as it stands now.
+func (e *Engine) bringUpToDate(ctx context.Context, s store, role *Role) error {
 	role.ripen(e.clock())
 	role.derive(e.clock())
 	if role.Options.RotateAfterRead > 0 {
-		f, err := e.firstRead(ctx, s, name)
+		f, err := e.firstRead(ctx, s, role.Name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		role.heedRead(f)
 	}
-	return role, nil
+	return nil
 }
 
 // sending tells whether a request is under way by what storage says. A process that was ended while one was left that behind.

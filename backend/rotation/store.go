@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,6 +29,9 @@ func SealWrapped() []string { return []string{connectionPrefix, rolePrefix} }
 // store reads and writes the engine's entries. It keeps nothing in memory.
 type store struct{ storage logical.Storage }
 
+// ownHead is what entries of this version begin with: those need not be decoded twice.
+var ownHead = fmt.Appendf(nil, `{"schema":%d,`, schemaVersion)
+
 // get reads an entry into out and tells whether it is there. One that a newer version wrote is an error: whoever changes
 // an entry reads it first, so that those stay as they are.
 func (s store) get(ctx context.Context, key string, out any) (bool, error) {
@@ -35,11 +39,14 @@ func (s store) get(ctx context.Context, key string, out any) (bool, error) {
 	if err != nil || entry == nil {
 		return false, err
 	}
-	if err := entry.DecodeJSON(out); err != nil {
-		// The decoder's own error may quote the entry.
-		return false, fmt.Errorf("the entry %s in storage is damaged", key)
+	return true, decode(entry, out)
+}
+
+func decode(entry *logical.StorageEntry, out any) error {
+	if entry.DecodeJSON(out) != nil { // its error may quote the entry
+		return fmt.Errorf("the entry %s in storage is damaged", entry.Key)
 	}
-	return true, nil
+	return nil
 }
 
 // raw reads an entry, or nil where there is none. What it is decoded into may have another form in a newer version, so
@@ -49,10 +56,13 @@ func (s store) raw(ctx context.Context, key string) (*logical.StorageEntry, erro
 	if err != nil {
 		return nil, fmt.Errorf("reading %s from storage: %w", key, err)
 	}
+	if entry == nil || bytes.HasPrefix(entry.Value, ownHead) {
+		return entry, nil
+	}
 	var head struct {
 		Schema int `json:"schema"`
 	}
-	if entry != nil && entry.DecodeJSON(&head) == nil && head.Schema > schemaVersion {
+	if entry.DecodeJSON(&head) == nil && head.Schema > schemaVersion {
 		return nil, newer(key, head.Schema)
 	}
 	return entry, nil

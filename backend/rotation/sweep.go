@@ -46,29 +46,20 @@ func (e *Engine) sweepNames(ctx context.Context, prefix string, names []string) 
 		one = e.sweepPause
 	}
 	var failed atomic.Bool
-	work := make(chan string)
+	var next atomic.Int64
 	var readers sync.WaitGroup
 	for range min(sweepReaders, len(names)) {
 		readers.Go(func() {
-			for name := range work {
-				if err := one(ctx, name); err != nil {
+			for i := next.Add(1) - 1; i < int64(len(names)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if err := one(ctx, names[i]); err != nil {
 					failed.Store(true)
 					if ctx.Err() == nil {
-						e.logger.Error("an entry could not be read; it is read again in a while", "key", prefix+name, "error", err)
+						e.logger.Error("an entry could not be read; it is read again in a while", "key", prefix+names[i], "error", err)
 					}
 				}
 			}
 		})
 	}
-feed:
-	for _, name := range names {
-		select {
-		case work <- name:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(work)
 	readers.Wait()
 	return !failed.Load() && ctx.Err() == nil
 }
@@ -116,11 +107,23 @@ func (e *Engine) sweepRole(ctx context.Context, name string) error {
 		return nil
 	}
 	defer unlock()
-	role, err := e.read(ctx, e.own(), name)
-	if err == nil && role != nil {
-		e.scheduleLate(role)
+	s := e.own()
+	entry, err := s.raw(ctx, rolePrefix+name)
+	if err != nil || entry == nil {
+		return err
 	}
-	return err
+	role, ok := glance(name, entry.Value)
+	if !ok {
+		role = &Role{Name: name}
+		if err := decode(entry, role); err != nil {
+			return err
+		}
+		if err := e.bringUpToDate(ctx, s, role); err != nil {
+			return err
+		}
+	}
+	e.scheduleLate(role)
+	return nil
 }
 
 // lookAt lets a worker look at a role soon, which then tells the scheduler how it stands.
