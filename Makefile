@@ -54,9 +54,11 @@ race: ## Run all tests with the race detector, in the plugin too (needs a C comp
 	@scripts/race.sh bin/race/$(PLUGIN)
 
 .PHONY: bench
-bench: test-plugin ## Read creds of a real Vault while a push hangs and while none does: the ratio
-	VAULT_BIN="$$(scripts/vault.sh)" && export VAULT_BIN && \
-	PLUGIN_BIN="$(CURDIR)/bin/test/$(PLUGIN)" go test -run '^$$' -bench . -benchtime 5s ./cmd/$(PLUGIN)
+bench: test-plugin ## Measure, and print ratios: 10,000 roles due at once, a start with 100,000, reads while a push hangs
+	go test -run '^$$' -bench . -benchtime 1x ./backend/rotation
+	VAULT_BIN="$$(scripts/vault.sh)" && export VAULT_BIN && export PLUGIN_BIN="$(CURDIR)/bin/test/$(PLUGIN)" && \
+	go test -run '^$$' -bench Start -benchtime 3x ./cmd/$(PLUGIN) && \
+	go test -run '^$$' -bench Reading -benchtime 5s ./cmd/$(PLUGIN)
 
 .PHONY: test-plugin
 test-plugin:

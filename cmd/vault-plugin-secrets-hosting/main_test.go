@@ -25,9 +25,13 @@ var vault *vaulttest.Vault
 var binaries struct{ vault, plugin string }
 
 func TestMain(m *testing.M) {
+	measuredOr(func() { os.Exit(tests(m)) })
+}
+
+func tests(m *testing.M) (code int) {
 	// The plugin is built by itself; this makes its code a part of the test too, so that a changed one is tested again.
 	if backend.Factory(version) == nil {
-		os.Exit(1)
+		return 1
 	}
 	code, err := run(m)
 	if err == nil && code == 0 { // a test that failed may have left something behind
@@ -36,9 +40,9 @@ func TestMain(m *testing.M) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
-	os.Exit(code)
+	return code
 }
 
 func run(m *testing.M) (code int, err error) {

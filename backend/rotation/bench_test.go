@@ -1,0 +1,115 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// fleet is an engine with many roles, in real time.
+type fleet struct {
+	testing.TB
+	remote  *remote
+	storage logical.Storage
+	// rotated counts the changes that are stored; last is when the last one was.
+	rotated atomic.Int64
+	last    atomic.Int64
+}
+
+func newFleet(tb testing.TB, storage logical.Storage) *fleet {
+	return &fleet{TB: tb, remote: &remote{passwords: map[string]string{}}, storage: storage}
+}
+
+// engine makes one that spreads nothing.
+func (f *fleet) engine() *Engine {
+	e := New(Config{Types: []provider.Type{f.remote}, Events: func(_ context.Context, kind, _ string, _ []string) {
+		if kind == EventRotate {
+			f.rotated.Add(1)
+			f.last.Store(time.Now().UnixNano())
+		}
+	}})
+	e.catchUp = 0
+	f.Cleanup(e.Stop)
+	return e
+}
+
+// fill stores connections and roles, which are due at a time.
+func (f *fleet) fill(connections, roles, inFlight int, due time.Time) {
+	f.Helper()
+	e, s := f.engine(), store{f.storage}
+	name := func(i int) string { return fmt.Sprintf("conn%d", i%connections) }
+	for i := range connections {
+		url := "https://remote.example"
+		require.NoError(f, e.WriteConnection(f.Context(), f.storage, name(i), Patch{
+			Provider: ptr("remote"), Address: &url, AllowedRoles: &[]string{"*"}, MaxInFlight: &inFlight,
+			Settings: provider.Settings{"key": name(i)},
+		}))
+	}
+	o := options()
+	o.RotationPeriod = 30 * 24 * 3600
+	_, err := e.Create(f.Context(), f.storage, NewRole{Name: "model", Connection: name(0), Target: provider.Settings{"login": "model"}, Options: o})
+	require.NoError(f, err)
+	model, err := s.role(f.Context(), "model")
+	require.NoError(f, err)
+	require.NoError(f, e.Delete(f.Context(), f.storage, "model", true))
+	for i := range roles {
+		role := *model
+		role.Name, role.Connection, role.Due = fmt.Sprintf("role%d", i), name(i), due
+		role.Target.Username = name(i) + "|" + role.Name
+		require.NoError(f, s.putRole(f.Context(), &role))
+	}
+	f.rotated.Store(0)
+}
+
+// BenchmarkRolesThatAreDueAtOnce changes 10,000 passwords on 10 connections, whose remote systems take 100 ms for each and
+// of which none has more than 10 under way. It gives the ratio of the time from the first request on to the least that is
+// possible; with one connection whose remote system hangs, that of the other nine.
+func BenchmarkRolesThatAreDueAtOnce(b *testing.B) {
+	for _, hanging := range []int{0, 1} {
+		b.Run(fmt.Sprintf("hanging=%d", hanging), func(b *testing.B) {
+			var took, least time.Duration
+			for b.Loop() {
+				t, l := changeAll(b, hanging)
+				took, least = took+t, least+l
+			}
+			b.ReportMetric(took.Seconds()/float64(b.N), "s")
+			b.ReportMetric(float64(took)/float64(least), "took/least")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func changeAll(b *testing.B, hanging int) (took, least time.Duration) {
+	b.Helper()
+	const connections, roles, latency, inFlight = 10, 10_000, 100 * time.Millisecond, 10
+	f := newFleet(b, &logical.InmemStorage{})
+	f.fill(connections, roles, inFlight, time.Now().Add(-time.Second))
+	var first sync.Once
+	var began time.Time
+	f.remote.set(func(ctx context.Context, _ int, c provider.Change) (provider.Result, bool) {
+		first.Do(func() { began = time.Now() })
+		for i := range hanging {
+			if strings.HasPrefix(c.Target.Username, fmt.Sprintf("conn%d|", i)) {
+				<-ctx.Done()
+				return unknown, false
+			}
+		}
+		time.Sleep(latency)
+		return provider.Result{Outcome: provider.Applied}, true
+	})
+	e := f.engine()
+	e.Start(f.storage)
+	due := roles / connections * (connections - hanging)
+	require.Eventually(b, func() bool { return f.rotated.Load() >= int64(due) }, 10*time.Minute, 10*time.Millisecond)
+	e.Stop()
+	return time.Unix(0, f.last.Load()).Sub(began), time.Duration(due) * latency / time.Duration((connections-hanging)*inFlight)
+}
