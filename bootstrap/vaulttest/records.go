@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -19,15 +18,14 @@ import (
 
 // Records are the files that Vault, its plugins and its clients have written into: the log at level trace, which has
 // what plugins write to their stderr, too; the audit log; and every answer that [Vault.Client] and its clones got, but for
-// the data of creds and history, where passwords belong. Nothing else may hold one.
-func (v *Vault) Records() []string { return []string{v.LogFile(), v.auditFile(), v.answers.file} }
+// the data of creds and history, where passwords belong. Nothing else may hold one. The nodes of a [Cluster] have one audit
+// log together, as only the active one writes into it.
+func (v *Vault) Records() []string { return []string{v.LogFile(), v.audit, v.answers.file} }
 
-func (v *Vault) auditFile() string { return filepath.Join(v.dir, "audit.log") }
-
-// audit switches an audit log on, with Vault's defaults: texts in requests and answers are hashed.
-func (v *Vault) audit(ctx context.Context) error {
+// enableAudit switches an audit log on, with Vault's defaults: texts in requests and answers are hashed.
+func (v *Vault) enableAudit(ctx context.Context) error {
 	err := v.Client.Sys().EnableAuditWithOptionsWithContext(ctx, "file", &api.EnableAuditOptions{
-		Type: "file", Options: map[string]string{"file_path": v.auditFile()},
+		Type: "file", Options: map[string]string{"file_path": v.audit},
 	})
 	if err != nil {
 		return fmt.Errorf("enabling the audit log: %w", err)
