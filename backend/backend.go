@@ -40,6 +40,7 @@ func Factory(version string) logical.Factory {
 		}
 		b.engine = rotation.New(rotation.Config{
 			Types: b.types, Policies: b.System(), Logger: b.Logger(), Writable: b.WriteSafeReplicationState,
+			Events: b.sendOfRole,
 		})
 		return b, nil
 	}
@@ -58,7 +59,7 @@ func newBackend(version string, types []provider.Type) *Backend {
 		Paths: framework.PathAppend(
 			b.configPaths(),
 			b.rolePaths(),
-			[]*framework.Path{b.credsPath(), b.rotatePath(), b.setPasswordPath(), b.confirmPath(), b.statusPath(), b.historyPath(), b.settingsPath()},
+			[]*framework.Path{b.credsPath(), b.rotatePath(), b.setPasswordPath(), b.confirmPath(), b.healthPath(), b.statusPath(), b.historyPath(), b.settingsPath(), b.freezePath()},
 		),
 		// No storage is there in the factory of an external plugin: all work begins here.
 		InitializeFunc: func(_ context.Context, req *logical.InitializationRequest) error {

@@ -144,6 +144,11 @@ func TestAnswersAreAsTheirPathsDescribeThem(t *testing.T) {
 	m.do(logical.ListOperation, "roles/", nil)
 	m.do(logical.ReadOperation, "settings", nil)
 	m.do(logical.UpdateOperation, "settings", map[string]any{"catch_up_limit": "48h"})
+	m.do(logical.ReadOperation, "status", nil)
+	m.do(logical.ReadOperation, "freeze", nil)
+	m.do(logical.UpdateOperation, "freeze", map[string]any{"duration": "1h", "reason": "a release"})
+	m.do(logical.ReadOperation, "freeze", nil)
+	m.do(logical.DeleteOperation, "freeze", nil)
 	m.do(logical.DeleteOperation, "roles/web1", nil)
 	m.do(logical.DeleteOperation, "config/panel", nil)
 }
@@ -153,7 +158,8 @@ func TestEveryWritingOperationIsForwarded(t *testing.T) {
 	for _, path := range m.backend.Paths {
 		for operation, handler := range path.Operations {
 			properties := handler.Properties()
-			writing := operation == logical.CreateOperation || operation == logical.UpdateOperation || operation == logical.DeleteOperation
+			writing := operation == logical.CreateOperation || operation == logical.UpdateOperation || operation == logical.DeleteOperation ||
+				path.Pattern == "freeze" || path.Pattern == "status/?" // the node that rotates knows
 			require.Equal(t, writing, properties.ForwardPerformanceStandby, "%s %s", operation, path.Pattern)
 			require.Equal(t, writing, properties.ForwardPerformanceSecondary, "%s %s", operation, path.Pattern)
 			require.NotEmpty(t, properties.Responses, "%s %s", operation, path.Pattern)

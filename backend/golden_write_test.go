@@ -81,6 +81,8 @@ func writeGolden(t *testing.T, version string) {
 		m.ask("config/shut", map[string]any{"password": "golden-wrong-password-6", "verify_connection": true})
 	}
 	m.write("settings", map[string]any{"catch_up_limit": "48h"})
+	require.Equal(t, 3, m.creds("modified").Version) // its first read is stored
+	m.write("freeze", map[string]any{"duration": 60, "reason": "a release"})
 
 	g := golden{
 		About:   "The storage of a mount as version " + version + " wrote it. All accounts, passwords and keys are those of a simulator.",

@@ -138,6 +138,7 @@ func (b *Backend) readConfig(ctx context.Context, req *logical.Request, d *frame
 	name, _ := d.Get("name").(string)
 	c, complete, err := b.engine.ReadConnection(ctx, req.Storage, name)
 	if errors.Is(err, rotation.ErrNoConnection) {
+		b.send(ctx, eventConfigWrite, req.Path, name, req.Path)
 		return nil, nil //nolint:nilnil // Vault's 404
 	}
 	if err != nil {
@@ -201,6 +202,7 @@ func (b *Backend) deleteConfig(ctx context.Context, req *logical.Request, d *fra
 	if err := b.engine.DeleteConnection(ctx, req.Storage, name); err != nil {
 		return fail(name, err)
 	}
+	b.send(ctx, eventConfigDelete, req.Path, name, req.Path)
 	return nil, nil //nolint:nilnil // Vault's 204
 }
 

@@ -57,13 +57,7 @@ func (b *Backend) credsFields() map[string]*framework.FieldSchema {
 
 func (b *Backend) readCreds(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	report, err := b.engine.Read(ctx, req.Storage, name)
-	if err == nil && report.View.Password == nil {
-		if !b.WriteSafeReplicationState() {
-			return nil, logical.ErrReadOnly // Vault forwards the read to a node that may set the first password
-		}
-		report, err = b.engine.First(ctx, req.Storage, name)
-	}
+	report, err := b.engine.Serve(ctx, req.Storage, name)
 	if err != nil {
 		return fail(name, err)
 	}

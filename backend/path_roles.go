@@ -195,7 +195,8 @@ func (b *Backend) createRole(ctx context.Context, req *logical.Request, d *frame
 	if err != nil {
 		return fail(name, err)
 	}
-	return warned(report), nil
+	b.send(ctx, eventRoleCreate, req.Path, name, req.Path)
+	return outcome(report), nil
 }
 
 // target returns the target fields that were given, all of them the connection's provider's.
@@ -276,17 +277,8 @@ func (b *Backend) updateRole(ctx context.Context, req *logical.Request, d *frame
 	if err != nil {
 		return fail(name, err)
 	}
-	return warned(report), nil
-}
-
-// warned answers the write of a role. Fields that this version stores and does not act on say so.
-func warned(report *rotation.Report) *logical.Response {
-	resp := outcome(report)
-	o := report.Role.Options
-	if o.RotationPeriod > 0 || o.RotationSchedule != "" || o.RotateAfterRead > 0 {
-		resp.AddWarning("this version changes passwords by request only: rotation_period, rotation_schedule and rotate_after_read are stored and their due time is shown, but nothing is rotated by them yet")
-	}
-	return resp
+	b.send(ctx, eventRoleUpdate, req.Path, name, req.Path)
+	return outcome(report), nil
 }
 
 func (b *Backend) deleteRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -295,6 +287,7 @@ func (b *Backend) deleteRole(ctx context.Context, req *logical.Request, d *frame
 	if err := b.engine.Delete(ctx, req.Storage, name, force != nil && *force); err != nil {
 		return fail(name, err)
 	}
+	b.send(ctx, eventRoleDelete, req.Path, name, req.Path)
 	return nil, nil //nolint:nilnil // Vault's 204
 }
 

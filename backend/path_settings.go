@@ -13,7 +13,7 @@ import (
 func (b *Backend) settingsPath() *framework.Path {
 	limit := &framework.FieldSchema{
 		Type: framework.TypeDurationSecond, Default: rotation.DefaultCatchUpLimit,
-		Description: "After a stop longer than this, automatic changes are held until an operator says go: a snapshot restored into a test cluster must not change production. At least 60 seconds. This version stores it and does not act on it: nothing is rotated by time yet, and what a stop interrupted is resumed at every start.",
+		Description: "After a stop longer than this, automatic changes are held until an operator says go: a snapshot restored into a test cluster must not change production. At least 60 seconds. See freeze.",
 	}
 	return &framework.Path{
 		Pattern:      "settings",

@@ -14,7 +14,7 @@ import (
 func (e *Engine) report(role *Role) *Report {
 	now := e.clock()
 	view := role.Record.View(now)
-	return &Report{Role: role, View: view, TTL: ttl(role, view, now)}
+	return &Report{Role: role, View: view, TTL: ttl(role, view, now, e.frozen() != nil)}
 }
 
 // answer turns the last failure of a role into the answer to a request: an error where nothing was changed, a report with
@@ -113,9 +113,9 @@ type Status struct {
 // explain puts a role's state into words.
 func (e *Engine) explain(role *Role, pause *Pause) Status {
 	report := e.report(role)
-	s := Status{Report: report, Due: role.Due, Advice: sentence(e.advice(role, report.View)), Reason: e.reason(role, report.View)}
+	s := Status{Report: report, Due: role.dueTime(), Advice: sentence(e.advice(role, report.View)), Reason: e.reason(role, report.View)}
 	s.Servers = servers(role, e.clock())
-	if at, waits := role.nextAction(); waits {
+	if at, waits := role.nextAction(e.clock()); waits {
 		s.Next = later(at, e.clock())
 	}
 	if pause != nil {
@@ -138,13 +138,38 @@ func (e *Engine) reason(role *Role, view credential.View) string {
 	case next.Phase == credential.Unsent:
 		text += fmt.Sprintf(" A new password of version %d waits to be sent (%s).", next.Version, next.Reason)
 	}
-	switch due := !role.Due.IsZero() && e.clock().After(role.Due); {
-	case due && role.held(view):
-		text += fmt.Sprintf(" It is due to be changed, which is held until version %d is in force.", e.report(role).NextVersion())
-	case due:
-		text += " It is overdue: this version changes passwords by request only."
+	return text + e.lateness(role, view)
+}
+
+// lateness says why a role is not changed that is due; "" if it is not due, or is being changed.
+func (e *Engine) lateness(role *Role, view credential.View) string {
+	now := e.clock()
+	due := role.dueTime()
+	if due.IsZero() || !now.After(due) {
+		return ""
 	}
-	return text
+	since := " It is due since " + stamp(due)
+	frozen := e.frozen()
+	missed, late := role.missed(now)
+	switch {
+	case role.held(view):
+		return fmt.Sprintf("%s, which is held until version %d is in force.", since, e.report(role).NextVersion())
+	case role.Options.Disabled:
+		return since + ", and not changed automatically: disable_automated_rotation is set."
+	case frozen != nil:
+		return fmt.Sprintf("%s, and not changed: %s.", since, frozen)
+	case late:
+		opens, _ := role.Options.inWindow(missed, now)
+		return fmt.Sprintf("%s, and has missed its window of %d seconds: the next one opens at %s.", since, role.Options.RotationWindow, stamp(opens))
+	case role.Record.Unfinished():
+		return since + "."
+	case role.Options.RotationMode == ModeOnRead:
+		return since + ": the next read changes it."
+	case role.Retry.Last != nil:
+		return fmt.Sprintf("%s, and is late because %s.", since, role.Retry.Last)
+	default:
+		return since + ", and waits for its turn."
+	}
 }
 
 func stateReason(role *Role, view credential.View) string {

@@ -79,7 +79,7 @@ func TestReadsDoNotAskForARefusedAccountAgainAndAgain(t *testing.T) {
 		r.mustCreate(func(in *NewRole) { in.Options.SkipInitialRotation = true })
 		r.remote.set(always(noPlugin, false))
 		for range 20 {
-			_, err := r.engine.First(t.Context(), r.storage, "role")
+			_, err := r.engine.first(t.Context(), r.storage, "role")
 			require.Equal(t, KindMistake, kindOf(t, err))
 		}
 		require.Equal(t, 1, r.remote.count())

@@ -39,6 +39,8 @@ type change struct {
 	unstored bool
 	// loaded is the role as storage has it, until something is stored; nil: a new role, which is removed again.
 	loaded *Role
+	// events are sent once the outcome is stored.
+	events []string
 	// rejected counts the generated passwords that the remote system refused.
 	rejected int
 }
@@ -91,6 +93,7 @@ func (c *change) request(ctx context.Context) (provider.Result, error) {
 	if err != nil {
 		return provider.Result{}, err
 	}
+	defer c.e.scheduler.poke() // others may wait for the slot
 	defer release()
 	turn, err := c.l.guard.enter(c.waiting)
 	if err != nil {
@@ -185,6 +188,7 @@ func (c *change) notBefore(ctx context.Context, turn *turn) (at time.Time, why o
 // wait stores when the role goes on, and why not before, and sets the timer.
 func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 	c.waits = true
+	failed := c.role.Retry.Last
 	c.role.Retry.NextAttempt = at.Add(scaled(c.e.spread())) // others may wait for the same time
 	// What is known of a password with an open fate says more than that the next one waits.
 	if c.role.Retry.Last == nil || c.role.Record.View(c.e.clock()).State != credential.StateUncertain {
@@ -195,6 +199,7 @@ func (c *change) wait(ctx context.Context, at time.Time, why obstacle) error {
 		return err
 	}
 	failpoint.Reach(failpoint.Wait, c.role.Name)
+	c.logWait(why, failed)
 	c.e.schedule(c.role)
 	return nil
 }
@@ -241,6 +246,7 @@ func (c *change) lockWindow() time.Duration {
 func (c *change) settle(ctx context.Context, result provider.Result, began time.Time) (again bool, err error) {
 	c.unstored = true
 	now := c.e.clock()
+	attempt, failed := c.role.Retry.Attempts+1, c.role.Retry.Last
 	rec, given := c.role.Record, c.role.Record.Next.Given
 	if result.Outcome.Unchanged() && result.Outcome != provider.Mismatch && c.old.Password != nil {
 		rec = rec.OldTryFree(c.old.Certain)
@@ -291,7 +297,8 @@ func (c *change) settle(ctx context.Context, result provider.Result, began time.
 		c.role.Record = rec.Unresolved()
 		c.fail(result)
 	}
-	c.log(result, now.Sub(began))
+	c.log(result, began, attempt, failed)
+	c.tell(result, failed)
 	if err != nil || again {
 		return again, err
 	}
@@ -387,13 +394,16 @@ func (c *change) conclude(ctx context.Context) error {
 		c.e.logger.Error("the outcome of a change could not be stored; it is found out again", "role", c.role.Name,
 			"connection", c.l.Name, "error", err)
 		c.unstored = false // storage says that the password is being sent, which is what the engine goes on from
-		c.e.timer.set(item{role: c.role.Name}, c.e.clock().Add(c.e.backoff(c.e.hiccups.more(c.role.Name))))
+		c.e.scheduler.set(c.role.Name, c.role.Connection, c.e.clock().Add(c.e.backoff(c.e.hiccups.more(c.role.Name))))
 		return &unstoredError{role: c.role.Name}
 	}
 	failpoint.Reach(failpoint.Outcome, c.role.Name)
 	c.unstored = false
 	c.e.hiccups.over(c.role.Name)
+	c.e.complaints.over(c.role.Name)
 	c.e.schedule(c.role)
+	c.e.send(ctx, c.role, c.events...)
+	c.events = nil
 	return nil
 }
 
@@ -402,26 +412,4 @@ type unstoredError struct{ role string }
 
 func (e *unstoredError) Error() string {
 	return fmt.Sprintf("the outcome of the change of the role %q could not be stored in Vault; the engine finds it out again by itself", e.role)
-}
-
-// log writes one line for each request made.
-func (c *change) log(result provider.Result, took time.Duration) {
-	args := []any{
-		"role", c.role.Name, "connection", c.l.Name, "provider", c.l.Provider, "trigger", c.trigger,
-		"outcome", string(result.Outcome), "took", took.Round(time.Millisecond).String(),
-	}
-	if result.RequestID != "" {
-		args = append(args, "remote_request_id", result.RequestID)
-	}
-	switch result.Outcome {
-	case provider.Applied:
-		c.e.logger.Info("password changed", args...)
-		return
-	case provider.Staged:
-		c.e.logger.Info("password taken, in force later", append(args, "waits_for", string(result.Stage))...)
-		return
-	default: // nothing was changed, or nobody knows
-	}
-	c.e.logger.Warn("password not changed", append(args, "code", result.Code, "reason", result.Reason,
-		"attempt", c.role.Retry.Attempts, "next", c.role.Retry.NextAttempt.UTC().Format(time.RFC3339))...)
 }

@@ -139,11 +139,11 @@ func TestARequestThatComesAgainAfterACrashMakesNoOtherPassword(t *testing.T) {
 
 func TestARestartRotatesNothing(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(func(in *NewRole) { in.Options.RotationPeriod = 60 })
+		r.mustCreate(func(in *NewRole) { in.Options.RotationPeriod = 3600 })
 		before := r.read()
 		for range 3 {
 			r.restart()
-			after(time.Hour)
+			after(time.Hour / 4)
 		}
 		require.Equal(t, before, r.read())
 		require.Equal(t, 1, r.remote.count())

@@ -140,7 +140,8 @@ func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *li
 		// It is for an older revision: nobody heeds it.
 		e.logger.Warn("an old pause of the connection could not be removed", "connection", l.Name, "error", err)
 	}
-	e.timer.forget(item{connection: l.Name})
+	e.scheduler.endProbes(l.Name)
+	e.board.opened(l.Name)
 	e.background(func(ctx context.Context) { e.hasten(ctx, s, l.Name) })
 	return nil
 }
@@ -148,8 +149,8 @@ func (e *Engine) replace(ctx context.Context, s store, stored *Connection, l *li
 // hasten lets the roles of a connection go on that waited for it.
 func (e *Engine) hasten(ctx context.Context, s store, connection string) {
 	err := e.eachRole(ctx, s, connection, func(role *Role) error {
-		if _, waits := role.nextAction(); waits {
-			e.timer.set(item{role: role.Name}, e.clock()) // it rests on, or goes on
+		if _, waits := role.resumesAt(e.clock()); waits || role.Retry.Last != nil {
+			e.scheduler.set(role.Name, connection, e.clock()) // it rests on, or goes on
 		}
 		return nil
 	})
@@ -297,6 +298,7 @@ func (e *Engine) DeleteConnection(ctx context.Context, storage logical.Storage, 
 			e.logger.Warn("what was remembered of a connection's tries could not be removed", "connection", name, "error", err)
 		}
 	}
-	e.timer.forget(item{connection: name})
+	e.scheduler.endProbes(name)
+	e.board.opened(name)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-secure-stdlib/strutil"
@@ -18,8 +19,9 @@ type live struct {
 	kind     provider.Type
 	complete provider.Connection
 	client   provider.Client
-	// slots bounds the concurrent changes, and resumes those of them that no request waits for.
-	slots, resumes chan struct{}
+	// slots bounds the concurrent changes; asked counts those of them that a request waits for.
+	slots chan struct{}
+	asked atomic.Int32
 	// guard is that of the credential; other connections may share it.
 	guard *guard
 
@@ -58,8 +60,8 @@ func (l *live) margin() time.Duration {
 // settleAfter is how long a queued change takes to be in force; 0 where none is ever queued.
 func (l *live) settleAfter() time.Duration { return l.kind.SettleAfter(l.complete) }
 
-// errFull: all slots of a connection are taken. A worker of the timer does not wait for one: it would be missing to other
-// connections.
+// errFull: all slots of a connection are taken. A worker of the scheduler does not wait for one: it would be missing to
+// other connections.
 var errFull = &Error{Kind: KindBusy, Message: "as many changes as max_in_flight allows are under way on the connection"}
 
 // errGivenUp: a request stopped waiting before anything was done for it.
@@ -69,24 +71,30 @@ var errGivenUp = &Error{Kind: KindBusy, Message: "the request ended before its t
 func (l *live) acquire(waiting context.Context) (release func(), err error) {
 	if waiting == nil {
 		select {
-		case l.resumes <- struct{}{}:
-		default:
-			return nil, errFull
-		}
-		select {
 		case l.slots <- struct{}{}:
-			return func() { <-l.slots; <-l.resumes }, nil
+			return func() { <-l.slots }, nil
 		default:
-			<-l.resumes
 			return nil, errFull
 		}
 	}
 	select {
 	case l.slots <- struct{}{}:
-		return func() { <-l.slots }, nil
+		l.asked.Add(1)
+		return func() { <-l.slots; l.asked.Add(-1) }, nil
 	case <-waiting.Done():
 		return nil, errGivenUp
 	}
+}
+
+// room is how many changes of a connection may be under way that no request waits for.
+func (e *Engine) room(connection string) int {
+	l, _ := e.connections.cached(connection)
+	if l == nil { // the first change opens it
+		return DefaultMaxInFlight
+	}
+	l.guard.mu.Lock()
+	defer l.guard.mu.Unlock()
+	return min(cap(l.slots)-int(l.asked.Load()), l.guard.room())
 }
 
 // connections caches live connections by name. The zero value is empty.
@@ -174,8 +182,7 @@ func (e *Engine) open(c Connection) (*live, error) {
 	}
 	return &live{
 		Connection: c, kind: kind, complete: complete, client: client,
-		slots:   make(chan struct{}, max(1, c.MaxInFlight)),
-		resumes: make(chan struct{}, max(1, min(c.MaxInFlight, workers/4))),
-		guard:   e.guards.of(kind.Lockout(complete), c),
+		slots: make(chan struct{}, max(1, c.MaxInFlight)),
+		guard: e.guards.of(kind.Lockout(complete), c),
 	}, nil
 }

@@ -56,6 +56,7 @@ func (e *Engine) create(ctx, waiting context.Context, promise *commitment, s sto
 		return nil, err
 	}
 	if in.Options.SkipInitialRotation {
+		e.schedule(role)
 		return e.report(role), nil
 	}
 	if until := c.restsUntil(); until.After(e.clock()) {
@@ -88,7 +89,7 @@ func (e *Engine) undo(ctx context.Context, s store, c *change, cause error) erro
 	ctx, cancel := lastEffort(ctx) // the engine may be stopping
 	defer cancel()
 	if err := e.remove(ctx, s, c.role); err != nil {
-		e.timer.set(item{role: c.role.Name}, e.clock())
+		e.scheduler.set(c.role.Name, c.role.Connection, e.clock())
 		if readOnly(err) {
 			return logical.ErrReadOnly
 		}
@@ -363,12 +364,12 @@ func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
 		return errGivenUp
 	}
 	defer unlock()
-	var keys []string
+	keys := []string{readPrefix + role.Name} // the first read, then the index entries
 	for _, identity := range role.Target.Identities {
 		keys = append(keys, targetKey(identity))
 	}
 	if err := s.removable(ctx, keys...); err != nil {
-		return storageError("reading the index of targets", err)
+		return storageError("reading what belongs to the role "+role.Name, err)
 	}
 	left := owner{Role: role.Name, Quiet: role.Record.LastRequest(), OldTries: role.Record.OldTries}
 	now := e.clock()
@@ -385,13 +386,13 @@ func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
 	if err := s.storage.Delete(ctx, rolePrefix+role.Name); err != nil {
 		return notStored("deleting the role "+role.Name, err)
 	}
-	e.timer.forget(item{role: role.Name})
+	e.gone(role.Name)
+	if heeded {
+		keys = keys[:1]
+	}
 	for _, key := range keys {
-		if heeded {
-			break
-		}
 		if err := s.storage.Delete(ctx, key); err != nil {
-			e.logger.Warn("an index entry of a deleted role could not be removed: it is free", "role", role.Name, "error", err)
+			e.logger.Warn("an entry of a deleted role could not be removed: it counts for nothing", "role", role.Name, "error", err)
 		}
 	}
 	return nil

@@ -56,7 +56,7 @@ func TestOfReadersThatComeTogetherOneSetsTheFirstPassword(t *testing.T) {
 		passwords := make(chan string, 10)
 		for range cap(passwords) {
 			go func() {
-				report, err := r.engine.First(t.Context(), r.storage, "role")
+				report, err := r.engine.first(t.Context(), r.storage, "role")
 				if err != nil || report.View.Password == nil {
 					passwords <- ""
 					return

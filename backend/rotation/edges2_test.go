@@ -117,7 +117,7 @@ func TestADueTimeAheadSaysNothingWhileAPasswordWaitsForARestart(t *testing.T) {
 	for state, want := range map[credential.State]time.Duration{
 		credential.StateRestartRequired: 300 * time.Second, credential.StateAssumed: 100 * time.Second,
 	} {
-		require.Equal(t, want, ttl(role, credential.View{State: state}, now), state)
+		require.Equal(t, want, ttl(role, credential.View{State: state}, now, false), state)
 	}
 }
 
@@ -283,7 +283,7 @@ func TestAChangeThatIsDueIsHeldWhileAPasswordWaits(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	e := New(Config{Clock: func() time.Time { return now }})
 	t.Cleanup(e.Stop)
-	const held, overdue = "It is due to be changed, which is held until version 2 is in force.", "It is overdue"
+	const held, overdue = ", which is held until version 2 is in force.", "It is due since 2026-03-01T11:59:59Z"
 	for events, want := range map[string]string{
 		"make send applied make send queued":  held,
 		"make send applied make send restart": held,

@@ -120,7 +120,7 @@ func TestARoleThatIsQueuedAndUnfinishedActsAtTheEarlierTime(t *testing.T) {
 				Record: recordAfter(t, now, "make", "send", "queued", "make"), SettlesAt: row.settles,
 				Retry: Retry{NextAttempt: row.attempt}, Options: Options{Disabled: row.disabled},
 			}
-			at, waits := role.nextAction()
+			at, waits := role.nextAction(time.Now())
 			require.True(t, waits)
 			require.Equal(t, row.at, at)
 		})
@@ -322,7 +322,7 @@ func TestAReadDoesNotSendAFirstPasswordOfUnknownFateAgain(t *testing.T) {
 		r.mustCreate(func(in *NewRole) { in.Options.Disabled = true })
 		after(time.Hour)
 		r.remote.set(nil)
-		report, err := r.engine.First(t.Context(), r.storage, "role")
+		report, err := r.engine.first(t.Context(), r.storage, "role")
 		require.NoError(t, err)
 		require.Equal(t, credential.StateUncertain, report.View.State)
 		require.Equal(t, r.remote.holds("login"), report.View.Password.Value)

@@ -12,7 +12,6 @@ package rotation
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -41,6 +40,9 @@ type Config struct {
 	// read concurrently.
 	Clock  func() time.Time
 	Random io.Reader
+	// Events is told what happens to a role, with pairs of names and values that may be shown; nil: nobody is. It is called
+	// while the role is worked on, and must not call the engine.
+	Events func(ctx context.Context, kind, role string, metadata []string)
 }
 
 // Engine owns the passwords of one mount. Its methods may be called concurrently.
@@ -51,11 +53,18 @@ type Engine struct {
 	writable func() bool
 	clock    func() time.Time
 	random   io.Reader
+	events   func(ctx context.Context, kind, role string, metadata []string)
 
 	connections connections
 	guards      guards
 	locks       locks
-	timer       *timer
+	scheduler   *scheduler
+	board       board
+	complaints  complaints
+	ice         ice
+	reads       reads
+	// catchUp is over how long late changes are spread.
+	catchUp time.Duration
 
 	// writing is one lock for each connection that is being written.
 	writing locks
@@ -72,6 +81,7 @@ type Engine struct {
 	mu        sync.Mutex // guards the fields below
 	stopped   bool
 	lastSweep time.Time
+	swept     bool  // all roles are known to the scheduler
 	store     store // for work that no request asked for; set by Start
 }
 
@@ -79,7 +89,7 @@ type Engine struct {
 func New(c Config) *Engine {
 	e := &Engine{
 		types: map[string]provider.Type{}, policies: c.Policies, logger: c.Logger, writable: c.Writable,
-		clock: c.Clock, random: c.Random,
+		clock: c.Clock, random: c.Random, events: c.Events,
 	}
 	for _, kind := range c.Types {
 		e.types[kind.Name()] = kind
@@ -96,8 +106,9 @@ func New(c Config) *Engine {
 	if e.logger == nil {
 		e.logger = hclog.NewNullLogger()
 	}
+	e.catchUp = scaled(catchUp)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.timer = newTimer(e.clock, e.due)
+	e.scheduler = newScheduler(e.clock, e.due, e.room, e.mayAct)
 	return e
 }
 
@@ -111,7 +122,7 @@ func (e *Engine) Start(storage logical.Storage) {
 	e.store = store{storage}
 	e.lastSweep = e.clock()
 	e.mu.Unlock()
-	e.background(func(ctx context.Context) { e.timer.run(ctx) })
+	e.background(func(ctx context.Context) { e.scheduler.run(ctx) })
 	e.background(e.sweep)
 }
 
@@ -126,7 +137,10 @@ func (e *Engine) Wake() {
 	if due {
 		e.background(e.sweep)
 	}
-	e.timer.poke()
+	if e.beats() {
+		e.background(e.beat)
+	}
+	e.scheduler.poke() // the clock may have been set
 }
 
 // Stop ends all work. It waits for what is under way for less than two seconds; what does not end by then is resumed
@@ -136,6 +150,7 @@ func (e *Engine) Stop() {
 	e.stopped = true
 	e.mu.Unlock()
 	e.cancel()
+	e.ice.stop()
 	done := make(chan struct{})
 	go func() { e.working.Wait(); close(done) }()
 	select {
@@ -187,6 +202,9 @@ func (e *Engine) Invalidate(key string) {
 	if _, ok := cut(key, guardPrefix); ok {
 		e.guards.doubt(key)
 	}
+	if role, ok := cut(key, readPrefix); ok {
+		e.reads.drop(role)
+	}
 }
 
 func cut(key, prefix string) (string, bool) {
@@ -202,93 +220,15 @@ func (e *Engine) Type(name string) provider.Type { return e.types[name] }
 // Now is the engine's clock.
 func (e *Engine) Now() time.Time { return e.clock() }
 
-// due is called by the timer, in a worker, when an item's time has come.
-func (e *Engine) due(ctx context.Context, i item) {
+// due is called by the scheduler, in a worker, when a job's time has come.
+func (e *Engine) due(ctx context.Context, j job) {
 	defer e.recovered("working on a role or a connection whose time has come")
 	if !e.writable() {
 		return // another node does it
 	}
-	if i.connection != "" {
-		e.probe(ctx, i.connection)
+	if j.probe {
+		e.probe(ctx, j.connection)
 		return
 	}
-	err := e.goOn(ctx, ctx, e.own(), i.role, nil).err
-	var mistake *Error
-	if errors.As(err, &mistake) && mistake.Kind == KindMistake && ctx.Err() == nil {
-		e.logger.Warn("the role needs a person", "role", i.role, "reason", err)
-	}
-}
-
-// sweep lists the roles and sets the timer for those that it does not know and that have work to do.
-func (e *Engine) sweep(ctx context.Context) {
-	if !e.writable() {
-		return
-	}
-	s := e.own()
-	for _, prefix := range []string{pausePrefix, rolePrefix} {
-		names, err := s.storage.List(ctx, prefix)
-		if err != nil {
-			e.logger.Error("the roles could not be listed; they are listed again in a while", "error", err)
-			return
-		}
-		e.sweepNames(ctx, prefix, names)
-	}
-}
-
-// sweepReaders is how many entries are read at a time.
-const sweepReaders = 8
-
-func (e *Engine) sweepNames(ctx context.Context, prefix string, names []string) {
-	work := make(chan string)
-	var readers sync.WaitGroup
-	for range min(sweepReaders, len(names)) {
-		readers.Go(func() {
-			for name := range work {
-				e.sweepOne(ctx, prefix, name)
-			}
-		})
-	}
-feed:
-	for _, name := range names {
-		select {
-		case work <- name:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(work)
-	readers.Wait()
-}
-
-func (e *Engine) sweepOne(ctx context.Context, prefix, name string) {
-	if prefix == pausePrefix {
-		if pause, err := e.own().pause(ctx, name); err == nil && pause != nil && !pause.NextProbe.IsZero() {
-			e.timer.set(item{connection: name}, pause.NextProbe)
-		}
-		return
-	}
-	if e.timer.knows(item{role: name}) {
-		return
-	}
-	role, err := e.own().role(ctx, name)
-	if err != nil {
-		e.logger.Error("a role could not be read", "role", name, "error", err)
-		return
-	}
-	if role == nil {
-		return
-	}
-	if at, waits := role.nextAction(); waits {
-		e.timer.set(item{role: name}, at)
-	}
-}
-
-// schedule sets the timer for what the role waits for, if the engine is to act on it by itself.
-func (e *Engine) schedule(role *Role) {
-	at, waits := role.nextAction()
-	if !waits {
-		e.timer.forget(item{role: role.Name})
-		return
-	}
-	e.timer.set(item{role: role.Name}, at)
+	e.complain(ctx, j, e.goOn(ctx, ctx, e.own(), j.role, nil).err)
 }

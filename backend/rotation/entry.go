@@ -84,6 +84,10 @@ type Role struct {
 
 	// ripened: time has settled what storage says is queued.
 	ripened bool
+	// derived: storage has no due time yet.
+	derived bool
+	// readAt is when the password in force was read first, where rotate_after_read asks for it.
+	readAt time.Time
 }
 
 // Options are a role's fields beyond its connection and target. Durations are whole seconds.
@@ -149,6 +153,23 @@ type Failure struct {
 	Revision int `json:"revision,omitempty"`
 	// Parts of the account that did not take the change, where the remote system tells them apart.
 	Parts []provider.PartFailure `json:"parts,omitempty"`
+}
+
+// person tells whether it is unlikely to pass by itself.
+func (f *Failure) person() bool {
+	switch f.Class {
+	case provider.Rejected, provider.Mismatch:
+		return true
+	case provider.Denied:
+		return f.Scope == provider.ScopeTarget
+	default:
+		return false
+	}
+}
+
+// same tells whether another failure says the same.
+func (f *Failure) same(other *Failure) bool {
+	return f != nil && other != nil && f.Class == other.Class && f.Scope == other.Scope && f.Code == other.Code && f.Reason == other.Reason
 }
 
 // ofConnection tells whether it was a matter of the connection more than of the role.

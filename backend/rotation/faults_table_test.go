@@ -145,7 +145,7 @@ func creations() map[string]operation {
 				l.alwaysAnswers(appliedAnswer, true)
 			},
 			do: func(ctx context.Context, l *ordeal) error {
-				_, err := l.engine.First(ctx, l.storage, "role")
+				_, err := l.engine.first(ctx, l.storage, "role")
 				return err
 			},
 		},

@@ -136,7 +136,7 @@ func (l *ordeal) unfinished() bool {
 	if role == nil {
 		return false
 	}
-	_, waits := role.nextAction()
+	_, waits := role.nextAction(time.Now())
 	return waits
 }
 

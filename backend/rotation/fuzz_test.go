@@ -34,7 +34,7 @@ func FuzzStoredRole(f *testing.F) {
 		}
 		providertest.Bounded(t, len(stored), func() { _ = r.Record.Send(now, 0).Applied(now, false).Trim(0).View(now) })
 		view := r.Record.View(now)
-		if got := ttl(&r, view, now); got < time.Second {
+		if got := ttl(&r, view, now, false); got < time.Second {
 			t.Fatalf("ttl %v", got)
 		}
 		if got := r.Options.Period(now); got < 1 {

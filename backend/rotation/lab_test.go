@@ -318,6 +318,8 @@ func inFakeTime(t *testing.T, test func(t *testing.T, r *rig)) {
 		r := &rig{T: t, remote: &remote{passwords: map[string]string{}}, storage: &counted{Storage: &logical.InmemStorage{}}}
 		r.start()
 		defer func() { r.engine.Stop() }()
+		// Nobody is Vault, which wakes the engine every minute so that it stores a heartbeat.
+		require.NoError(t, r.engine.WriteSettings(t.Context(), r.storage, Settings{CatchUpLimit: 10 * 365 * 24 * 3600}))
 		url, key := "https://remote.example", "key"
 		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{
 			Provider: ptr("remote"), Address: &url, AllowedRoles: &[]string{"*"}, Settings: provider.Settings{"key": key},

@@ -69,11 +69,12 @@ func (e *Engine) storePause(ctx context.Context, s store, l *live, pause *Pause)
 	l.mu.Lock()
 	l.pause = pause
 	l.mu.Unlock()
+	e.board.paused(l, pause)
 	if err := s.putPause(ctx, l.Name, pause); err != nil {
 		e.logger.Error("the pause of a connection could not be stored", "connection", l.Name, "error", err)
 	}
 	if !pause.NextProbe.IsZero() {
-		e.timer.set(item{connection: l.Name}, pause.NextProbe)
+		e.scheduler.probe(l.Name, pause.NextProbe)
 	}
 }
 
@@ -105,7 +106,7 @@ func (e *Engine) probe(ctx context.Context, name string) {
 		next.NextProbe = spent.next
 	case err != nil:
 		if ctx.Err() == nil { // storage is not there
-			e.timer.set(item{connection: name}, e.clock().Add(e.grow(firstBackoff, 4)))
+			e.scheduler.probe(name, e.clock().Add(e.grow(firstBackoff, 4)))
 		}
 		return
 	case check.Outcome == provider.Applied:
@@ -130,6 +131,7 @@ func (e *Engine) resume(ctx context.Context, s store, l *live, pause *Pause) {
 	l.mu.Lock()
 	l.pause = nil
 	l.mu.Unlock()
+	e.board.opened(l.Name)
 	e.logger.Info("connection resumed", "connection", l.Name, "provider", l.Provider, "paused_since", pause.Since)
 }
 

@@ -20,6 +20,7 @@ const (
 	triggerCreate  = "create"
 	triggerRead    = "read"
 	triggerResume  = "resume"
+	triggerDue     = "schedule"
 )
 
 // Report is how a role stands after a request.
@@ -39,8 +40,8 @@ type order struct {
 	// ifVersion: only if that is still the version in force; 0: whichever is.
 	ifVersion int
 	reason    string
-	// ifNone: only if the role has no password yet.
-	ifNone bool
+	// ifNone: only if the role has no password yet; ifDue: only if its password is due, and a read changes it.
+	ifNone, ifDue bool
 	// waits and version are the password that the request waits for, once it does.
 	waits   string
 	version int
@@ -56,11 +57,6 @@ func (e *Engine) Rotate(ctx context.Context, storage logical.Storage, name strin
 // SetPassword is Rotate to a given password.
 func (e *Engine) SetPassword(ctx context.Context, storage logical.Storage, name, value string) (*Report, error) {
 	return e.request(ctx, storage, name, order{trigger: triggerRequest, given: value, reason: "set by hand"})
-}
-
-// First sets the first password of a role that has none. Of readers that come together, one does it.
-func (e *Engine) First(ctx context.Context, storage logical.Storage, name string) (*Report, error) {
-	return e.request(ctx, storage, name, order{trigger: triggerRead, ifNone: true, reason: "first read"})
 }
 
 // request carries out an order in the engine's own context, and waits for it.
@@ -244,6 +240,8 @@ func (e *Engine) alreadyAnswered(role *Role, l *live, o order) (standing, bool) 
 	switch {
 	case o.ifNone && (rec.Current != nil || rec.Next.Exposed() || len(rec.Candidates) > 0): // a read does not decide what becomes of those
 		return standing{report: e.report(role)}, true
+	case o.ifDue && !role.startsOnRead(now): // another reader came first
+		return standing{report: e.report(role)}, true
 	case o.ifVersion > 0 && view.Password != nil && o.ifVersion < view.Password.Version:
 		report := e.report(role)
 		report.Warning = "the password has been changed since that version: nothing was done"
@@ -304,12 +302,12 @@ func (e *Engine) waitOn(ctx, waiting context.Context, s store, name string, o or
 }
 
 // goOn drives what a role has open, if its time has come. asked is the order that waits for it; nil: the engine goes on by
-// itself, and a worker of the timer waits for no lock and no slot.
+// itself, and a worker of the scheduler waits for no lock and no slot.
 func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked *order) standing {
 	var unlock func()
 	if asked == nil {
 		if unlock = e.locks.try(name); unlock == nil {
-			e.timer.set(item{role: name}, e.clock().Add(scaled(e.jitter(firstBackoff))))
+			e.scheduler.set(name, "", e.clock().Add(scaled(e.jitter(firstBackoff))))
 			return standing{}
 		}
 	} else {
@@ -322,10 +320,11 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	defer unlock()
 	role, l, err := e.load(ctx, s, name)
 	if errors.Is(err, ErrNoRole) {
+		e.gone(name)
 		return failure(err)
 	}
 	if err != nil { // it may be allowed again, or storage may come back
-		e.timer.set(item{role: name}, e.clock().Add(e.grow(time.Minute, 1)))
+		e.scheduler.set(name, "", e.clock().Add(e.grow(time.Minute, 1)))
 		return failure(err)
 	}
 	c := newChange(e, s, l, role, triggerResume)
@@ -341,10 +340,16 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 			return failure(lost)
 		}
 	}
-	rests := !role.Record.Unfinished() || role.Options.Disabled && asked == nil || role.Retry.resting(e.clock(), l.Revision)
-	switch {
+	switch begins, rests := c.turnsTo(asked); {
+	case begins:
+		c.trigger = triggerDue
+		if err := c.make(ctx, "", reasonDue); err != nil {
+			return c.unmade(ctx, err)
+		}
 	case rests && role.ripened:
 		return e.settled(ctx, c)
+	case rests && role.derived:
+		return e.driven(c, c.conclude(ctx))
 	case rests:
 		e.schedule(role)
 		return standing{role: role}
@@ -352,11 +357,41 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	err = c.drive(ctx)
 	var unstored *unstoredError
 	if err != nil && ctx.Err() == nil && !errors.As(err, &unstored) { // paused, drifted, no slot, no fitting password, no storage
-		e.timer.set(item{role: name}, c.whenBlocked(err))
+		e.scheduler.set(name, "", c.whenBlocked(err))
 	}
 	done := e.driven(c, err)
 	done.dropped = asked != nil && asked.dropped(c.role)
 	return done
+}
+
+// turnsTo says what there is to do: a change begins because the password is due, or nothing is to be done now. Else what was
+// begun goes on.
+func (c *change) turnsTo(asked *order) (begins, rests bool) {
+	role, now := c.role, c.e.clock()
+	resting := role.Retry.resting(now, c.l.Revision)
+	if asked != nil {
+		return false, !role.Record.Unfinished() || resting
+	}
+	if !resting {
+		role.Retry.NextAttempt = time.Time{} // that of another credential counts no more
+	}
+	if at, ok := role.startsAt(now); ok && !at.After(now) {
+		return true, false
+	}
+	at, ok := role.resumesAt(now)
+	return false, !ok || at.After(now)
+}
+
+// unmade: no password could be made for a role that is due. That is remembered, so that status says why it is late.
+func (c *change) unmade(ctx context.Context, err error) standing {
+	var known *Error
+	if !errors.As(err, &known) {
+		c.e.scheduler.set(c.role.Name, c.role.Connection, c.whenBlocked(err))
+		return failure(err)
+	}
+	c.fail(provider.Result{Outcome: provider.Rejected, Scope: provider.ScopePassword, Reason: known.Message})
+	c.unstored = true
+	return c.e.driven(c, c.conclude(ctx))
 }
 
 // overtaken tells whether another password has taken the place of the generated one that the request waited for, or is
@@ -396,8 +431,8 @@ func (o *order) lost(role *Role) error {
 // whenBlocked is when a role that cannot go on is looked at again.
 func (c *change) whenBlocked(err error) time.Time {
 	soon := c.e.clock().Add(scaled(c.e.jitter(firstBackoff)))
-	if errors.Is(err, errFull) {
-		return soon
+	if errors.Is(err, errFull) { // requests came in between
+		return c.e.clock().Add(scaled(c.e.jitter(checkWait)))
 	}
 	if pause := c.l.paused(); pause != nil {
 		if pause.NextProbe.IsZero() { // whoever opens it hastens its roles

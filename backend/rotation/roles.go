@@ -58,7 +58,7 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 		return nil, err
 	}
 	if options.timing() != role.Options.timing() && role.Record.Current != nil {
-		updated.Due = options.dueAfter(role.Record.Current.Since)
+		updated.Due = options.dueAgain(role.Record.Current.Since, e.clock())
 	}
 	updated.Record = role.Record.Trim(options.HistorySize)
 	moved := slices.ContainsFunc(l.kind.TargetFields(), func(f provider.Field) bool { // another way to change the password

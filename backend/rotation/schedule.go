@@ -107,9 +107,9 @@ func (o Options) lookAgain() int {
 }
 
 // ttl is how long until it pays to read the role again: at least a second. With a bound, the time that remains is cut
-// into equal parts, so that one of the reads falls on the due time.
-func ttl(role *Role, view credential.View, now time.Time) time.Duration {
-	remaining := remains(role, view, now)
+// into equal parts, so that one of the reads falls on the due time. frozen: nothing goes on by itself.
+func ttl(role *Role, view credential.View, now time.Time, frozen bool) time.Duration {
+	remaining := remains(role, view, now, frozen)
 	parts := 1.0
 	if bound := float64(role.Options.MaxReadTTL); bound > 0 {
 		parts = max(1, math.Ceil(remaining.Seconds()/bound))
@@ -117,23 +117,30 @@ func ttl(role *Role, view credential.View, now time.Time) time.Duration {
 	return max(time.Second, seconds(math.Ceil(remaining.Seconds()/parts)))
 }
 
-func remains(role *Role, view credential.View, now time.Time) time.Duration {
+// remains is how long until the next password will be in force, or until the next attempt at it.
+func remains(role *Role, view credential.View, now time.Time, frozen bool) time.Duration {
+	if queued := role.queued(); view.State == credential.StateAccepted && !queued.IsZero() {
+		return queued.Sub(now)
+	}
 	byHand := seconds(role.Options.lookAgain())
-	attempt := max(overdueTTL, role.Retry.NextAttempt.Sub(now))
 	switch {
-	case view.State == credential.StateAccepted && !role.queued().IsZero():
-		return role.queued().Sub(now)
-	case role.Options.Disabled: // nothing is tried before somebody asks
+	case role.Options.Disabled, frozen, role.stuck(): // nothing is tried before somebody asks
 		return byHand
 	case view.State == credential.StateUncertain:
-		return attempt
-	case role.Due.IsZero() || view.State == credential.StateRestartRequired:
+		return max(overdueTTL, role.Retry.NextAttempt.Sub(now))
+	case view.State == credential.StateRestartRequired:
 		return byHand
-	case !now.Before(role.Due) && role.Record.Unfinished():
-		return attempt
-	case !now.Before(role.Due):
+	}
+	if at, ok := role.resumesAt(now); ok {
+		return max(overdueTTL, at.Sub(now))
+	}
+	at, ok := role.begins(now)
+	switch {
+	case !ok:
 		return byHand
+	case at.After(now):
+		return at.Sub(now)
 	default:
-		return role.Due.Sub(now)
+		return overdueTTL
 	}
 }

@@ -31,7 +31,7 @@ func TestTTLIsNeverZeroAndOneReadFallsOnTheDueTime(t *testing.T) {
 		{"due in 301 s", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(301 * time.Second)}, active, 151},
 		{"due in 10 s", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(10 * time.Second)}, active, 10},
 		{"due in half a second", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(time.Second / 2)}, active, 1},
-		{"overdue and not begun", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour)}, active, 300},
+		{"overdue and not begun", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour)}, active, 5},
 		{"overdue", Role{Record: begun, Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour)}, active, 5},
 		{"overdue, next attempt in a minute", Role{Record: begun, Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour), Retry: Retry{NextAttempt: at(time.Minute)}}, active, 60},
 		{"overdue, next attempt in an hour", Role{Record: begun, Options: Options{RotationPeriod: 600, MaxReadTTL: 300}, Due: at(-time.Hour), Retry: Retry{NextAttempt: at(time.Hour)}}, active, 300},
@@ -42,12 +42,12 @@ func TestTTLIsNeverZeroAndOneReadFallsOnTheDueTime(t *testing.T) {
 		{"waits for a restart", Role{Options: Options{RotationPeriod: 600, MaxReadTTL: 60}, Due: at(-time.Hour)}, credential.View{State: credential.StateRestartRequired}, 60},
 	}
 	for _, c := range cases {
-		require.Equal(t, time.Duration(c.want)*time.Second, ttl(&c.role, c.view, now), c.name)
+		require.Equal(t, time.Duration(c.want)*time.Second, ttl(&c.role, c.view, now, false), c.name)
 	}
 	for remaining := 1; remaining < 5000; remaining += 7 {
 		for _, bound := range []int{0, 10, 60, 300} {
 			role := Role{Options: Options{RotationPeriod: 10000, MaxReadTTL: bound}, Due: at(time.Duration(remaining) * time.Second)}
-			got := int(ttl(&role, active, now).Seconds())
+			got := int(ttl(&role, active, now, false).Seconds())
 			require.GreaterOrEqual(t, got, 1)
 			if bound > 0 {
 				require.LessOrEqual(t, got, bound)

@@ -29,5 +29,9 @@ func (e *Engine) WriteSettings(ctx context.Context, storage logical.Storage, in 
 		return Mistake("catch_up_limit must be at least 60 seconds")
 	}
 	in.Schema = schemaVersion
-	return notStored("storing the settings", store{storage}.put(ctx, settingsKey, in))
+	if err := (store{storage}).put(ctx, settingsKey, in); err != nil {
+		return notStored("storing the settings", err)
+	}
+	e.setLimit(in)
+	return nil
 }

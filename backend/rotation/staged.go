@@ -20,10 +20,19 @@ import (
 // error where there is none.
 func (e *Engine) read(ctx context.Context, s store, name string) (*Role, error) {
 	role, err := s.role(ctx, name)
-	if err == nil && role != nil {
-		role.ripen(e.clock())
+	if err != nil || role == nil {
+		return role, err
 	}
-	return role, err
+	role.ripen(e.clock())
+	role.derive(e.clock())
+	if role.Options.RotateAfterRead > 0 {
+		f, err := e.firstRead(ctx, s, name)
+		if err != nil {
+			return nil, err
+		}
+		role.heedRead(f)
+	}
+	return role, nil
 }
 
 // ripen puts the queued password in force once its time has passed. Whoever reads the role sees the same from that moment
@@ -78,16 +87,6 @@ func (r *Report) NextVersion() int {
 	default:
 		return 0
 	}
-}
-
-// nextAction is when the engine has to act on the role by itself; false: never.
-func (r *Role) nextAction() (time.Time, bool) {
-	at := r.queued()
-	waits := !at.IsZero()
-	if r.Record.Unfinished() && !r.Options.Disabled && !r.stuck() && (!waits || r.Retry.NextAttempt.Before(at)) {
-		at, waits = r.Retry.NextAttempt, true
-	}
-	return at, waits
 }
 
 // settled stores what time has settled, and tells of it.

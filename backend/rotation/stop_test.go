@@ -53,8 +53,8 @@ func (r *rig) rested(names []string) {
 	}
 }
 
-// More roles than the connection has slots for: some workers talk to the remote system, the others wait for a slot.
-func TestStoppingEndsWorkersThatTalkAndWorkersThatWaitAtOnce(t *testing.T) {
+// More roles than the connection has slots for: some workers talk to the remote system, the others have not begun.
+func TestStoppingEndsWorkersThatTalkAtOnceAndBeginsNoOthers(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		names := r.crowd(20)
 		r.remote.set(func(ctx context.Context, _ int, _ provider.Change) (provider.Result, bool) {
@@ -79,6 +79,7 @@ func TestStoppingWaitsLessThanTwoSecondsForWorkersThatCannotBeEnded(t *testing.T
 		storage := storagetest.New(r.storage.Storage)
 		r.storage.Storage = storage
 		r.start()
+		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{MaxInFlight: ptr(8)}))
 		names := r.crowd(8)
 		hung, goOn := storage.Hang(rolePrefix + names[0])
 		defer goOn()

@@ -32,7 +32,9 @@ const (
 	stopWait = 1500 * time.Millisecond
 	// storeWait bounds the storing of an outcome when the engine is stopping.
 	storeWait = time.Second
-	// sweepEvery is how often the names of all roles are listed, to find those that the timer does not know.
+	// catchUp is over how long the changes are spread that became due while the engine did not run.
+	catchUp = time.Minute
+	// sweepEvery is how often the names of all roles are listed, to find those that the scheduler does not know.
 	sweepEvery = 10 * time.Minute
 )
 
@@ -65,13 +67,21 @@ func (e *Engine) grow(first time.Duration, n int) time.Duration {
 // spread is a little time by chance, for things that wait for the same moment.
 func (e *Engine) spread() time.Duration { return e.jitter(time.Second) - time.Second }
 
+// spreadOut is a time by chance within catchUp, for one of many roles that are late.
+func (e *Engine) spreadOut() time.Duration { return time.Duration(float64(e.catchUp) * e.chance()) }
+
 // jitter is d with up to a quarter more, by the engine's source of randomness.
 func (e *Engine) jitter(d time.Duration) time.Duration {
+	return d + time.Duration(float64(d/4)*e.chance())
+}
+
+// chance is a number between 0 and 1, by the engine's source of randomness.
+func (e *Engine) chance() float64 {
 	var by [4]byte
 	if _, err := io.ReadFull(e.random, by[:]); err != nil {
-		return d // it spreads load and guards nothing
+		return 0 // it spreads load and guards nothing
 	}
-	return d + time.Duration(float64(d/4)*float64(binary.BigEndian.Uint32(by[:]))/math.MaxUint32)
+	return float64(binary.BigEndian.Uint32(by[:])) / math.MaxUint32
 }
 
 // seconds is n of them, or the longest time there is: only damaged storage asks for more.

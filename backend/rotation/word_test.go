@@ -172,7 +172,7 @@ func TestADiscardedFirstPasswordIsNotReplacedByARead(t *testing.T) {
 		r.mustCreate(nil)
 		r.confirm(Word{Version: 1, Discard: true})
 		calls := r.remote.count()
-		report, err := r.engine.First(t.Context(), r.storage, "role")
+		report, err := r.engine.first(t.Context(), r.storage, "role")
 		require.NoError(t, err)
 		require.Nil(t, report.View.Password)
 		require.Equal(t, calls, r.remote.count())

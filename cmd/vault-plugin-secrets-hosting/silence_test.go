@@ -95,7 +95,7 @@ func TestWhatThePluginWritesToStderrIsInVaultsLog(t *testing.T) {
 	require.NoError(t, vault.SignalPlugin(syscall.SIGQUIT), "Go's runtime writes all stacks and ends")
 	require.Eventually(t, func() bool {
 		log, err := os.ReadFile(vault.LogFile())
-		return err == nil && strings.Contains(string(log), "SIGQUIT: quit") && strings.Contains(string(log), "backend/rotation.(*timer).run")
+		return err == nil && strings.Contains(string(log), "SIGQUIT: quit") && strings.Contains(string(log), "backend/rotation.(*scheduler).run")
 	}, waitLong, tick)
 	require.Eventually(t, func() bool {
 		_, err := m.client().Logical().Read(m.path + "/creds/web1")

@@ -34,7 +34,7 @@ var requests = []event{
 	}},
 	{"first read", 3, there, func(w *world, acc *account) {
 		w.ask(acc, "first read of", w.chance(15), func(ctx context.Context, n *node) (*rotation.Report, error) {
-			return n.engine.First(ctx, n.store, acc.role)
+			return n.engine.Serve(ctx, n.store, acc.role)
 		})
 	}},
 	{"explain", 2, there, func(w *world, acc *account) {
