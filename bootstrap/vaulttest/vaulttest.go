@@ -130,6 +130,9 @@ listener "tcp" {
 // LogFile is where Vault's log goes, at level trace, the plugin's included.
 func (v *Vault) LogFile() string { return filepath.Join(v.dir, "vault.log") }
 
+// AnswersFile is where the answers are written down that [Vault.Client] and its clones got.
+func (v *Vault) AnswersFile() string { return v.answers.file }
+
 // Name is what Vault calls itself as a node.
 func (v *Vault) Name() string { return filepath.Base(v.dir) }
 

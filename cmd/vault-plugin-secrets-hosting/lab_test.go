@@ -28,6 +28,8 @@ type mount struct {
 	path  string
 	sim   *simulator.Simulator
 	out   simulator.Output
+	// retries is how often requests that fail are repeated; 0, so that a test sees each answer.
+	retries int
 }
 
 func newMount(t testing.TB) *mount {
@@ -173,10 +175,10 @@ func (m *mount) must(path string, d data) *api.Secret {
 	return secret
 }
 
-// client does not repeat requests, so that a test sees each answer.
+// client repeats requests only where the mount says so.
 func (m *mount) client() *api.Client {
 	client := m.retrying()
-	client.SetMaxRetries(0)
+	client.SetMaxRetries(m.retries)
 	return client
 }
 
