@@ -123,5 +123,7 @@ Of several servers with one password some may have restarted and others not: unt
 password is the one before, and status/:name says which server has which. Before the first password is in force,
 password is that one all the same, as nothing else is known, and state says what it waits for.
 
-A read changes nothing, but for a role that has no password yet: the first read sets one and waits for it.
+A read changes nothing, but for a role that has no password yet: the first read sets one and waits for it. Where the role
+has rotation_mode=on_read and is due, one reader changes the password and the others wait; if the remote system cannot, the
+answer is the password there is. With rotate_after_read the first read of a version is remembered.
 `

@@ -58,7 +58,7 @@ func roleFields() map[string]*framework.FieldSchema {
 		},
 		"rotation_period": {
 			Type: framework.TypeDurationSecond, DisplayAttrs: schedule,
-			Description: "Time after which a password is due to be changed, at least 10 seconds. Clears rotation_schedule. 0: by hand. This version stores due times and shows them; it changes passwords by request only.",
+			Description: "Time after which a password is due to be changed, at least 10 seconds. Clears rotation_schedule. 0: by hand.",
 		},
 		"rotation_schedule": {
 			Type: framework.TypeString, DisplayAttrs: schedule,

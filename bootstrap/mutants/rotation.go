@@ -39,7 +39,7 @@ var ofChanges = []mutant{
 	{
 		name: "resume-nothing", rule: "I7",
 		breaks: "Nobody looks in storage for what a restart interrupted.",
-		file:   "backend/rotation/engine.go",
+		file:   "backend/rotation/sweep.go",
 		old:    "[]string{pausePrefix, rolePrefix}",
 		new:    "[]string{pausePrefix}",
 		pkg:    rotation, test: "TestARestartResumesWithoutAnyoneAsking",
@@ -47,7 +47,7 @@ var ofChanges = []mutant{
 	{
 		name: "resume-nothing-in-vault", rule: "I7",
 		breaks: "The same, in a Vault whose plugin process is killed.",
-		file:   "backend/rotation/engine.go",
+		file:   "backend/rotation/sweep.go",
 		old:    "[]string{pausePrefix, rolePrefix}",
 		new:    "[]string{pausePrefix}",
 		pkg:    endToEnd, test: "TestAKilledPluginComesBackWithNothingLost",

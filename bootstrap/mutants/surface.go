@@ -31,9 +31,9 @@ var ofTheSurface = []mutant{
 	{
 		name: "first-password-on-a-standby", rule: "I5",
 		breaks: "A read on a standby sets a first password there.",
-		file:   "backend/path_creds.go",
-		old:    "if !b.WriteSafeReplicationState() {",
-		new:    "if b.System() == nil {",
+		file:   "backend/rotation/reads.go",
+		old:    "case !e.writable():",
+		new:    "case e.types == nil:",
 		pkg:    surface, test: "TestAStandbyForwardsWhatItMustNotDoItself",
 	},
 	{
