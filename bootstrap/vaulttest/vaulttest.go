@@ -10,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -433,13 +435,43 @@ func childrenByPS(parent int) ([]int, error) {
 	return pids, nil
 }
 
+// Ports that Vaults listen on. Where systems give a port to whoever asks for any, it is a higher one: these stay free until
+// Vault listens, which is seconds later for the port of a cluster, and while it is killed.
+const (
+	firstPort = 10000
+	lastPort  = 29999
+)
+
+// given are the ports that this process has chosen.
+var given struct {
+	mu    sync.Mutex
+	ports map[int]bool
+}
+
+// freeAddress is one that nothing listens on, and none that was given before.
 func freeAddress(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
+	given.mu.Lock()
+	defer given.mu.Unlock()
+	if given.ports == nil {
+		given.ports = map[int]bool{}
 	}
-	defer listener.Close() //nolint:errcheck // nothing was sent
-	return listener.Addr().String(), nil
+	var problem error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // no secret
+		if given.ports[port] {
+			continue
+		}
+		given.ports[port] = true
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			problem = err
+			continue
+		}
+		_ = listener.Close() // nothing was sent
+		return address, nil
+	}
+	return "", fmt.Errorf("looking for a free port between %d and %d: %w", firstPort, lastPort, problem)
 }
 
 func copyFile(from, to string) error {
