@@ -104,7 +104,7 @@ func (w *dueRoles) takeOver(t *testing.T, turn int, way takeover) {
 		return r.turn != turn || w.calls(r.role) > requests[r.name]
 	})
 	m := w.throughStandby(t)
-	together(t, w.roles, func(r *dueRole) { m.firstSight(r.name, r.role) })
+	together(t, w.roles, func(r *dueRole) { m.logsIn(r.name, r.role) })
 }
 
 // forward asks standbys for everything.

@@ -243,6 +243,18 @@ func (m *mount) works(name string, role data) data {
 	return d
 }
 
+// logsIn asserts that what Vault hands out logs in, for a role whose password may be changed between the read and the login, and
+// returns it. While a change is open, it may be the next one that does.
+func (m *mount) logsIn(name string, role data) data {
+	m.t.Helper()
+	var d data
+	m.waitFor(name, "what creds gives should log in", func() bool {
+		d = m.creds(name)
+		return m.login(role, d["password"]) == nil || d["next_password"] != nil && m.login(role, d["next_password"]) == nil
+	})
+	return d
+}
+
 // eventually waits until the role is in the state, and returns its credentials.
 func (m *mount) eventually(name, state string) data {
 	m.t.Helper()
