@@ -149,19 +149,25 @@ func (w *dueRoles) throughStandby(t *testing.T) *mount {
 	return w.through(t, standbys[0])
 }
 
-// waitForAll waits until something is so for every role, and names those for which it is not.
+// waitForAll waits until something is so for every role, and names those for which it is not. It asserts that nothing was
+// changed that should not have been.
 func (w *dueRoles) waitForAll(t *testing.T, what string, so func(*dueRole) bool) {
 	t.Helper()
-	behind := func() (names []string) {
+	those := func(be func(*dueRole) bool) (names []string) {
 		for _, r := range w.roles {
-			if !so(r) {
+			if be(r) {
 				names = append(names, r.name)
 			}
 		}
 		return names
 	}
-	require.Eventually(t, func() bool { return len(behind()) == 0 }, waitLong, tick, "%s; missing: %v\n%v", what,
+	behind := func() []string { return those(func(r *dueRole) bool { return !so(r) }) }
+	wrong := func() []string { return those(func(r *dueRole) bool { return w.problem(r) != "" }) }
+	require.Eventually(t, func() bool { return len(behind()) == 0 || len(wrong()) > 0 }, waitLong, tick, "%s; missing: %v\n%v", what,
 		lazy{func() string { return strings.Join(behind(), ", ") }}, lazy{w.table})
+	for _, r := range w.roles {
+		require.Empty(t, w.problem(r), "%s\n%v", r.name, lazy{w.table})
+	}
 }
 
 // holds tells whether the remote system has made a change for the role and holds its answer.
@@ -216,23 +222,31 @@ func (w *dueRoles) rest(t *testing.T) {
 	})
 }
 
-// changedOnce asserts that each password took the place of the one before when that was due, and not sooner.
-func (w *dueRoles) changedOnce(t *testing.T, r *dueRole) {
-	t.Helper()
+// problem says what is wrong with how the role was changed: each password takes the place of the one before when that is due,
+// and not sooner; it is sent again only where its answer was lost; and there is never more than one change at a time.
+func (w *dueRoles) problem(r *dueRole) string {
 	system, name := target(r.role)
-	require.Equal(t, 1, w.sim.MaxConcurrentChanges(system, name), "%s: changes at a time", r.name)
-	passwords := w.passwordsSet(r.role)
-	for i, next := range passwords[1:] {
-		before, least := passwords[i], r.period
-		if before.times > 1 {
-			require.True(t, w.answerLost(r, before), "%s: the password %d was sent again\n%v", r.name, i+1, lazy{w.table})
-			if r.withOld() { // what was sent is shown as the old password, once it could not be applied any more
-				before.last, least = before.first, tryTime
-			}
-		}
-		require.GreaterOrEqual(t, next.first.Arrived.Sub(before.last.Arrived), least,
-			"%s: the password %d was changed before it was due\n%v", r.name, i+1, lazy{w.table})
+	if n := w.sim.MaxConcurrentChanges(system, name); n > 1 {
+		return fmt.Sprintf("%d changes at a time", n)
 	}
+	passwords := w.passwordsSet(r.role)
+	for i, s := range passwords {
+		if s.times > 1 && !w.answerLost(r, s) {
+			return fmt.Sprintf("the password %d was sent again, and had been answered", i+1)
+		}
+		if i == 0 {
+			continue
+		}
+		before, least := passwords[i-1], r.period
+		since := before.last
+		if before.times > 1 && r.withOld() { // what was sent is shown as the old password, once it could not be applied any more
+			since, least = before.first, tryTime
+		}
+		if after := s.first.Arrived.Sub(since.Arrived); after < least {
+			return fmt.Sprintf("the password %d was changed after %s, before it was due", i, after)
+		}
+	}
+	return ""
 }
 
 // answerLost tells whether the active node may have gone before it had the first answer: one that was held, or one that came
