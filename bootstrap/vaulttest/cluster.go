@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -92,7 +93,7 @@ func (v *Vault) voters(ctx context.Context) int {
 	return n
 }
 
-// Nodes are all nodes, those that are sealed or killed too.
+// Nodes are all nodes, those that are sealed, killed or suspended too.
 func (c *Cluster) Nodes() []*Vault { return c.nodes }
 
 // Active waits until one of the nodes is active, and returns it.
@@ -165,7 +166,7 @@ func (c *Cluster) Unseal(ctx context.Context, node *Vault) error {
 	if err := node.open(ctx); err != nil {
 		return fmt.Errorf("%s: %w", node.Name(), err)
 	}
-	return node.wait(ctx, "is a part of its cluster", func(ctx context.Context) bool { return node.active(ctx) || node.standby(ctx) })
+	return node.joined(ctx)
 }
 
 // Kill ends a node and its plugins with SIGKILL. Restart starts it again.
@@ -179,6 +180,36 @@ func (c *Cluster) Restart(ctx context.Context, node *Vault) error {
 	return c.Unseal(ctx, node)
 }
 
+// Suspend stops the processes of a node and its plugins, as a machine that hangs: to the others it is gone, and it knows nothing
+// of that when it goes on. Resume lets it.
+func (c *Cluster) Suspend(node *Vault) error {
+	node.suspended = true
+	return node.signal(syscall.SIGSTOP)
+}
+
+// Resume lets a suspended node go on, and waits until it knows which one is active now.
+func (c *Cluster) Resume(ctx context.Context, node *Vault) error {
+	node.suspended = false
+	if err := node.signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	return node.joined(ctx)
+}
+
+// signal sends a signal to a node and its plugins.
+func (v *Vault) signal(signal syscall.Signal) error {
+	pids, err := children(v.process.Process.Pid)
+	if err != nil {
+		return err
+	}
+	for _, pid := range append(pids, v.process.Process.Pid) {
+		if err := syscall.Kill(pid, signal); err != nil {
+			return fmt.Errorf("sending a signal to %s: %w", v.Name(), err)
+		}
+	}
+	return nil
+}
+
 // Stop ends all nodes and their plugins.
 func (c *Cluster) Stop() {
 	for _, node := range c.nodes {
@@ -188,15 +219,20 @@ func (c *Cluster) Stop() {
 	}
 }
 
-// running are the nodes that were not killed.
+// running are the nodes that were not killed and not suspended.
 func (c *Cluster) running() []*Vault {
 	var running []*Vault
 	for _, node := range c.nodes {
-		if node.process != nil {
+		if node.process != nil && !node.suspended {
 			running = append(running, node)
 		}
 	}
 	return running
+}
+
+// joined waits until the node is unsealed and is active or knows who is.
+func (v *Vault) joined(ctx context.Context) error {
+	return v.wait(ctx, "is a part of its cluster", func(ctx context.Context) bool { return v.active(ctx) || v.standby(ctx) })
 }
 
 // standby tells whether it is a standby that knows the active node.

@@ -45,6 +45,8 @@ type Vault struct {
 	unseal  string
 	process *exec.Cmd
 	exited  chan struct{}
+	// suspended: it does not answer.
+	suspended bool
 	log     *os.File
 	answers *answers
 }

@@ -68,8 +68,11 @@ type dueRoles struct {
 	gaps         []gap
 }
 
-// gap is from when an active node was made to go until another one had taken over.
-type gap struct{ from, until time.Time }
+// gap is from when an active node was made to go until another one had taken over, and for which roles.
+type gap struct {
+	from, until time.Time
+	turn        int
+}
 
 type dueRole struct {
 	name   string
@@ -252,13 +255,11 @@ func (w *dueRoles) problem(r *dueRole) string {
 // answerLost tells whether the active node may have gone before it had the first answer: one that was held, or one that came
 // when the node went.
 func (w *dueRoles) answerLost(r *dueRole, s sending) bool {
-	for turn, g := range w.gaps {
+	return slices.ContainsFunc(w.gaps, func(g gap) bool {
 		sent := s.first.Arrived
-		if sent.Before(g.until) && s.last.Arrived.After(g.from) && (r.turn == turn && s.first.Fault != "" || sent.After(g.from.Add(-time.Second))) {
-			return true
-		}
-	}
-	return false
+		return sent.Before(g.until) && s.last.Arrived.After(g.from) &&
+			(r.turn == g.turn && s.first.Fault != "" || sent.After(g.from.Add(-time.Second)))
+	})
 }
 
 // table lists the passwords of each role by when they were sent.
