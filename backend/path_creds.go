@@ -64,12 +64,12 @@ func (b *Backend) readCreds(ctx context.Context, req *logical.Request, d *framew
 	if report.View.Password == nil {
 		return fail(name, rotation.Mistake("the role %q has no password yet: read status/%s", name, name))
 	}
-	return &logical.Response{Data: credsData(report, b.engine.Type(report.Role.Provider), b.engine.Now())}, nil
+	return &logical.Response{Data: credsData(report, b.engine.Type(report.Role.Provider))}, nil
 }
 
 // credsData is the answer to a reader. Between two rotations that go well nothing in it changes but ttl: consumers
 // restart programs when anything else does.
-func credsData(report *rotation.Report, kind provider.Type, now time.Time) map[string]any {
+func credsData(report *rotation.Report, kind provider.Type) map[string]any {
 	role, view := report.Role, report.View
 	data := map[string]any{
 		"connection": role.Connection,
@@ -86,8 +86,9 @@ func credsData(report *rotation.Report, kind provider.Type, now time.Time) map[s
 	data["password"] = view.Password.Value
 	data["version"] = view.Password.Version
 	data["state"] = string(view.State)
-	data["last_vault_rotation"] = role.LastRotation(view).UTC().Format(time.RFC3339)
-	data["rotation_period"] = role.Options.Period(now)
+	since := role.LastRotation(view).UTC()
+	data["last_vault_rotation"] = since.Format(time.RFC3339)
+	data["rotation_period"] = role.Options.Period(since) // of the password: a schedule's due times may lie apart by turns
 	data["ttl"] = int64(report.TTL.Seconds())
 	if view.Next != nil {
 		data["next_password"] = view.Next.Value

@@ -18,7 +18,7 @@ type board struct {
 	roles  map[string]*facts
 	counts map[string]*stateCounts // by provider
 	// due is a heap of the roles that have a due time.
-	due dueHeap
+	due byTime[*facts]
 	// failing have had a failure since their last success; onHold have disable_automated_rotation.
 	failing, onHold int
 	// persons are the sentences of the roles that need a person.
@@ -35,6 +35,9 @@ type facts struct {
 	state  uint8   // index in credential.States
 	marks  marks
 }
+
+func (f *facts) when() instant     { return f.due }
+func (f *facts) moved(index int32) { f.index = index }
 
 type marks uint8
 
@@ -220,7 +223,7 @@ func (b *board) health(now time.Time) Health {
 			}
 		}
 	}
-	h.Overdue, h.OldestOverdue, h.NextDue = b.due.late(instantOf(now))
+	h.Overdue, h.OldestOverdue, h.NextDue = late(b.due, instantOf(now))
 	h.Paused = slices.SortedFunc(maps.Values(b.pauses), func(a, b PausedConnection) int { return cmp.Compare(a.Connection, b.Connection) })
 	names := slices.Sorted(maps.Keys(b.persons))
 	for _, name := range names[:min(len(names), listedPersons)] {
@@ -229,11 +232,8 @@ func (b *board) health(now time.Time) Health {
 	return h
 }
 
-// dueHeap is a heap of roles by due time.
-type dueHeap []*facts
-
 // late counts the roles whose time has come, and says which was due first and which will be next.
-func (h dueHeap) late(now instant) (n int, oldest, next Dated) {
+func late(h byTime[*facts], now instant) (n int, oldest, next Dated) {
 	var first *facts
 	for open := []int{0}; len(open) > 0; {
 		i := open[len(open)-1]
@@ -256,29 +256,6 @@ func (h dueHeap) late(now instant) (n int, oldest, next Dated) {
 		next = Dated{first.name, first.due.time()}
 	}
 	return n, oldest, next
-}
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].due < h[j].due }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = int32(i), int32(j) //nolint:gosec // places in memory
-}
-
-// Push is for package heap.
-func (h *dueHeap) Push(x any) {
-	f, _ := x.(*facts)
-	f.index = int32(len(*h)) //nolint:gosec // places in memory
-	*h = append(*h, f)
-}
-
-// Pop is for package heap.
-func (h *dueHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return last
 }
 
 // Health tells how all roles of the mount stand: from memory, on the node that changes passwords.

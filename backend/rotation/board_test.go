@@ -1,9 +1,11 @@
 package rotation
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -127,5 +129,44 @@ func TestARoleThatAdoptsItsAccountIsChangedWhenItIsDue(t *testing.T) {
 		require.Zero(t, r.remote.count())
 		after(time.Hour)
 		require.Equal(t, 2, r.version())
+	})
+}
+
+// What the start reads of a role may be old when somebody works on it: whoever comes after that tells how it stands.
+func TestARoleThatIsWorkedOnAtTheStartIsLookedAtAfterwards(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.period(time.Hour, nil)
+		r.engine.Stop()
+		r.engine = New(Config{Types: []provider.Type{r.remote}, Policies: r})
+		unlock := r.engine.locks.try("role")
+		r.engine.Start(r.storage)
+		after(time.Minute)
+		require.Zero(t, r.engine.Health().Roles)
+		unlock()
+		after(10 * time.Second)
+		require.Equal(t, 1, r.engine.Health().Roles)
+		after(time.Hour)
+		require.Equal(t, 2, r.version())
+	})
+}
+
+func TestTheHealthOfAMountSaysWhetherAllRolesWereRead(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		r.engine.Stop()
+		r.storage.failing(func(operation, key string) error {
+			if operation == "get" && key == rolePrefix+"role" {
+				return errors.New("gone")
+			}
+			return nil
+		})
+		r.start()
+		require.False(t, r.engine.Health().Complete)
+		r.storage.failing(nil)
+		after(sweepEvery)
+		r.engine.Wake()
+		synctest.Wait()
+		require.True(t, r.engine.Health().Complete)
+		require.Equal(t, 1, r.engine.Health().Roles)
 	})
 }

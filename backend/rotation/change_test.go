@@ -113,6 +113,39 @@ func TestARestartResumesWithoutAnyoneAsking(t *testing.T) {
 	})
 }
 
+// What the remote system has done for a process that was ended in the meantime is not known to any reader, also within the
+// time that the request had.
+func TestAReaderIsToldAtOnceThatTheProcessThatSentAPasswordHasEnded(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(func(in *NewRole) { in.Options.Disabled = true }) // nothing goes on by itself
+		before := r.read()
+		r.remote.set(func(ctx context.Context, _ int, _ provider.Change) (provider.Result, bool) {
+			<-ctx.Done() // the remote system has done it
+			return unknown, true
+		})
+		go func() { _, _ = r.rotate() }()
+		synctest.Wait()
+		require.Equal(t, before, r.read(), "of a change that goes well a reader sees nothing before its end")
+		r.storage.failing(func(operation, _ string) error { // the process ends before it can store that
+			if operation == "put" {
+				return errors.New("gone")
+			}
+			return nil
+		})
+		r.engine.Stop()
+		r.storage.failing(nil)
+		r.readOnly.Store(true)
+		r.start()
+		require.Equal(t, before, r.read(), "who is not the one to change it cannot know that nobody does")
+		r.readOnly.Store(false)
+		r.restart()
+		read := r.read()
+		require.Equal(t, credential.StateUncertain, read.State)
+		require.Equal(t, before.Password, read.Password)
+		require.Equal(t, r.remote.holds("login"), read.Next.Value)
+	})
+}
+
 // Vault repeats a request in whose middle the plugin ended, and so does its client where Vault ended.
 func TestARequestThatComesAgainAfterACrashMakesNoOtherPassword(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {

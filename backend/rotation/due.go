@@ -100,7 +100,7 @@ func (o Options) dueAgain(since, now time.Time) time.Time {
 		return due
 	}
 	if o.RotationPeriod > 0 {
-		period := seconds(o.RotationPeriod)
+		period := max(minPeriod, seconds(o.RotationPeriod))
 		return now.Add(period - now.Sub(due)%period)
 	}
 	return o.dueAfter(now)

@@ -119,6 +119,9 @@ func (e *Engine) WriteFreeze(ctx context.Context, storage logical.Storage, durat
 	now := e.clock()
 	f := &Freeze{Since: now, Until: now.Add(duration), Reason: reason}
 	if before := e.frozen(); before != nil {
+		if before.Until.IsZero() { // an end by itself is not what an operator said
+			return nil, Mistake("the mount stays frozen until somebody ends it, and needs no other freeze: %s", before)
+		}
 		f.Since = before.Since
 	}
 	if err := e.storeFreeze(ctx, store{storage}, f); err != nil {

@@ -35,6 +35,9 @@ type guard struct {
 	// seen: most answers are lost in outages. What only logs in for a session shows the credential and nothing else, and
 	// stops by itself.
 	unseen int
+	// ever counts the refusals and the unseen that were told since the start: a call that works proves nothing about those
+	// that were told while it was under way, as the remote system may have looked at them after it.
+	ever struct{ refusals, unseen int }
 	// suspect: a call was refused, and the check that follows is not over.
 	suspect  bool
 	underWay int
@@ -82,6 +85,8 @@ type turn struct {
 	// counted: the call has to be counted in storage before it is made. before is what storage said.
 	counted bool
 	before  tries
+	// ever is the guard's when the turn began.
+	ever struct{ refusals, unseen int }
 	// check: the call is a check itself, which no other follows.
 	check bool
 	left  bool
@@ -93,7 +98,7 @@ func (g *guard) enter(waiting context.Context) (*turn, error) {
 		g.mu.Lock()
 		if g.underWay < g.room() {
 			g.underWay++
-			t := &turn{guard: g, counted: g.counts() && (!g.proved || g.refusals > 0)}
+			t := &turn{guard: g, counted: g.counts() && (!g.proved || g.refusals > 0), ever: g.ever}
 			g.mu.Unlock()
 			return t, nil
 		}

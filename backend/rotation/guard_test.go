@@ -414,3 +414,31 @@ func TestAWaitThatTheRemoteSystemAskedForOutlivesARestart(t *testing.T) {
 		})
 	}
 }
+
+// A call that works says nothing about the refusals that the remote system gave after it, though its answer came later.
+func TestACallThatWorksDoesNotEndTheCountOfRefusalsAfterIt(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		l := r.locks(false)
+		r.roles("slow", "quick", "third")
+		r.remote.set(func(_ context.Context, _ int, c provider.Change) (provider.Result, bool) {
+			l.remote.mu.Lock()
+			result := l.look()
+			l.remote.mu.Unlock()
+			if c.Target.Username == "slow" {
+				time.Sleep(2 * time.Second) // it has been looked at, and is not answered yet
+			}
+			return result, result.Outcome == provider.Applied
+		})
+		go func() { _, _ = r.engine.Rotate(r.Context(), r.storage, "slow", 0) }()
+		after(time.Second)
+		l.breaks(true)
+		require.Error(t, r.all("quick")[0])
+		for range 10 {
+			after(24 * time.Hour)
+			require.Error(t, r.all("third")[0])
+			r.restart()
+		}
+		_, most := l.looked()
+		require.Equal(t, 4, most, "one less than lock it")
+	})
+}

@@ -28,6 +28,13 @@ func (l *locks) try(name string) (unlock func()) {
 	return func() { <-n.held; l.leave(name, n) }
 }
 
+// held tells whether somebody holds the name, or waits for it.
+func (l *locks) held(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.named[name] != nil
+}
+
 // use returns the lock of a name and counts its user; l.mu is held.
 func (l *locks) use(name string) *namedLock {
 	if l.named == nil {

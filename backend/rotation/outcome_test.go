@@ -32,7 +32,7 @@ func TestAnOutcomeThatCouldNotBeStoredIsFoundOutAgain(t *testing.T) {
 		require.NoError(t, err, "what was sent is never an error that says that nothing was changed")
 		require.Equal(t, credential.StateUncertain, report.View.State)
 		require.NotEmpty(t, report.Warning)
-		require.Equal(t, credential.Sending, r.role().Record.Next.Phase)
+		require.Equal(t, credential.StateUncertain, r.read().State, "that nobody is told the outcome is known at once")
 		r.held()
 		after(time.Hour)
 		calls := r.remote.count()

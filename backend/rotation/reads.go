@@ -105,7 +105,7 @@ func (e *Engine) noteRead(ctx context.Context, s store, report *Report) error {
 	}
 	e.reads.keep(role.Name, f)
 	role.heedRead(f)
-	e.schedule(role)
+	e.lookAt(role.Name) // a reader has no lock: what it knows of the role may be old
 	report.TTL = e.report(role).TTL
 	return nil
 }

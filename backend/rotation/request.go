@@ -307,7 +307,7 @@ func (e *Engine) goOn(ctx, waiting context.Context, s store, name string, asked 
 	var unlock func()
 	if asked == nil {
 		if unlock = e.locks.try(name); unlock == nil {
-			e.scheduler.set(name, "", e.clock().Add(scaled(e.jitter(firstBackoff))))
+			e.lookAt(name)
 			return standing{}
 		}
 	} else {

@@ -70,7 +70,7 @@ func parseSchedule(text string) (next func(time.Time) time.Time, err error) {
 func (o Options) dueAfter(t time.Time) time.Time {
 	switch {
 	case o.RotationPeriod > 0:
-		return t.Add(seconds(o.RotationPeriod))
+		return t.Add(max(minPeriod, seconds(o.RotationPeriod))) // only damaged storage has less
 	case o.RotationSchedule != "":
 		next, err := parseSchedule(o.RotationSchedule)
 		if err != nil { // only damaged storage has one that cannot be read

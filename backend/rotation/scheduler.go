@@ -34,7 +34,7 @@ type scheduler struct {
 	open func() bool
 
 	mu     sync.Mutex // guards the fields below
-	queue  queue
+	queue  byTime[*place]
 	roles  map[string]*place
 	probes map[string]*place
 	lanes  map[string]*lane
@@ -47,22 +47,6 @@ type scheduler struct {
 	wake  chan struct{}
 }
 
-// instant is a time in nanoseconds since 1970: a third of a time.Time, of which there is one for each role.
-type instant int64
-
-func instantOf(t time.Time) instant {
-	switch s := t.Unix(); {
-	case s < 0:
-		return 0
-	case s >= math.MaxInt64/int64(time.Second): // only damaged storage has such
-		return math.MaxInt64
-	default:
-		return instant(t.UnixNano())
-	}
-}
-
-func (i instant) time() time.Time { return time.Unix(0, int64(i)).UTC() }
-
 // place is where a job stands. Roles that wait for nothing have one too: it says that they are known.
 type place struct {
 	name  string
@@ -72,6 +56,9 @@ type place struct {
 	where where
 	probe bool
 }
+
+func (p *place) when() instant     { return p.at }
+func (p *place) moved(index int32) { p.index = index }
 
 // where a job stands.
 type where uint8
@@ -85,7 +72,7 @@ const (
 // lane is the jobs of one connection whose time has come.
 type lane struct {
 	connection string
-	ready      queue
+	ready      byTime[*place]
 	running    int
 	users      int  // places that refer to it
 	busy       bool // it is among the busy ones
@@ -323,30 +310,4 @@ func (s *scheduler) spread(by func(role string) time.Duration) {
 	}
 	s.mu.Unlock()
 	s.poke()
-}
-
-// queue is a heap by time.
-type queue []*place
-
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].at < q[j].at }
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = int32(i), int32(j) //nolint:gosec // places in memory
-}
-
-// Push is for package heap.
-func (q *queue) Push(x any) {
-	p, _ := x.(*place)
-	p.index = int32(len(*q)) //nolint:gosec // places in memory
-	*q = append(*q, p)
-}
-
-// Pop is for package heap.
-func (q *queue) Pop() any {
-	old := *q
-	last := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	return last
 }

@@ -20,6 +20,9 @@ import (
 // error where there is none.
 func (e *Engine) read(ctx context.Context, s store, name string) (*Role, error) {
 	role, err := s.role(ctx, name)
+	if err == nil && role.sending() && e.writable() {
+		role, err = e.lookAgain(ctx, s, role)
+	}
 	if err != nil || role == nil {
 		return role, err
 	}
@@ -33,6 +36,24 @@ func (e *Engine) read(ctx context.Context, s store, name string) (*Role, error) 
 		role.heedRead(f)
 	}
 	return role, nil
+}
+
+// sending tells whether a request is under way by what storage says. A process that was ended while one was left that behind.
+func (r *Role) sending() bool {
+	return r != nil && r.Record.Next != nil && r.Record.Next.Phase == credential.Sending
+}
+
+// lookAgain returns a role, of which storage said a moment ago that a password is being sent, as a reader is to see it.
+// Where nobody here works on it that password may be in force already, and no answer will come.
+func (e *Engine) lookAgain(ctx context.Context, s store, role *Role) (*Role, error) {
+	if e.locks.held(role.Name) {
+		return role, nil
+	}
+	again, err := s.role(ctx, role.Name) // the work may just have ended
+	if err == nil && again.sending() && again.Record.Next.Version == role.Record.Next.Version {
+		again.Record = again.Record.Unresolved()
+	}
+	return again, err
 }
 
 // ripen puts the queued password in force once its time has passed. Whoever reads the role sees the same from that moment

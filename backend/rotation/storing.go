@@ -41,6 +41,6 @@ func lastEffort(ctx context.Context) (context.Context, context.CancelFunc) {
 // unsure returns the error of a write of a role, and lets the engine look at what storage holds now: it may be what
 // was to be written.
 func (e *Engine) unsure(name string, err error) error {
-	e.scheduler.set(name, "", e.clock().Add(scaled(e.jitter(firstBackoff))))
+	e.lookAt(name)
 	return notStored("storing the role "+name, err)
 }

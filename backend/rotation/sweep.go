@@ -2,7 +2,9 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,7 +17,7 @@ func (e *Engine) sweep(ctx context.Context) {
 		e.mu.Unlock()
 		return
 	}
-	s := e.own()
+	s, complete := e.own(), true
 	for _, prefix := range []string{pausePrefix, rolePrefix} {
 		names, err := s.storage.List(ctx, prefix)
 		if err != nil {
@@ -24,26 +26,37 @@ func (e *Engine) sweep(ctx context.Context) {
 			}
 			return
 		}
-		e.sweepNames(ctx, prefix, names)
+		complete = e.sweepNames(ctx, prefix, names) && complete
 		if prefix == rolePrefix {
 			e.sweepGone(ctx, names)
 		}
 	}
 	e.mu.Lock()
-	e.swept = e.swept || ctx.Err() == nil
+	e.swept = complete
 	e.mu.Unlock()
 }
 
 // sweepReaders is how many entries are read at a time.
 const sweepReaders = 16
 
-func (e *Engine) sweepNames(ctx context.Context, prefix string, names []string) {
+// sweepNames tells whether all entries could be read.
+func (e *Engine) sweepNames(ctx context.Context, prefix string, names []string) bool {
+	one := e.sweepRole
+	if prefix == pausePrefix {
+		one = e.sweepPause
+	}
+	var failed atomic.Bool
 	work := make(chan string)
 	var readers sync.WaitGroup
 	for range min(sweepReaders, len(names)) {
 		readers.Go(func() {
 			for name := range work {
-				e.sweepOne(ctx, prefix, name)
+				if err := one(ctx, name); err != nil {
+					failed.Store(true)
+					if ctx.Err() == nil {
+						e.logger.Error("an entry could not be read; it is read again in a while", "key", prefix+name, "error", err)
+					}
+				}
 			}
 		})
 	}
@@ -57,6 +70,7 @@ feed:
 	}
 	close(work)
 	readers.Wait()
+	return !failed.Load() && ctx.Err() == nil
 }
 
 // sweepGone forgets roles that were removed by something else than a request, as a restored snapshot.
@@ -75,36 +89,47 @@ func (e *Engine) sweepGone(ctx context.Context, there []string) {
 	}
 }
 
-func (e *Engine) sweepOne(ctx context.Context, prefix, name string) {
-	if prefix == pausePrefix {
-		l, err := e.connection(ctx, e.own(), name)
-		if err != nil {
-			return
-		}
-		if pause := l.paused(); pause != nil {
-			e.board.paused(l, pause)
-			if !pause.NextProbe.IsZero() {
-				e.scheduler.probe(name, pause.NextProbe)
-			}
-		}
-		return
+func (e *Engine) sweepPause(ctx context.Context, name string) error {
+	l, err := e.connection(ctx, e.own(), name)
+	if errors.Is(err, ErrNoConnection) {
+		return nil
 	}
-	if e.scheduler.knows(name) {
-		return
-	}
-	role, err := e.read(ctx, e.own(), name)
 	if err != nil {
-		if ctx.Err() == nil {
-			e.logger.Error("a role could not be read", "role", name, "error", err)
+		return err
+	}
+	if pause := l.paused(); pause != nil {
+		e.board.paused(l, pause)
+		if !pause.NextProbe.IsZero() {
+			e.scheduler.probe(name, pause.NextProbe)
 		}
-		return
 	}
-	if role != nil {
-		e.scheduleLate(role)
-	}
+	return nil
 }
 
-// schedule takes down how a role stands, and tells the scheduler what it waits for, if the engine is to act on it by itself.
+func (e *Engine) sweepRole(ctx context.Context, name string) error {
+	if e.scheduler.knows(name) {
+		return nil
+	}
+	unlock := e.locks.try(name)
+	if unlock == nil { // somebody works on it, who may know it better and may not tell
+		e.lookAt(name)
+		return nil
+	}
+	defer unlock()
+	role, err := e.read(ctx, e.own(), name)
+	if err == nil && role != nil {
+		e.scheduleLate(role)
+	}
+	return err
+}
+
+// lookAt lets a worker look at a role soon, which then tells the scheduler how it stands.
+func (e *Engine) lookAt(role string) {
+	e.scheduler.set(role, "", e.clock().Add(scaled(e.jitter(firstBackoff))))
+}
+
+// schedule takes down how a role stands, and tells the scheduler what it waits for, if the engine is to act on it by
+// itself. The caller has the role's lock: what it knows is not older than what others have told.
 func (e *Engine) schedule(role *Role) {
 	e.note(role)
 	if at, waits := role.nextAction(e.clock()); waits {

@@ -134,21 +134,26 @@ func (e *Engine) tell(ctx context.Context, s store, t *turn, result provider.Res
 	switch result.Outcome {
 	case provider.Applied, provider.Staged, provider.Mismatch: // another refusal may come before the credential is looked at
 		worked = true
-		g.refusals, g.unseen, g.suspect = 0, 0, false
+		g.refusals = min(g.refusals, g.ever.refusals-t.ever.refusals)
+		g.unseen = min(g.unseen, g.ever.unseen-t.ever.unseen)
+		g.suspect = g.suspect && g.refusals > 0
 	default:
 		switch {
 		case refused:
 			g.refusals++
+			g.ever.refusals++
 			g.proved = false
 			g.suspect = g.suspect || !t.check
 		case result.Unseen, result.Outcome == provider.Unknown && !g.lockout.Session: // a session is there already
 			g.unseen++
+			g.ever.unseen++
 			g.proved = g.proved && !g.lockout.Session
 		}
 	}
 	if worked && (!g.counts() || leased) {
-		g.proved = true
+		g.proved = g.refusals == 0
 	}
+	refusals := g.refusals
 	g.mu.Unlock()
 	if !g.counts() || !t.counted && (leased || !worked) {
 		return
@@ -156,7 +161,7 @@ func (e *Engine) tell(ctx context.Context, s store, t *turn, result provider.Res
 	after := t.before
 	switch {
 	case worked:
-		after = tries{Open: g.together(), Last: e.clock(), Hold: hold}
+		after = tries{Refused: refusals, Open: g.together(), Last: e.clock(), Hold: hold}
 	case refused:
 		after.Refused++
 		after.Last = e.clock()

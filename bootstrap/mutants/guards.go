@@ -43,11 +43,19 @@ var ofGuards = []mutant{
 		pkg:    rotation, test: "TestRefusalsWhoseAnswersAreLostCountWhereTheCredentialHasWorked",
 	},
 	{
+		name: "forget-refusals-after-a-success", rule: "locked",
+		breaks: "A call that works ends the count of refusals that came after it.",
+		file:   "backend/rotation/tries.go",
+		old:    "g.refusals = min(g.refusals, g.ever.refusals-t.ever.refusals)",
+		new:    "g.refusals = 0",
+		pkg:    rotation, test: "TestACallThatWorksDoesNotEndTheCountOfRefusalsAfterIt",
+	},
+	{
 		name: "forget-calls-under-way", rule: "locked",
 		breaks: "Once a call has worked, storage does not say that a few may be refused together.",
 		file:   "backend/rotation/tries.go",
-		old:    "tries{Open: g.together(),",
-		new:    "tries{Open: 0,",
+		old:    "Open: g.together(), Last",
+		new:    "Open: 0, Last",
 		pkg:    rotation, test: "TestRefusalsThatNobodySawAreCounted",
 	},
 	{

@@ -37,6 +37,22 @@ var ofTheSurface = []mutant{
 		pkg:    surface, test: "TestAStandbyForwardsWhatItMustNotDoItself",
 	},
 	{
+		name: "period-of-the-moment", rule: "readers",
+		breaks: "What readers are told of a schedule changes when a due time passes, and they restart programs.",
+		file:   "backend/path_creds.go",
+		old:    `role.Options.Period(since)`,
+		new:    `role.Options.Period(time.Now())`,
+		pkg:    surface, test: "TestTheRotationPeriodOfAnUnevenScheduleIsThePasswords",
+	},
+	{
+		name: "fractions-of-seconds", rule: "readers",
+		breaks: "The time of the last rotation has a fraction.",
+		file:   "backend/path_creds.go",
+		old:    `since.Format(time.RFC3339)`,
+		new:    `since.Format(time.RFC3339Nano)`,
+		pkg:    endToEnd, test: "TestEveryRoleTellsReadersWhenToReadAgain",
+	},
+	{
 		name: "wrapped-status", rule: "5xx",
 		breaks: "A coded error has a text around it, so that Vault answers 500 for all of them.",
 		file:   "backend/fields.go",

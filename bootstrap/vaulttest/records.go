@@ -17,10 +17,14 @@ import (
 )
 
 // Records are the files that Vault, its plugins and its clients have written into: the log at level trace, which has
-// what plugins write to their stderr, too; the audit log; and every answer that [Vault.Client] and its clones got, but for
-// the data of creds and history, where passwords belong. Nothing else may hold one. The nodes of a [Cluster] have one audit
-// log together, as only the active one writes into it.
-func (v *Vault) Records() []string { return []string{v.LogFile(), v.audit, v.answers.file} }
+// what plugins write to their stderr, too; the audit log; every answer that [Vault.Client] and its clones got, but for
+// the data of creds and history, where passwords belong; and the logs of Vault Agents. Nothing else may hold one. The nodes of
+// a [Cluster] have one audit log together, as only the active one writes into it.
+func (v *Vault) Records() []string {
+	v.agentsMu.Lock()
+	defer v.agentsMu.Unlock()
+	return append([]string{v.LogFile(), v.audit, v.answers.file}, v.agentLogs...)
+}
 
 // enableAudit switches an audit log on, with Vault's defaults: texts in requests and answers are hashed.
 func (v *Vault) enableAudit(ctx context.Context) error {

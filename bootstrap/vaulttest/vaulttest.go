@@ -47,8 +47,11 @@ type Vault struct {
 	exited  chan struct{}
 	// suspended: it does not answer.
 	suspended bool
-	log     *os.File
-	answers *answers
+	log       *os.File
+	answers   *answers
+
+	agentsMu  sync.Mutex
+	agentLogs []string
 }
 
 // Start runs the Vault binary with the plugin binary, with all its files below dir, which must be short enough for Unix

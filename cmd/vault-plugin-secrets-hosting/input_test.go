@@ -259,13 +259,13 @@ func TestANewRoleWhoseFirstPasswordIsOnItsWayIsThere(t *testing.T) {
 		m.fault(role, lab.Fault{Kind: kind, Count: 1})
 		secret := m.must("roles/"+name, role)
 		require.NotEmpty(t, secret.Warnings)
-		m.eventually2(name)
+		m.eventuallyActive(name)
 		m.works(name, role)
 	}
 }
 
-// eventually2 waits until a role that had no password has one that is confirmed.
-func (m *mount) eventually2(name string) {
+// eventuallyActive waits until a role that had no password has one that is confirmed.
+func (m *mount) eventuallyActive(name string) {
 	m.t.Helper()
 	require.Eventually(m.t, func() bool { return m.read("status/" + name)["state"] == "active" }, waitLong, tick)
 }

@@ -323,7 +323,7 @@ func (c *cell) check(k kill) {
 	if wanted > 0 && c.old != nil {
 		require.Error(t, c.login(c.role, c.old), "%s: the password before", c.name)
 	}
-	c.inOrder(c.name, c.role, tryTime, func(i int, e lab.Entry) bool { return e.Fault != "" || i == 0 && c.step.unresolved })
+	c.inOrder(c.name, c.role, tryTime-storing, func(i int, e lab.Entry) bool { return e.Fault != "" || i == 0 && c.step.unresolved })
 	c.nothingLocked()
 	told := "gone"
 	if !k.leaves {

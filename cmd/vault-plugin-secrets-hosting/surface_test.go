@@ -4,50 +4,10 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 )
-
-// What consumers of credentials read has to be as they expect, to the type.
-func TestCredsAreAsConsumersReadThem(t *testing.T) {
-	t.Parallel()
-	m := newMount(t)
-	role := m.account("app")
-	m.must("roles/cache", role)
-	first := m.creds("cache")
-	for _, name := range []string{"ttl", "rotation_period", "version"} {
-		number, ok := first[name].(json.Number)
-		require.True(t, ok, "%s is a number", name)
-		n, err := number.Int64()
-		require.NoError(t, err, "%s is an integer", name)
-		require.GreaterOrEqual(t, n, int64(1))
-	}
-	rotated, ok := first["last_vault_rotation"].(string)
-	require.True(t, ok)
-	at, err := time.Parse(time.RFC3339, rotated)
-	require.NoError(t, err)
-	require.WithinDuration(t, time.Now(), at, time.Minute)
-	require.True(t, strings.HasSuffix(rotated, "Z"), "in UTC")
-	for name, value := range first {
-		require.NotNil(t, value, name)
-		require.NotContains(t, []string{"rotation_schedule", "certificate", "secret_id", "metadata"}, name)
-		_, nested := value.(map[string]any)
-		require.False(t, nested, "%s is flat", name)
-	}
-	require.Equal(t, role["instance_id"], first["instance_id"])
-	require.NotContains(t, first, "last_password")
-	second := m.creds("cache")
-	delete(first, "ttl")
-	delete(second, "ttl")
-	require.Equal(t, first, second, "nothing but ttl changes between rotations")
-
-	secret, err := m.client().Logical().Read(m.path + "/creds/cache")
-	require.NoError(t, err)
-	require.Empty(t, secret.LeaseID)
-	require.Empty(t, secret.Warnings)
-}
 
 func TestHistoryNeedsSudo(t *testing.T) {
 	t.Parallel()
