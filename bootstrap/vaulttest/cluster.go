@@ -1,10 +1,13 @@
 package vaulttest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -137,6 +140,32 @@ func (c *Cluster) Standbys(ctx context.Context) ([]*Vault, error) {
 		}
 	}
 	return standbys, nil
+}
+
+// activeLine is in the log of a node when it becomes active.
+const activeLine = "core: acquired lock, enabling active operation"
+
+// Began are the times at which nodes became active, by their logs: those that no test asked for, too.
+func (c *Cluster) Began() ([]time.Time, error) {
+	var began []time.Time
+	for _, node := range c.nodes {
+		log, err := os.ReadFile(node.LogFile())
+		if err != nil {
+			return nil, fmt.Errorf("looking for when %s became active: %w", node.Name(), err)
+		}
+		for line := range bytes.Lines(log) {
+			if !bytes.Contains(line, []byte(activeLine)) {
+				continue
+			}
+			stamp, _, _ := strings.Cut(string(line), " ")
+			at, err := time.Parse("2006-01-02T15:04:05.000Z0700", stamp)
+			if err != nil {
+				return nil, fmt.Errorf("looking for when %s became active: %w", node.Name(), err)
+			}
+			began = append(began, at)
+		}
+	}
+	return began, nil
 }
 
 // StepDown makes the active node give up being that, and returns when a node has taken over. It is another one, but where the

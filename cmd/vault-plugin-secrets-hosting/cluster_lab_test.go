@@ -18,9 +18,6 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
 )
 
-// duePeriod is the shortest rotation_period. The time between two takeovers follows from it.
-const duePeriod = 10 * time.Second
-
 // cluster is three Vaults of a test's own.
 type cluster struct{ *vaulttest.Cluster }
 
@@ -33,6 +30,9 @@ func ownCluster(t *testing.T) *cluster {
 	require.NoError(t, err)
 	t.Cleanup(func() { // the mounts' simulators have told what they saw: they ended before
 		defer c.Stop()
+		if t.Failed() { // a node may be away
+			return
+		}
 		active, err := c.Active(context.Background())
 		require.NoError(t, err)
 		others := slices.DeleteFunc(slices.Clone(c.Nodes()), func(v *vaulttest.Vault) bool { return v == active })
@@ -58,89 +58,90 @@ func (m *mount) through(t *testing.T, v *vaulttest.Vault) *mount {
 	return &other
 }
 
-// dueRoles are roles whose passwords become due all the time.
+// dueRoles are roles whose passwords become due by themselves, while one node takes over from another.
 type dueRoles struct {
 	*mount
 	cluster *cluster
 	roles   []*dueRole
-	// began is when they were made, and since when the active node last went.
-	began, since time.Time
-	gaps         []gap
+	began   time.Time
+	// since is when the active node last went.
+	since time.Time
 }
 
-// gap is from when an active node was made to go until another one had taken over, and for which roles.
-type gap struct {
-	from, until time.Time
-	turn        int
-}
-
+// dueRole is a role whose password is due again and again (period), or once for each time that it is read (afterRead).
 type dueRole struct {
-	name   string
-	role   data
-	period time.Duration
-	// turn is the takeover that meets the role while its change is in the middle; -1: none.
-	turn int
+	name              string
+	role              data
+	period, afterRead time.Duration
+	// heldAt is the takeover that meets the role while its change is in the middle; empty: none does.
+	heldAt string
+	// version is the last one that was read, reads is how many were, and lost how many more may have been, as the answer of a
+	// request got lost.
+	version     int64
+	reads, lost int
 }
 
 // withOld tells whether the remote system wants to see the old password.
 func (r *dueRole) withOld() bool { return r.role["connection"] == "cloud" }
 
-// becomeDue makes roles on three remote systems, one of each for each takeover, and some that rest or become due in one.
-func (c *cluster) becomeDue(t *testing.T) *dueRoles {
+// periodic is the shortest rotation_period: such roles change all the time, wherever a takeover meets them.
+const periodic = 10 * time.Second
+
+// becomeDue makes roles for the takeovers, on two remote systems at least: the engine sends to one the same again where an answer
+// got lost, and finds out at the other with another password.
+func (c *cluster) becomeDue(t *testing.T, ways []takeover) *dueRoles {
 	t.Helper()
 	active, err := c.Active(t.Context())
 	require.NoError(t, err)
-	const each = 6
 	state := simulator.DefaultState()
-	for i := range each {
-		state.Plesk.Aliases = append(state.Plesk.Aliases, plesk.Alias{Login: fmt.Sprintf("due%d", i), Password: lab.RandomPassword()})
+	w := &dueRoles{cluster: c}
+	kinds := []*dueRole{
+		{name: "periodic", period: periodic},
+		{name: "soon", afterRead: time.Second},      // while no node is active
+		{name: "later", afterRead: 4 * time.Second}, // when the next one is
+	}
+	for _, way := range ways {
+		if way.holds {
+			kinds = append(kinds, &dueRole{name: dashed(way.name), afterRead: 2 * time.Second, heldAt: way.name})
+		}
+	}
+	for _, kind := range kinds {
+		state.Plesk.Aliases = append(state.Plesk.Aliases, plesk.Alias{Login: kind.name, Password: lab.RandomPassword()})
 		state.DCS.Instances[0].Accounts = append(state.DCS.Instances[0].Accounts, dcs.Account{
-			ID: lab.RandomUUID(), Name: fmt.Sprintf("due%d", i), Password: lab.RandomPassword(),
+			ID: lab.RandomUUID(), Name: kind.name, Password: lab.RandomPassword(),
 		})
 	}
-	w := &dueRoles{mount: c.mount(t, active, simulator.Config{State: state}), cluster: c, began: time.Now()}
+	w.mount = c.mount(t, active, simulator.Config{State: state})
 	w.quick()
-	timeout := data{"request_timeout": int(tryTime.Seconds())}
-	w.must("config/panel", with(w.panel(), timeout))
-	w.must("config/cloud", with(w.cloud(), timeout))
-	w.must("config/mt", with(w.mt(), timeout))
-	for i := range each {
-		turn, period := i, duePeriod
-		if turn >= len(takeovers) { // these drift away from the others
-			turn, period = -1, duePeriod+time.Duration(i-len(takeovers))*time.Second
-		}
-		login := fmt.Sprintf("due%d", i)
-		w.roles = append(w.roles,
-			&dueRole{fmt.Sprintf("alias%d", i), alias(login), period, turn},
-			&dueRole{fmt.Sprintf("account%d", i), w.account(login), period, turn})
+	for name, connection := range map[string]data{"panel": w.panel(), "cloud": w.cloud(), "mt": w.mt()} {
+		w.must("config/"+name, with(connection, data{"request_timeout": int(tryTime.Seconds())}))
 	}
-	w.roles = append(w.roles,
-		&dueRole{"root0", w.service("root"), duePeriod, 0},
-		&dueRole{"plesk1", w.service("plesk"), duePeriod, 1},
-		&dueRole{"root2", with(w.service("root"), data{"service_id": "557"}), duePeriod, 2})
+	services := []data{w.service("root"), w.service("plesk"), with(w.service("root"), data{"service_id": "557"})}
+	for _, kind := range kinds {
+		add := func(system string, role data) {
+			one := *kind
+			one.name, one.role = kind.name+"-"+system, role
+			w.roles = append(w.roles, &one)
+		}
+		add("alias", alias(kind.name))
+		add("account", w.account(kind.name))
+		if kind.heldAt != "" {
+			add("mt", services[0])
+			services = services[1:]
+		}
+	}
+	w.began = time.Now()
 	together(t, w.roles, func(r *dueRole) {
-		w.must("roles/"+r.name, with(r.role, data{"rotation_period": int(r.period.Seconds())}))
+		w.must("roles/"+r.name, with(r.role, data{
+			"rotation_period": int(r.period.Seconds()), "rotate_after_read": int(r.afterRead.Seconds()),
+		}))
 	})
-	w.since = time.Now()
 	return w
 }
 
-// due is when the password that was set last is due.
-func (w *dueRoles) due(r *dueRole) time.Time {
-	all := w.passwordsSet(r.role)
-	at := all[len(all)-1].last.Arrived.Add(r.period)
-	if r.role["connection"] == "mt" { // it counts from when it is in force
-		at = at.Add(settleAfter * time.Second)
-	}
-	return at
-}
-
-// oneIsDueSoon tells whether a password becomes due within a part of the time that a takeover takes.
-func (w *dueRoles) oneIsDueSoon() bool {
-	return slices.ContainsFunc(w.roles, func(r *dueRole) bool {
-		left := time.Until(w.due(r))
-		return left > 0 && left < 500*time.Millisecond
-	})
+// those are the roles of which something is so.
+func (w *dueRoles) those(so func(*dueRole) bool) []*dueRole {
+	return slices.DeleteFunc(slices.Clone(w.roles), func(r *dueRole) bool { return !so(r) })
 }
 
 // throughStandby is the mount for requests to a standby, in a part of the test.
@@ -152,59 +153,131 @@ func (w *dueRoles) throughStandby(t *testing.T) *mount {
 	return w.through(t, standbys[0])
 }
 
-// waitForAll waits until something is so for every role, and names those for which it is not. It asserts that nothing was
-// changed that should not have been.
-func (w *dueRoles) waitForAll(t *testing.T, what string, so func(*dueRole) bool) {
+// handOut reads the roles' passwords, which makes each of them due once, through a standby.
+func (w *dueRoles) handOut(t *testing.T, roles []*dueRole) {
 	t.Helper()
-	those := func(be func(*dueRole) bool) (names []string) {
-		for _, r := range w.roles {
-			if be(r) {
+	m := w.throughStandby(t)
+	m.retries = 0
+	together(t, roles, func(r *dueRole) {
+		m.waitFor(r.name, "creds should be read", func() bool {
+			secret, err := m.client().Logical().Read(m.path + "/creds/" + r.name)
+			if err != nil {
+				r.lost++
+				return false
+			}
+			secrets.addAnswer(secret.Data)
+			if version := versionOf(t, secret.Data); version != r.version {
+				r.version = version
+				r.reads++
+			}
+			return true
+		})
+	})
+}
+
+// waitUntil waits until something is so for the roles, and asserts that nothing was changed that should not have been.
+func (w *dueRoles) waitUntil(t *testing.T, roles []*dueRole, what string, so func(*dueRole) bool) {
+	t.Helper()
+	missing := func() (names []string) {
+		for _, r := range roles {
+			if !so(r) {
 				names = append(names, r.name)
 			}
 		}
 		return names
 	}
-	behind := func() []string { return those(func(r *dueRole) bool { return !so(r) }) }
-	wrong := func() []string { return those(func(r *dueRole) bool { return w.problem(r) != "" }) }
-	require.Eventually(t, func() bool { return len(behind()) == 0 || len(wrong()) > 0 }, waitLong, tick, "%s; missing: %v\n%v", what,
-		lazy{func() string { return strings.Join(behind(), ", ") }}, lazy{w.table})
-	for _, r := range w.roles {
-		require.Empty(t, w.problem(r), "%s\n%v", r.name, lazy{w.table})
+	require.Eventually(t, func() bool { return len(missing()) == 0 }, waitLong, tick, "%s; missing: %v\n%v", what,
+		lazy{func() string { return strings.Join(missing(), ", ") }}, lazy{w.table})
+	w.assertOnce(t)
+}
+
+// held tells whether the remote system has kept an answer back for the role.
+func (w *dueRoles) held(r *dueRole) bool {
+	return slices.ContainsFunc(w.attempts(r.role), func(e lab.Entry) bool { return e.Fault == lab.Hold })
+}
+
+// goesOn tells whether a change whose answer was lost has been taken up again. Where the old password is wanted, the time of the
+// request that was lost has to pass first, and nothing waits for that here.
+func (w *dueRoles) goesOn(r *dueRole) bool {
+	made := w.made(r)
+	return r.withOld() || len(made) > r.reads && made[len(made)-1].repeated()
+}
+
+// changed tells whether all that became due was changed: for a periodic role, since the active node last went.
+func (w *dueRoles) changed(r *dueRole) bool {
+	made := w.made(r)
+	if r.period > 0 {
+		return made[len(made)-1].first().Arrived.After(w.since)
 	}
+	return len(made) > r.reads
 }
 
-// holds tells whether the remote system has made a change for the role and holds its answer.
-func (w *dueRoles) holds(role data) bool {
-	system, name := target(role)
-	return slices.ContainsFunc(w.sim.Faults(), func(f lab.FaultStatus) bool {
-		return f.System == system && f.Target == name && f.Holding > 0
-	})
-}
+// change is the requests by which the remote system got a new password, the first of which it carried out.
+type change []lab.Entry
 
-// sending is one password that the remote system was sent for a role, and has set.
-type sending struct {
-	first, last lab.Entry
-	times       int
-}
+func (c change) first() lab.Entry { return c[0] }
+func (c change) last() lab.Entry  { return c[len(c)-1] }
 
-// passwordsSet are the passwords of a role in the order in which they were sent.
-func (w *dueRoles) passwordsSet(role data) []sending {
-	var all []sending
-	for _, e := range w.attempts(role) {
-		switch {
-		case len(all) > 0 && all[len(all)-1].first.Nth == e.Nth:
-			all[len(all)-1].last = e
-			all[len(all)-1].times++
-		case e.Applied:
-			all = append(all, sending{e, e, 1})
+// repeated tells whether the last password was sent more than once.
+func (c change) repeated() bool { return len(c) > 1 && c[len(c)-2].Nth == c.last().Nth }
+
+// made are the changes of a role in the order in which they were made, the one that made the role included. Each has one
+// password; but where an answer got lost, and the remote system wants to see the old password, the engine shows what it sent as
+// that, once it can not be applied any more, and sends another one: this belongs to the same change.
+func (w *dueRoles) made(r *dueRole) []change {
+	var all []change
+	for _, e := range w.attempts(r.role) {
+		if n := len(all) - 1; n >= 0 {
+			before := all[n]
+			goesOn := r.withOld() && before.repeated() && e.Arrived.Sub(before.first().Arrived) >= tryTime-storing
+			if e.Nth == before.last().Nth || goesOn {
+				all[n] = append(before, e)
+				continue
+			}
+		}
+		if e.Applied {
+			all = append(all, change{e})
 		}
 	}
 	return all
 }
 
-// changedSince tells whether a new password was set for the role after that time.
-func (w *dueRoles) changedSince(r *dueRole, t time.Time) bool {
-	return slices.ContainsFunc(w.passwordsSet(r.role), func(s sending) bool { return s.first.Arrived.After(t) })
+// assertOnce asserts that each password takes the place of the one before when that is due and not sooner, that it is sent again
+// only where its answer was lost, and that there is never more than one change at a time.
+func (w *dueRoles) assertOnce(t *testing.T) {
+	t.Helper()
+	began, err := w.cluster.Began()
+	require.NoError(t, err)
+	for _, r := range w.roles {
+		require.Empty(t, w.problem(r, began), "%s\n%v", r.name, lazy{w.table})
+	}
+}
+
+// problem says what is wrong with how a role was changed; empty: nothing. began is when nodes became active.
+func (w *dueRoles) problem(r *dueRole, began []time.Time) string {
+	system, name := target(r.role)
+	if n := w.sim.MaxConcurrentChanges(system, name); n > 1 {
+		return fmt.Sprintf("%d changes at a time", n)
+	}
+	made := w.made(r)
+	if most := 1 + r.reads + r.lost; r.afterRead > 0 && len(made) > most {
+		return fmt.Sprintf("%d changes, and it was due for %d", len(made), most)
+	}
+	for i, c := range made {
+		for j, e := range c[1:] {
+			before := c[j]
+			tookOver := slices.ContainsFunc(began, func(at time.Time) bool { return at.After(before.Arrived) && at.Before(e.Arrived) })
+			if e.Nth == before.Nth && before.Fault == "" && !tookOver {
+				return fmt.Sprintf("the password of change %d was sent again, and had been answered", i)
+			}
+		}
+		if i > 0 && r.period > 0 {
+			if after := c.first().Arrived.Sub(made[i-1].last().Arrived); after < r.period {
+				return fmt.Sprintf("change %d came %s after the one before, and was not due", i, after)
+			}
+		}
+	}
+	return ""
 }
 
 // rest lets no password become due any more, and asserts that each role comes to rest with one that works.
@@ -212,66 +285,36 @@ func (w *dueRoles) rest(t *testing.T) {
 	t.Helper()
 	m := w.throughStandby(t)
 	together(t, w.roles, func(r *dueRole) {
-		m.must("roles/"+r.name, data{"rotation_period": 3600})
-		m.waitFor(r.name, "nothing should be open any more", func() bool {
-			return slices.Contains([]any{"active", "assumed"}, m.creds(r.name)["state"])
+		m.must("roles/"+r.name, data{"rotation_period": 3600, "rotate_after_read": 0})
+		var d data
+		m.waitFor(r.name, "nothing should be open, and the password should work", func() bool {
+			d = m.creds(r.name)
+			return slices.Contains([]any{"active", "assumed"}, d["state"]) && m.login(r.role, d["password"]) == nil
 		})
-		d := m.works(r.name, r.role)
-		set := int64(len(w.passwordsSet(r.role)))
+		passwords := 0
+		for _, e := range w.attempts(r.role) {
+			passwords = max(passwords, e.Nth)
+		}
 		if r.withOld() {
-			set++ // the one that the role was given
+			passwords++ // the one that the role was given
 		}
-		require.Equal(t, set, versionOf(t, d), "%s: no password was made and not sent", r.name)
+		require.EqualValues(t, passwords, versionOf(t, d), "%s: no password was made and not sent", r.name)
+		require.True(t, r.heldAt == "" || w.held(r), "%s: the change was met in the middle", r.name)
 	})
+	w.assertOnce(t)
 }
 
-// problem says what is wrong with how the role was changed: each password takes the place of the one before when that is due,
-// and not sooner; it is sent again only where its answer was lost; and there is never more than one change at a time.
-func (w *dueRoles) problem(r *dueRole) string {
-	system, name := target(r.role)
-	if n := w.sim.MaxConcurrentChanges(system, name); n > 1 {
-		return fmt.Sprintf("%d changes at a time", n)
-	}
-	passwords := w.passwordsSet(r.role)
-	for i, s := range passwords {
-		if s.times > 1 && !w.answerLost(r, s) {
-			return fmt.Sprintf("the password %d was sent again, and had been answered", i+1)
-		}
-		if i == 0 {
-			continue
-		}
-		before, least := passwords[i-1], r.period
-		since := before.last
-		if before.times > 1 && r.withOld() { // what was sent is shown as the old password, once it could not be applied any more
-			since, least = before.first, tryTime
-		}
-		if after := s.first.Arrived.Sub(since.Arrived); after < least {
-			return fmt.Sprintf("the password %d was changed after %s, before it was due", i, after)
-		}
-	}
-	return ""
-}
-
-// answerLost tells whether the active node may have gone before it had the first answer: one that was held, or one that came
-// when the node went.
-func (w *dueRoles) answerLost(r *dueRole, s sending) bool {
-	return slices.ContainsFunc(w.gaps, func(g gap) bool {
-		sent := s.first.Arrived
-		return sent.Before(g.until) && s.last.Arrived.After(g.from) &&
-			(r.turn == g.turn && s.first.Fault != "" || sent.After(g.from.Add(-time.Second)))
-	})
-}
-
-// table lists the passwords of each role by when they were sent.
+// table lists when the requests of each change came, in seconds.
 func (w *dueRoles) table() string {
 	var out strings.Builder
 	for _, r := range w.roles {
-		fmt.Fprintf(&out, "%-9s", r.name)
-		for _, s := range w.passwordsSet(r.role) {
-			fmt.Fprintf(&out, " %5.1f", s.first.Arrived.Sub(w.began).Seconds())
-			if s.times > 1 {
-				fmt.Fprintf(&out, " (%d times until %.1f)", s.times, s.last.Arrived.Sub(w.began).Seconds())
+		fmt.Fprintf(&out, "%-18s", r.name)
+		for _, c := range w.made(r) {
+			requests := make([]string, len(c))
+			for i, e := range c {
+				requests[i] = fmt.Sprintf("%.1f", e.Arrived.Sub(w.began).Seconds())
 			}
+			out.WriteString(" " + strings.Join(requests, "+"))
 		}
 		out.WriteString("\n")
 	}

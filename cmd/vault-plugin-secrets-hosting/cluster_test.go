@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"strings"
@@ -14,114 +15,85 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
 )
 
-// takeover is a way in which the active node ceases to be that, and how it becomes a standby.
+// takeover is a way in which the active node ceases to be that, and how it becomes a standby afterwards.
 type takeover struct {
-	name string
-	end  func(*testing.T, *cluster, *vaulttest.Vault) error
-	back func(*testing.T, *cluster, *vaulttest.Vault) error
+	name      string
+	end, back func(context.Context, *cluster, *vaulttest.Vault) error
+	// holds: it meets changes in the middle, as the remote systems hold their answers.
+	holds bool
 }
 
-// A node that has stepped down takes ten seconds before it may be active again, even if it is the only candidate: it comes last.
+// The first node leaves its requests open while it hangs: none of them is held, as the next node does not wait for it with the
+// same password. One that has stepped down may not be active again for ten seconds: that comes last.
 var takeovers = []takeover{
 	{
+		"hang",
+		func(_ context.Context, c *cluster, v *vaulttest.Vault) error { return c.Suspend(v) },
+		// It takes itself for the active node then, and passwords for overdue that the next one has changed.
+		func(ctx context.Context, c *cluster, v *vaulttest.Vault) error { return c.Resume(ctx, v) },
+		false,
+	},
+	{
 		"seal",
-		func(t *testing.T, c *cluster, v *vaulttest.Vault) error { t.Helper(); return c.Seal(t.Context(), v) },
-		func(t *testing.T, c *cluster, v *vaulttest.Vault) error { t.Helper(); return c.Unseal(t.Context(), v) },
+		func(ctx context.Context, c *cluster, v *vaulttest.Vault) error { return c.Seal(ctx, v) },
+		func(ctx context.Context, c *cluster, v *vaulttest.Vault) error { return c.Unseal(ctx, v) },
+		true,
 	},
 	{
 		"kill -9",
-		func(t *testing.T, c *cluster, v *vaulttest.Vault) error { t.Helper(); c.Kill(v); return nil },
-		func(t *testing.T, c *cluster, v *vaulttest.Vault) error { t.Helper(); return c.Restart(t.Context(), v) },
+		func(_ context.Context, c *cluster, v *vaulttest.Vault) error { c.Kill(v); return nil },
+		func(ctx context.Context, c *cluster, v *vaulttest.Vault) error { return c.Restart(ctx, v) },
+		true,
 	},
 	{
 		"step-down",
-		func(t *testing.T, c *cluster, _ *vaulttest.Vault) error { t.Helper(); return c.StepDown(t.Context()) },
-		func(*testing.T, *cluster, *vaulttest.Vault) error { return nil },
+		func(ctx context.Context, c *cluster, _ *vaulttest.Vault) error { return c.StepDown(ctx) },
+		func(context.Context, *cluster, *vaulttest.Vault) error { return nil },
+		true,
 	},
 }
 
-// Passwords become due every few seconds while one node takes over from another, in several ways. Where the active node ends, the
-// remote systems have made some of the changes and not answered them yet. What goes on is seen there: nobody asks Vault.
+// One node takes over from another in several ways, while passwords become due: before, with an answer that is lost with the node;
+// while no node is active; and after. What is done is seen at the remote systems, where nothing but the engine changes anything.
 func TestAPasswordThatIsDueIsChangedOnceWhicheverWayTheActiveNodeGoes(t *testing.T) {
 	t.Parallel()
 	c := ownCluster(t)
-	w := c.becomeDue(t)
-	require.True(t, t.Run("standbys forward requests", c.forward)) // until the first passwords are due
-	require.True(t, t.Run("hang", w.hang))
-	for turn, way := range takeovers {
-		require.True(t, t.Run(way.name, func(t *testing.T) { w.takeOver(t, turn, way) }))
+	require.True(t, t.Run("standbys forward requests", c.forward))
+	w := c.becomeDue(t, takeovers)
+	for _, way := range takeovers {
+		require.True(t, t.Run(way.name, func(t *testing.T) { w.takeOver(t, way) }))
 	}
-	w.waitForAll(t, "the last node should change every password", func(r *dueRole) bool { return w.changedSince(r, w.since) })
+	w.waitUntil(t, w.roles, "the last node should change every password", w.changed)
 	w.rest(t)
 	w.nothingLocked()
 	require.Zero(t, w.sim.Trapped(), "no redirect is ever followed")
-	t.Log("passwords and when they were sent, in seconds:\n" + w.table())
+	t.Log("changes and when their requests came, in seconds:\n" + w.table())
 }
 
-// hang stops the active node when passwords are about to become due, and lets it go on when another one has changed them. It
-// takes itself for the active node then, and the passwords for overdue.
-func (w *dueRoles) hang(t *testing.T) {
+// takeOver lets another node take over while changes of some roles are in the middle, and others become due.
+func (w *dueRoles) takeOver(t *testing.T, way takeover) {
 	t.Helper()
+	inTheMiddle := w.those(func(r *dueRole) bool { return r.heldAt == way.name })
+	for _, r := range inTheMiddle {
+		w.fault(r.role, lab.Fault{Kind: lab.Hold, Count: 1})
+	}
+	w.handOut(t, inTheMiddle)
+	w.waitUntil(t, inTheMiddle, "the remote system should have the request", w.held)
+	others := w.those(func(r *dueRole) bool { return r.afterRead > 0 && r.heldAt == "" })
+	w.handOut(t, others)
+
 	active, err := w.cluster.Active(t.Context())
 	require.NoError(t, err)
-	require.Eventually(t, w.oneIsDueSoon, waitLong, tick, "a password is due soon")
-	began := time.Now()
-	require.NoError(t, w.cluster.Suspend(active))
 	w.since = time.Now()
+	require.NoError(t, way.end(t.Context(), w.cluster, active))
 	next, err := w.cluster.Active(t.Context())
 	require.NoError(t, err)
-	w.gaps = append(w.gaps, gap{began, time.Now(), -1})
-	t.Logf("%s took over from %s in %.1f s", next.Name(), active.Name(), time.Since(began).Seconds())
-	w.waitForAll(t, "what became due in between should be changed", func(r *dueRole) bool { return w.changedSince(r, w.since) })
-	require.NoError(t, w.cluster.Resume(t.Context(), active))
-}
-
-// takeOver lets another node take over while some roles' changes are in the middle, and others become due.
-func (w *dueRoles) takeOver(t *testing.T, turn int, way takeover) {
-	t.Helper()
-	for _, r := range w.roles {
-		if r.turn == turn {
-			w.fault(r.role, lab.Fault{Kind: lab.Hold, Count: 1})
-		}
-	}
-	w.waitForAll(t, "passwords should become due", func(r *dueRole) bool {
-		switch {
-		case r.turn == turn:
-			return w.holds(r.role)
-		case r.turn == turn-1 && r.withOld(): // the time of the try that nobody answered has to pass first
-			return true
-		default:
-			return r.period > duePeriod || w.changedSince(r, w.since)
-		}
-	})
-	require.Eventually(t, w.oneIsDueSoon, tryTime, tick, "another password is due soon")
-	requests, due := map[string]int{}, map[string]time.Time{}
-	for _, r := range w.roles {
-		require.True(t, r.turn != turn || w.holds(r.role), "%s: the try has ended before this machine came to the end of the node", r.name)
-		requests[r.name], due[r.name] = w.calls(r.role), w.due(r)
-	}
-	active, err := w.cluster.Active(t.Context())
-	require.NoError(t, err)
-	began := time.Now()
-	require.NoError(t, way.end(t, w.cluster, active))
-	w.since = time.Now()
-	next, err := w.cluster.Active(t.Context())
-	require.NoError(t, err)
-	w.gaps = append(w.gaps, gap{began, time.Now(), turn})
-	t.Logf("%s took over from %s in %.1f s", next.Name(), active.Name(), time.Since(began).Seconds())
-	for name, at := range due {
-		if at.After(began) && at.Before(time.Now()) {
-			t.Logf("%s was due in between", name)
-		}
-	}
-	w.heal()
-	require.NoError(t, way.back(t, w.cluster, active))
-
-	w.waitForAll(t, "what was interrupted should go on", func(r *dueRole) bool {
-		return r.turn != turn || w.calls(r.role) > requests[r.name]
-	})
-	m := w.throughStandby(t)
-	together(t, w.roles, func(r *dueRole) { m.logsIn(r.name, r.role) })
+	took := time.Since(w.since)
+	w.waitUntil(t, others, "the next node should change what has become due", w.changed)
+	w.waitUntil(t, inTheMiddle, "the next node should go on with what was interrupted", w.goesOn)
+	t.Logf("%s took over from %s in %.1f s, and had changed what was due %.1f s later", next.Name(), active.Name(),
+		took.Seconds(), (time.Since(w.since) - took).Seconds())
+	require.NoError(t, way.back(t.Context(), w.cluster, active))
 }
 
 // forward asks standbys for everything.
@@ -147,6 +119,7 @@ func (c *cluster) forward(t *testing.T) {
 		m.must("set-password/"+name, data{"password": chosen})
 		require.Equal(t, chosen, other.works(name, role)["password"])
 		require.Equal(t, "active", other.read("status/" + name)["state"])
+		c.answerAlike(t, m, "creds/"+name, "status/"+name, "history/"+name, "roles/"+name)
 
 		m.must("roles/"+name, data{"disable_automated_rotation": true}) // what is unknown stays so
 		m.fault(role, lab.Fault{Kind: lab.ApplyCut, Count: 1})
@@ -164,10 +137,32 @@ func (c *cluster) forward(t *testing.T) {
 	m.must("roles/web2", bare)
 	require.Zero(t, m.changes(bare))
 	require.Equal(t, "active", other.works("web2", bare)["state"], "the first read sets a password")
+
+	m.must("freeze", data{"duration": "1h", "reason": "a release"})
+	require.Equal(t, "a release", other.read("freeze")["reason"])
+	c.answerAlike(t, m, "freeze", "status", "config/panel")
+	_, err = other.client().Logical().Delete(m.path + "/freeze")
+	require.NoError(t, err)
+	require.Equal(t, false, m.read("freeze")["frozen"])
+	c.answerAlike(t, m, "freeze", "status", "settings")
+
 	for _, v := range standbys {
 		answers, err := os.ReadFile(v.AnswersFile())
 		require.NoError(t, err)
 		require.Positive(t, strings.Count(string(answers), m.path+"/creds/"), "%s answers", v.Name())
 		require.Zero(t, strings.Count(string(answers), ": 307 "), "%s sends nobody elsewhere", v.Name())
+	}
+}
+
+// answerAlike asserts that all nodes answer reads in the same way.
+func (c *cluster) answerAlike(t *testing.T, m *mount, paths ...string) {
+	t.Helper()
+	active, err := c.Active(t.Context())
+	require.NoError(t, err)
+	for _, path := range paths {
+		expected := without(m.through(t, active).read(path), "ttl") // it counts down
+		for _, v := range c.Nodes() {
+			require.Equal(t, expected, without(m.through(t, v).read(path), "ttl"), "%s of %s", path, v.Name())
+		}
 	}
 }
