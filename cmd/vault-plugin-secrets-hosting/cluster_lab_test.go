@@ -144,13 +144,23 @@ func (w *dueRoles) those(so func(*dueRole) bool) []*dueRole {
 	return slices.DeleteFunc(slices.Clone(w.roles), func(r *dueRole) bool { return !so(r) })
 }
 
+// standbys waits until there are as many, which each know the active node.
+func (c *cluster) standbys(t *testing.T, n int) []*vaulttest.Vault {
+	t.Helper()
+	var standbys []*vaulttest.Vault
+	var err error
+	require.Eventually(t, func() bool {
+		standbys, err = c.Standbys(t.Context())
+		return err != nil || len(standbys) == n
+	}, 2*waitLong, tick, "%d standbys", n)
+	require.NoError(t, err)
+	return standbys
+}
+
 // throughStandby is the mount for requests to a standby, in a part of the test.
 func (w *dueRoles) throughStandby(t *testing.T) *mount {
 	t.Helper()
-	standbys, err := w.cluster.Standbys(t.Context())
-	require.NoError(t, err)
-	require.NotEmpty(t, standbys)
-	return w.through(t, standbys[0])
+	return w.through(t, w.cluster.standbys(t, len(w.cluster.Nodes())-1)[0])
 }
 
 // handOut reads the roles' passwords, which makes each of them due once, through a standby.

@@ -99,9 +99,7 @@ func (w *dueRoles) takeOver(t *testing.T, way takeover) {
 // forward asks standbys for everything.
 func (c *cluster) forward(t *testing.T) {
 	t.Helper()
-	standbys, err := c.Standbys(t.Context())
-	require.NoError(t, err)
-	require.Len(t, standbys, 2)
+	standbys := c.standbys(t, 2)
 	m := c.mount(t, standbys[0], simulator.Config{})
 	other := m.through(t, standbys[1])
 	m.must("config/panel", m.panel())
@@ -128,7 +126,7 @@ func (c *cluster) forward(t *testing.T) {
 		m.must("confirm-role/"+name, data{"version": sent})
 		require.Equal(t, sent, other.works(name, role)["version"])
 
-		_, err = other.client().Logical().DeleteWithData(m.path+"/roles/"+name, map[string][]string{"force": {"true"}})
+		_, err := other.client().Logical().DeleteWithData(m.path+"/roles/"+name, map[string][]string{"force": {"true"}})
 		require.NoError(t, err)
 		_, err = m.client().Logical().Read(m.path + "/creds/" + name)
 		require.Equal(t, http.StatusBadRequest, status(err), "the role is gone")
@@ -141,7 +139,7 @@ func (c *cluster) forward(t *testing.T) {
 	m.must("freeze", data{"duration": "1h", "reason": "a release"})
 	require.Equal(t, "a release", other.read("freeze")["reason"])
 	c.answerAlike(t, m, "freeze", "status", "config/panel")
-	_, err = other.client().Logical().Delete(m.path + "/freeze")
+	_, err := other.client().Logical().Delete(m.path + "/freeze")
 	require.NoError(t, err)
 	require.Equal(t, false, m.read("freeze")["frozen"])
 	c.answerAlike(t, m, "freeze", "status", "settings")
