@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -19,19 +18,18 @@ import (
 
 // Records are the files that Vault, its plugins and its clients have written into: the log at level trace, which has
 // what plugins write to their stderr, too; the audit log; every answer that [Vault.Client] and its clones got, but for
-// the data of creds and history, where passwords belong; and the logs of Vault Agents. Nothing else may hold one.
+// the data of creds and history, where passwords belong; and the logs of Vault Agents. Nothing else may hold one. The nodes of
+// a [Cluster] have one audit log together, as only the active one writes into it.
 func (v *Vault) Records() []string {
 	v.agentsMu.Lock()
 	defer v.agentsMu.Unlock()
-	return append([]string{v.LogFile(), v.auditFile(), v.answers.file}, v.agentLogs...)
+	return append([]string{v.LogFile(), v.audit, v.answers.file}, v.agentLogs...)
 }
 
-func (v *Vault) auditFile() string { return filepath.Join(v.dir, "audit.log") }
-
-// audit switches an audit log on, with Vault's defaults: texts in requests and answers are hashed.
-func (v *Vault) audit(ctx context.Context) error {
+// enableAudit switches an audit log on, with Vault's defaults: texts in requests and answers are hashed.
+func (v *Vault) enableAudit(ctx context.Context) error {
 	err := v.Client.Sys().EnableAuditWithOptionsWithContext(ctx, "file", &api.EnableAuditOptions{
-		Type: "file", Options: map[string]string{"file_path": v.auditFile()},
+		Type: "file", Options: map[string]string{"file_path": v.audit},
 	})
 	if err != nil {
 		return fmt.Errorf("enabling the audit log: %w", err)

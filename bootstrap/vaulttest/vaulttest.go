@@ -1,5 +1,5 @@
-// Package vaulttest runs a real Vault with the plugin as an external binary, for tests: one node on Raft storage, on
-// loopback, unsealed, with the plugin in its catalog.
+// Package vaulttest runs a real Vault with the plugin as an external binary, for tests: on Raft storage, on loopback,
+// unsealed, with the plugin in its catalog. [Start] runs one node, [StartCluster] three that share their storage.
 package vaulttest
 
 import (
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -29,7 +30,7 @@ const Plugin = "vault-plugin-secrets-hosting"
 // startTime bounds starting Vault and becoming active.
 const startTime = 60 * time.Second
 
-// Vault is a running Vault.
+// Vault is a running Vault: one process, which may be a node of a [Cluster].
 type Vault struct {
 	// Client has the root token.
 	Client *api.Client
@@ -38,12 +39,16 @@ type Vault struct {
 
 	binary  string
 	dir     string
+	audit   string      // the file of the audit log
+	once    *api.Client // asks without a token, and does not repeat what failed
 	address string
 	unseal  string
 	process *exec.Cmd
 	exited  chan struct{}
-	log     *os.File
-	answers *answers
+	// suspended: it does not answer.
+	suspended bool
+	log       *os.File
+	answers   *answers
 
 	agentsMu  sync.Mutex
 	agentLogs []string
@@ -52,15 +57,26 @@ type Vault struct {
 // Start runs the Vault binary with the plugin binary, with all its files below dir, which must be short enough for Unix
 // sockets. The plugin's environment has env (name=value) too. Stop it in the end.
 func Start(ctx context.Context, vaultBinary, pluginBinary, dir string, env ...string) (*Vault, error) {
-	v := &Vault{binary: vaultBinary, dir: dir, answers: &answers{file: filepath.Join(dir, "answers.log")}}
+	v, err := start(ctx, vaultBinary, pluginBinary, dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.initialize(ctx, pluginBinary, env); err != nil {
+		v.Stop()
+		return nil, err
+	}
+	return v, nil
+}
+
+// start runs a Vault that is not initialized.
+func start(ctx context.Context, vaultBinary, pluginBinary, dir string) (*Vault, error) {
+	v := &Vault{
+		binary: vaultBinary, dir: dir, audit: filepath.Join(dir, "audit.log"), answers: &answers{file: filepath.Join(dir, "answers.log")},
+	}
 	if err := v.prepare(ctx, pluginBinary); err != nil {
 		return nil, err
 	}
 	if err := v.run(ctx); err != nil {
-		v.Stop()
-		return nil, err
-	}
-	if err := v.initialize(ctx, pluginBinary, env); err != nil {
 		v.Stop()
 		return nil, err
 	}
@@ -96,15 +112,18 @@ api_addr         = %[1]q
 cluster_addr     = "https://%[2]s"
 plugin_directory = %[3]q
 storage "raft" {
-  path    = %[4]q
-  node_id = "test"
+  path                         = %[4]q
+  node_id                      = %[6]q
+  performance_multiplier       = 1
+  autopilot_reconcile_interval = "250ms"
+  autopilot_update_interval    = "100ms"
 }
 listener "tcp" {
   address         = %[5]q
   cluster_address = %[2]q
   tls_disable     = true
 }
-`, v.address, cluster, filepath.Join(v.dir, "plugins"), filepath.Join(v.dir, "raft"), address)
+`, v.address, cluster, filepath.Join(v.dir, "plugins"), filepath.Join(v.dir, "raft"), address, v.Name())
 	if err := os.WriteFile(filepath.Join(v.dir, "vault.hcl"), []byte(config), 0o600); err != nil {
 		return fmt.Errorf("writing Vault's configuration: %w", err)
 	}
@@ -117,6 +136,12 @@ listener "tcp" {
 
 // LogFile is where Vault's log goes, at level trace, the plugin's included.
 func (v *Vault) LogFile() string { return filepath.Join(v.dir, "vault.log") }
+
+// AnswersFile is where the answers are written down that [Vault.Client] and its clones got.
+func (v *Vault) AnswersFile() string { return v.answers.file }
+
+// Name is what Vault calls itself as a node.
+func (v *Vault) Name() string { return filepath.Base(v.dir) }
 
 // Address is Vault's address.
 func (v *Vault) Address() string { return v.address }
@@ -145,6 +170,10 @@ func (v *Vault) run(ctx context.Context) error {
 		client.SetToken(v.Client.Token())
 	}
 	v.Client = client
+	if v.once, err = client.Clone(); err != nil {
+		return fmt.Errorf("making a client of Vault: %w", err)
+	}
+	v.once.SetMaxRetries(0)
 	return v.wait(ctx, "answers", func(ctx context.Context) bool {
 		_, err := client.Sys().SealStatusWithContext(ctx)
 		return err == nil
@@ -163,20 +192,46 @@ func environment() []string {
 }
 
 func (v *Vault) wait(ctx context.Context, what string, done func(context.Context) bool) error {
+	return wait(ctx, []*Vault{v}, v.Name()+" "+what, done)
+}
+
+// wait returns when it is done, or with an error when one of the nodes ends.
+func wait(ctx context.Context, nodes []*Vault, what string, done func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !done(ctx) {
+		for _, v := range nodes {
+			if v.hasExited() {
+				return fmt.Errorf("waiting until %s: %s ended%s", what, v.Name(), tails(v))
+			}
+		}
 		select {
 		case <-tick.C:
-		case <-v.exited:
-			return fmt.Errorf("waiting until Vault %s: it ended; its log ends with:\n%s", what, v.tail())
 		case <-ctx.Done():
-			return fmt.Errorf("waiting until Vault %s: %w; its log ends with:\n%s", what, ctx.Err(), v.tail())
+			return fmt.Errorf("waiting until %s: %w%s", what, ctx.Err(), tails(nodes...))
 		}
 	}
 	return nil
+}
+
+func (v *Vault) hasExited() bool {
+	select {
+	case <-v.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// tails are the last lines of the nodes' logs.
+func tails(nodes ...*Vault) string {
+	var out strings.Builder
+	for _, v := range nodes {
+		fmt.Fprintf(&out, "; the log of %s ends with:\n%s", v.Name(), v.tail())
+	}
+	return out.String()
 }
 
 func (v *Vault) tail() string {
@@ -198,7 +253,7 @@ func (v *Vault) initialize(ctx context.Context, pluginBinary string, env []strin
 	if err := v.activate(ctx); err != nil {
 		return err
 	}
-	if err := v.audit(ctx); err != nil {
+	if err := v.enableAudit(ctx); err != nil {
 		return err
 	}
 	sum, err := sha256Of(pluginBinary)
@@ -216,13 +271,24 @@ func (v *Vault) initialize(ctx context.Context, pluginBinary string, env []strin
 
 // activate unseals Vault and waits until it is the active node.
 func (v *Vault) activate(ctx context.Context) error {
+	if err := v.open(ctx); err != nil {
+		return err
+	}
+	return v.wait(ctx, "is active", v.active)
+}
+
+// open unseals Vault.
+func (v *Vault) open(ctx context.Context) error {
 	if _, err := v.Client.Sys().UnsealWithContext(ctx, v.unseal); err != nil {
 		return fmt.Errorf("unsealing Vault: %w", err)
 	}
-	return v.wait(ctx, "is active", func(ctx context.Context) bool {
-		health, err := v.Client.Sys().HealthWithContext(ctx)
-		return err == nil && health.Initialized && !health.Sealed && !health.Standby
-	})
+	return nil
+}
+
+// active tells whether it is the active node.
+func (v *Vault) active(ctx context.Context) bool {
+	health, err := v.Client.Sys().HealthWithContext(ctx)
+	return err == nil && health.Initialized && !health.Sealed && !health.Standby
 }
 
 // Mount enables the plugin at a path.
@@ -281,12 +347,12 @@ func (v *Vault) StepDown(ctx context.Context) error {
 
 // activeSince is when Vault became the active node.
 func (v *Vault) activeSince(ctx context.Context) (time.Time, error) {
-	leader, err := v.Client.Sys().LeaderWithContext(ctx)
+	leader, err := v.once.Sys().LeaderWithContext(ctx)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("asking Vault who is active: %w", err)
+		return time.Time{}, fmt.Errorf("asking %s who is active: %w", v.Name(), err)
 	}
 	if !leader.IsSelf {
-		return time.Time{}, errors.New("this Vault is not active")
+		return time.Time{}, fmt.Errorf("%s is not active", v.Name())
 	}
 	return leader.ActiveTime, nil
 }
@@ -374,13 +440,43 @@ func childrenByPS(parent int) ([]int, error) {
 	return pids, nil
 }
 
+// Ports that Vaults listen on. Where systems give a port to whoever asks for any, it is a higher one: these stay free until
+// Vault listens, which is seconds later for the port of a cluster, and while it is killed.
+const (
+	firstPort = 10000
+	lastPort  = 29999
+)
+
+// given are the ports that this process has chosen.
+var given struct {
+	mu    sync.Mutex
+	ports map[int]bool
+}
+
+// freeAddress is one that nothing listens on, and none that was given before.
 func freeAddress(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
+	given.mu.Lock()
+	defer given.mu.Unlock()
+	if given.ports == nil {
+		given.ports = map[int]bool{}
 	}
-	defer listener.Close() //nolint:errcheck // nothing was sent
-	return listener.Addr().String(), nil
+	var problem error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // no secret
+		if given.ports[port] {
+			continue
+		}
+		given.ports[port] = true
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			problem = err
+			continue
+		}
+		_ = listener.Close() // nothing was sent
+		return address, nil
+	}
+	return "", fmt.Errorf("looking for a free port between %d and %d: %w", firstPort, lastPort, problem)
 }
 
 func copyFile(from, to string) error {

@@ -28,6 +28,8 @@ type mount struct {
 	path  string
 	sim   *simulator.Simulator
 	out   simulator.Output
+	// retries is how often requests that fail are repeated; 0, so that a test sees each answer.
+	retries int
 }
 
 func newMount(t testing.TB) *mount {
@@ -173,10 +175,10 @@ func (m *mount) must(path string, d data) *api.Secret {
 	return secret
 }
 
-// client does not repeat requests, so that a test sees each answer.
+// client repeats requests only where the mount says so.
 func (m *mount) client() *api.Client {
 	client := m.retrying()
-	client.SetMaxRetries(0)
+	client.SetMaxRetries(m.retries)
 	return client
 }
 
@@ -243,6 +245,18 @@ func (m *mount) works(name string, role data) data {
 	m.t.Helper()
 	d := m.creds(name)
 	require.NoError(m.t, m.login(role, d["password"]), "logging in with the password of %s in the state %v", name, d["state"])
+	return d
+}
+
+// logsIn asserts that what Vault hands out logs in, for a role whose password may be changed between the read and the login, and
+// returns it. While a change is open, it may be the next one that does.
+func (m *mount) logsIn(name string, role data) data {
+	m.t.Helper()
+	var d data
+	m.waitFor(name, "what creds gives should log in", func() bool {
+		d = m.creds(name)
+		return m.login(role, d["password"]) == nil || d["next_password"] != nil && m.login(role, d["next_password"]) == nil
+	})
 	return d
 }
 
