@@ -22,7 +22,7 @@ func (b *Backend) healthPath() *framework.Path {
 				"roles":               {Type: framework.TypeInt, Required: true, Description: "How many roles there are."},
 				"states":              {Type: framework.TypeMap, Required: true, Description: "Roles by state; see creds/:name."},
 				"providers":           {Type: framework.TypeMap, Required: true, Description: "Roles by provider and state."},
-				"overdue":             {Type: framework.TypeInt, Required: true, Description: "Roles whose password is due and not changed yet; those on hold, and those that the next read changes, left out."},
+				"overdue":             {Type: framework.TypeInt, Required: true, Description: "Roles whose password is due and not changed yet; those on hold, those that the next read changes, and those whose last password is not in force yet left out."},
 				"failing":             {Type: framework.TypeInt, Required: true, Description: "Roles with a failure since their last success."},
 				"on_hold":             {Type: framework.TypeInt, Required: true, Description: "Roles with disable_automated_rotation."},
 				"oldest_overdue_role": {Type: framework.TypeString, Description: "The role that has been due for the longest time; absent: none is."},

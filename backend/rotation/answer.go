@@ -82,6 +82,8 @@ func (e *Engine) goesOn(role *Role) string {
 		return "nothing is tried again before the next request"
 	case role.Options.Disabled:
 		return "the engine does not go on by itself, since disable_automated_rotation is set: ask again after " + stamp(role.Retry.NextAttempt)
+	case e.frozen() != nil:
+		return "the engine does not go on by itself, since " + e.frozen().String()
 	default:
 		return "the engine goes on by itself at " + stamp(role.Retry.NextAttempt) + e.tried(role)
 	}
@@ -117,6 +119,9 @@ func (e *Engine) explain(role *Role, pause *Pause) Status {
 	s.Servers = servers(role, e.clock())
 	if at, waits := role.nextAction(e.clock()); waits {
 		s.Next = later(at, e.clock())
+		if frozen := e.frozen(); frozen != nil {
+			e.explainFreeze(role, &s, frozen)
+		}
 	}
 	if pause != nil {
 		s.Reason += fmt.Sprintf(" The connection %q is paused since %s: %s.", role.Connection, stamp(pause.Since), pause.Reason)
@@ -127,6 +132,20 @@ func (e *Engine) explain(role *Role, pause *Pause) Status {
 		s.Advice = credentials
 	}
 	return s
+}
+
+// explainFreeze says what a freeze does to a role that waits for something.
+func (e *Engine) explainFreeze(role *Role, s *Status, frozen *Freeze) {
+	if !frozen.Until.IsZero() && s.Next.After(frozen.Until) { // it ends before
+		return
+	}
+	s.Next = frozen.Until // zero: not by itself
+	if !strings.Contains(s.Reason, frozen.String()) && role.Record.Unfinished() {
+		s.Reason += " " + sentence(frozen.String())
+	}
+	if s.Advice == "Nothing." {
+		s.Advice = "Nothing, if it can wait for the end of the freeze; else end it with: vault delete MOUNT/freeze, or write rotate-role/" + role.Name + "."
+	}
 }
 
 func (e *Engine) reason(role *Role, view credential.View) string {
@@ -153,7 +172,7 @@ func (e *Engine) lateness(role *Role, view credential.View) string {
 	missed, late := role.missed(now)
 	switch {
 	case role.held(view):
-		return fmt.Sprintf("%s, which is held until version %d is in force.", since, e.report(role).NextVersion())
+		return fmt.Sprintf("%s, and held until version %d is in force.", since, e.report(role).NextVersion())
 	case role.Options.Disabled:
 		return since + ", and not changed automatically: disable_automated_rotation is set."
 	case frozen != nil:
@@ -281,6 +300,9 @@ func (e *Engine) failureAdvice(role *Role) string {
 	case provider.Unreachable:
 		return fmt.Sprintf("check the network between Vault and the url of config/%s", role.Connection)
 	default:
+		if role.Options.Disabled || !role.Record.Unfinished() {
+			return e.goesOn(role)
+		}
 		return "wait: " + e.goesOn(role)
 	}
 }

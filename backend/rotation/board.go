@@ -74,7 +74,8 @@ type Health struct {
 	// States counts roles by state; Providers does by provider and state.
 	States    map[credential.State]int
 	Providers map[string]map[credential.State]int
-	// Overdue roles are due and not changed yet, those on hold and those that a read changes left out.
+	// Overdue roles are due and not changed yet, but for those on hold, those that a read changes, and those whose last
+	// password is not in force yet.
 	Overdue, Failing, OnHold int
 	OldestOverdue, NextDue   Dated
 	Paused                   []PausedConnection
@@ -108,7 +109,7 @@ func (b *board) set(role *Role, state credential.State, due instant, person stri
 	}
 	f.state = uint8(max(0, slices.Index(credential.States(), state))) //nolint:gosec // there are seven
 	f.marks = 0
-	if role.Retry.Last != nil {
+	if role.Retry.Last != nil && role.Retry.Attempts > 0 { // else it just has to wait for something
 		f.marks |= failing
 	}
 	if role.Options.Disabled {
@@ -272,7 +273,7 @@ func (e *Engine) Health() Health {
 func (e *Engine) note(role *Role) {
 	view := role.Record.View(e.clock())
 	var due instant
-	if at := role.dueTime(); !at.IsZero() && !role.Options.Disabled && role.Options.RotationMode != ModeOnRead {
+	if at := role.dueTime(); !at.IsZero() && !role.Options.Disabled && role.Options.RotationMode != ModeOnRead && !role.held(view) {
 		due = instantOf(at)
 	}
 	e.board.set(role, view.State, due, e.person(role, view))

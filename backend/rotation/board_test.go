@@ -76,6 +76,26 @@ func TestTheHealthOfAMountIsToldWithoutStorage(t *testing.T) {
 	})
 }
 
+// It has to be told apart who is late since something went wrong, and who just waits.
+func TestWhoWaitsDoesNotFailAndIsNotOverdue(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.period(time.Hour, nil)
+		r.remote.set(always(provider.Result{Outcome: provider.Staged, Stage: provider.StageRestart}, false))
+		_, err := r.rotate()
+		require.NoError(t, err)
+		after(2 * time.Hour)
+		h := r.engine.Health()
+		require.Zero(t, h.Overdue, "it is held until the servers restart")
+		require.Equal(t, 1, h.PersonsNeeded, "which is told of")
+		r.mustCreate(func(in *NewRole) { in.Name, in.Target = "other", provider.Settings{"login": "other"} })
+
+		r.remote.set(always(unknown, false))
+		_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)
+		require.NoError(t, err)
+		require.Equal(t, 1, r.engine.Health().Failing)
+	})
+}
+
 func TestWhatIsLateIsCountedAsByLookingAtEach(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4))

@@ -283,7 +283,7 @@ func TestAChangeThatIsDueIsHeldWhileAPasswordWaits(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	e := New(Config{Clock: func() time.Time { return now }})
 	t.Cleanup(e.Stop)
-	const held, overdue = ", which is held until version 2 is in force.", "It is due since 2026-03-01T11:59:59Z"
+	const held, overdue = ", and held until version 2 is in force.", "It is due since 2026-03-01T11:59:59Z"
 	for events, want := range map[string]string{
 		"make send applied make send queued":  held,
 		"make send applied make send restart": held,

@@ -9,7 +9,8 @@ import (
 
 // Events that the engine sends, by the end of their names.
 const (
-	// EventRotate: a role has another password, or one that the remote system has taken for later.
+	// EventRotate: a role has another password, or one that the remote system has taken for later: there is another event when
+	// that counts as in force by time.
 	EventRotate = "rotate"
 	// EventRotateFail: a change failed, for another reason than the last time.
 	EventRotateFail = "rotate-fail"

@@ -82,6 +82,13 @@ func (e *Engine) frozen() *Freeze {
 	return e.ice.freeze
 }
 
+// begun tells whether it is known that the engine may act by itself or not, else maybe why not.
+func (e *Engine) begun() (known bool, problem error) {
+	e.ice.mu.Lock()
+	defer e.ice.mu.Unlock()
+	return e.ice.known, e.ice.problem
+}
+
 // setFreeze takes a freeze, or its end, into account.
 func (e *Engine) setFreeze(f *Freeze) {
 	e.ice.mu.Lock()
@@ -102,6 +109,11 @@ func (e *Engine) thawed() {
 		return
 	}
 	e.logger.Info("automatic changes go on: the freeze is over")
+	e.spreadLate()
+}
+
+// spreadLate lets all that has waited begin within catchUp.
+func (e *Engine) spreadLate() {
 	e.scheduler.spread(func(string) time.Duration { return e.spreadOut() })
 }
 
@@ -113,7 +125,9 @@ func (e *Engine) WriteFreeze(ctx context.Context, storage logical.Storage, durat
 		return nil, Mistake("reason is missing: whoever finds the mount frozen has to know why")
 	case len(reason) > maxReason:
 		return nil, Mistake("reason is too long: at most %d bytes", maxReason)
-	case duration <= 0 || duration > maxFreeze:
+	case duration == 0:
+		return nil, Mistake("duration is missing: say for how long, as in duration=2h")
+	case duration < 0 || duration > maxFreeze:
 		return nil, Mistake("duration must be between 1 second and %d days: a freeze that nobody ends would be forgotten", int(maxFreeze/(24*time.Hour)))
 	}
 	now := e.clock()
@@ -147,9 +161,7 @@ func (e *Engine) storeFreeze(ctx context.Context, s store, f *Freeze) error {
 func (e *Engine) ReadFreeze(ctx context.Context, storage logical.Storage) (*Freeze, error) {
 	f, err := store{storage}.freeze(ctx)
 	if err == nil {
-		e.ice.mu.Lock()
-		err = e.ice.problem
-		e.ice.mu.Unlock()
+		_, err = e.begun()
 	}
 	if err != nil || f.over(e.clock()) {
 		return nil, storageError("finding out whether the engine may act by itself", err)
@@ -188,10 +200,7 @@ func frozenError(role string, f *Freeze) error {
 // begin finds out whether the engine may act by itself after a start: not where it did not run for longer than
 // catch_up_limit. It tells whether it has found out.
 func (e *Engine) begin(ctx context.Context) bool {
-	e.ice.mu.Lock()
-	known := e.ice.known
-	e.ice.mu.Unlock()
-	if known {
+	if known, _ := e.begun(); known {
 		return true
 	}
 	s := e.own()
@@ -211,15 +220,16 @@ func (e *Engine) begin(ctx context.Context) bool {
 	e.setLimit(settings)
 	limit := seconds(settings.CatchUpLimit)
 	if f.over(now) && !last.Time.IsZero() && now.Sub(last.Time) > limit+scaled(beatEvery(limit)+wakeEvery) {
-		f = &Freeze{Since: now, Reason: fmt.Sprintf("the engine last ran at %s, which is longer ago than the catch_up_limit of %d seconds: if this is a copy of another Vault, its roles would change passwords that are in use there",
+		f = &Freeze{Since: now, Reason: fmt.Sprintf("the engine was last known to run at %s, which is longer ago than the catch_up_limit of %d seconds: if this is a copy of another Vault, its roles would change passwords that are in use there",
 			stamp(last.Time), settings.CatchUpLimit)}
 		if err := e.storeFreeze(ctx, s, f); err != nil {
 			return e.notBegun(err)
 		}
-		e.logger.Error("nothing is changed automatically: the engine did not run for longer than catch_up_limit", "last_ran", stamp(last.Time),
+		e.logger.Error("nothing is changed automatically: the engine did not run for longer than catch_up_limit", "last_heartbeat", stamp(last.Time),
 			"catch_up_limit", settings.CatchUpLimit, "advice", "if it is to go on: vault delete MOUNT/freeze")
 	} else {
 		e.setFreeze(f)
+		e.spreadLate() // requests may have told of roles before
 	}
 	e.beat(ctx)
 	return true
@@ -271,7 +281,12 @@ func (e *Engine) beat(ctx context.Context) {
 	e.ice.mu.Lock()
 	e.ice.beaten = now
 	e.ice.mu.Unlock()
-	if err := e.own().put(ctx, heartbeatKey, heartbeat{Schema: schemaVersion, Time: now}); err != nil && ctx.Err() == nil {
+	s := e.own()
+	_, err := s.raw(ctx, heartbeatKey)
+	if err == nil {
+		err = s.put(ctx, heartbeatKey, heartbeat{Schema: schemaVersion, Time: now})
+	}
+	if err != nil && ctx.Err() == nil {
 		e.logger.Warn("the heartbeat could not be stored", "error", err)
 	}
 }

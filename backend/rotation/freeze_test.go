@@ -128,6 +128,49 @@ func TestAFreezeEndsByItself(t *testing.T) {
 	})
 }
 
+// The heartbeat that a long limit asks for is too old for a short one.
+func TestAShorterCatchUpLimitDoesNotFreezeAnEngineThatRan(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		after(8 * time.Minute)
+		require.NoError(t, r.engine.WriteSettings(t.Context(), r.storage, Settings{CatchUpLimit: 60}))
+		after(time.Second)
+		r.restart()
+		none, err := r.engine.ReadFreeze(t.Context(), r.storage)
+		require.NoError(t, err)
+		require.Nil(t, none)
+	})
+}
+
+func TestAFreezeIsToldWhereverARoleWouldGoOn(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		freeze, err := r.engine.WriteFreeze(t.Context(), r.storage, time.Hour, "a release")
+		require.NoError(t, err)
+		r.remote.set(always(provider.Result{Outcome: provider.Unreachable, Reason: "no connection"}, false))
+		_, err = r.rotate()
+		require.ErrorContains(t, err, "does not go on by itself")
+		require.ErrorContains(t, err, "a release")
+		explain := func() Status {
+			status, err := r.engine.Explain(t.Context(), r.storage, "role")
+			require.NoError(t, err)
+			return status
+		}
+		require.Contains(t, explain().Reason, "a release")
+		require.Equal(t, freeze.Until, explain().Next)
+		r.remote.set(nil)
+		after(time.Hour + 2*time.Minute)
+		require.Equal(t, 2, r.version())
+
+		r.updates(func(o *Options) { o.RotationPeriod = 3 * 3600 })
+		_, err = r.engine.WriteFreeze(t.Context(), r.storage, time.Hour, "another")
+		require.NoError(t, err)
+		require.Equal(t, "Nothing.", explain().Advice, "it ends before the password is due")
+		_, err = r.engine.WriteFreeze(t.Context(), r.storage, 4*time.Hour, "another")
+		require.NoError(t, err)
+		require.Contains(t, explain().Advice, "vault delete MOUNT/freeze")
+	})
+}
+
 // A heartbeat that cannot be read might be an old one.
 func TestNothingGoesOnBeforeStorageHasToldForHowLongTheEngineDidNotRun(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
@@ -141,6 +184,7 @@ func TestNothingGoesOnBeforeStorageHasToldForHowLongTheEngineDidNotRun(t *testin
 				return nil
 			})
 			r.start()
+			r.updates(func(o *Options) { o.MaxReadTTL++ }) // so that the scheduler is told of the role
 			calls, version := r.remote.count(), r.version()
 			after(2 * time.Hour)
 			require.Equal(t, calls, r.remote.count(), key)

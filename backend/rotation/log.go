@@ -16,7 +16,6 @@ import (
 
 // log writes the line of a request that was made. before is the failure before it.
 func (c *change) log(result provider.Result, began time.Time, attempt int, before *Failure) {
-	retry := c.role.Retry
 	args := []any{
 		"role", c.role.Name, "connection", c.l.Name, "provider", c.l.Provider, "trigger", c.trigger, "attempt", attempt,
 		"outcome", string(result.Outcome), "code", result.Code, "remote_request_id", result.RequestID,
@@ -31,10 +30,11 @@ func (c *change) log(result provider.Result, began time.Time, attempt int, befor
 		return
 	default: // nothing was changed, or nobody knows
 	}
-	if retry.Last.same(before) && !worth(attempt) {
+	if c.role.Retry.Last.same(before) && !worth(attempt) {
 		return
 	}
-	c.e.logger.Warn("password not changed", append(args, "next", stampOrNone(retry.NextAttempt), "reason", result.Reason)...)
+	next, _ := c.role.nextAction(c.e.clock())
+	c.e.logger.Warn("password not changed", append(args, "next", stampOrNone(next), "reason", result.Reason)...)
 }
 
 // logWait writes the line of a request that has to wait. before is the failure before it.

@@ -51,7 +51,7 @@ func (e *Engine) denied(ctx context.Context, s store, l *live, began time.Time) 
 // pause keeps all calls of a connection from being made, and says so once.
 func (e *Engine) pause(ctx context.Context, s store, l *live, pause *Pause) {
 	e.logger.Error("connection paused: the remote system refuses its credential", "connection", l.Name,
-		"provider", l.Provider, "code", pause.Code, "reason", pause.Reason, "next_probe", pause.NextProbe)
+		"provider", l.Provider, "code", pause.Code, "reason", pause.Reason, "next_probe", stampOrNone(pause.NextProbe))
 	e.storePause(ctx, s, l, pause)
 }
 
@@ -132,7 +132,7 @@ func (e *Engine) resume(ctx context.Context, s store, l *live, pause *Pause) {
 	l.pause = nil
 	l.mu.Unlock()
 	e.board.opened(l.Name)
-	e.logger.Info("connection resumed", "connection", l.Name, "provider", l.Provider, "paused_since", pause.Since)
+	e.logger.Info("connection resumed", "connection", l.Name, "provider", l.Provider, "paused_since", stamp(pause.Since))
 }
 
 // nextProbe is when a paused connection is tried for the n-th time; the zero time: not before a person acts. Where the

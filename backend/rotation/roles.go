@@ -194,8 +194,12 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 	}
 	failpoint.Reach(failpoint.Word, name)
 	e.schedule(role)
+	version := word.Version
+	if word.Password != "" {
+		version = role.Record.Current.Version
+	}
 	e.logger.Info("password confirmed by hand", "role", name, "connection", role.Connection, "provider", role.Provider,
-		"version", word.Version, "discard", word.Discard, "given", word.Password != "")
+		"version", version, "discard", word.Discard, "given", word.Password != "")
 	report := e.report(role)
 	report.Warning = e.stagedWarning(role)
 	if before.Next != nil && !before.Next.Exposed() && !word.Discard && role.Record.Next == nil {

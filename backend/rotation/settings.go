@@ -33,5 +33,8 @@ func (e *Engine) WriteSettings(ctx context.Context, storage logical.Storage, in 
 		return notStored("storing the settings", err)
 	}
 	e.setLimit(in)
+	if known, _ := e.begun(); known { // a shorter limit asks for a heartbeat that is not as old as a longer one lets it be
+		e.beat(ctx)
+	}
 	return nil
 }

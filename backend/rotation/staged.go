@@ -119,6 +119,7 @@ func (r *Report) NextVersion() int {
 func (e *Engine) settled(ctx context.Context, c *change) standing {
 	e.logger.Info("the queued password counts as in force", "role", c.role.Name, "connection", c.l.Name, "provider", c.l.Provider)
 	failpoint.Reach(failpoint.BeforeSettled, c.role.Name)
+	c.events = append(c.events, EventRotate)
 	err := c.conclude(ctx)
 	failpoint.Reach(failpoint.Settled, c.role.Name)
 	return e.driven(c, err)

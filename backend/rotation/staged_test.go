@@ -262,7 +262,7 @@ func TestAPasswordThatWaitsForARestartNeedsAPersonsWord(t *testing.T) {
 		require.Equal(t, calls, r.remote.count(), "nothing is sent while it waits")
 		status, err := r.engine.Explain(t.Context(), r.storage, "role")
 		require.NoError(t, err)
-		require.Contains(t, status.Reason, "which is held until version 2 is in force")
+		require.Contains(t, status.Reason, "and held until version 2 is in force")
 		require.Contains(t, status.Advice, "confirm-role/role")
 		require.Zero(t, status.Next)
 		require.Equal(t, 300*time.Second, status.Report.TTL, "the due time says nothing while it is held")

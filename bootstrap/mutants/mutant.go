@@ -30,7 +30,7 @@ const endToEnd = "cmd/vault-plugin-secrets-hosting"
 
 // mutants are all there are, those first whose tests take long.
 func mutants() []mutant {
-	all := slices.Concat(ofChanges, ofTime, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofTheSurface)
+	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofTheSurface)
 	slices.SortStableFunc(all, func(a, b mutant) int {
 		switch {
 		case a.pkg == b.pkg:
