@@ -34,7 +34,13 @@ type mount struct {
 
 func newMount(t testing.TB) *mount {
 	t.Helper()
-	m := bareMount(t)
+	return newMountIn(t, vault)
+}
+
+// newMountIn is a mount in a Vault of the test's own.
+func newMountIn(t testing.TB, v *vaulttest.Vault) *mount {
+	t.Helper()
+	m := mountIn(t, v, simulator.Config{})
 	m.must("config/panel", m.panel())
 	m.must("config/cloud", m.cloud())
 	return m
@@ -51,7 +57,7 @@ func mountOn(t testing.TB, config simulator.Config) *mount {
 	return mountIn(t, vault, config)
 }
 
-// mountIn is a mount in a Vault of the test's own.
+// mountIn has no connections yet either.
 func mountIn(t testing.TB, v *vaulttest.Vault, config simulator.Config) *mount {
 	t.Helper()
 	sim, err := simulator.Start(context.Background(), config)
