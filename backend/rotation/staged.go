@@ -20,7 +20,7 @@ import (
 // error where there is none.
 func (e *Engine) read(ctx context.Context, s store, name string) (*Role, error) {
 	role, err := s.role(ctx, name)
-	if err == nil && role.sending() && e.writable() {
+	if err == nil && role.sending() {
 		role, err = e.lookAgain(ctx, s, role)
 	}
 	if err != nil || role == nil {
@@ -51,7 +51,7 @@ func (r *Role) sending() bool {
 // lookAgain returns a role, of which storage said a moment ago that a password is being sent, as a reader is to see it.
 // Where nobody here works on it that password may be in force already, and no answer will come.
 func (e *Engine) lookAgain(ctx context.Context, s store, role *Role) (*Role, error) {
-	if e.locks.held(role.Name) {
+	if e.locks.held(role.Name) || !e.writable() { // in this order: to be told whether it is writable costs a call of Vault
 		return role, nil
 	}
 	again, err := s.role(ctx, role.Name) // the work may just have ended
