@@ -75,6 +75,7 @@ func (e *Engine) failed(role *Role, lead string) error {
 
 // goesOn says what the engine does next by itself.
 func (e *Engine) goesOn(role *Role) string {
+	frozen := e.frozen()
 	switch {
 	case role.stuck():
 		return "the engine makes no more passwords before somebody says which one is in force"
@@ -82,8 +83,8 @@ func (e *Engine) goesOn(role *Role) string {
 		return "nothing is tried again before the next request"
 	case role.Options.Disabled:
 		return "the engine does not go on by itself, since disable_automated_rotation is set: ask again after " + stamp(role.Retry.NextAttempt)
-	case e.frozen() != nil:
-		return "the engine does not go on by itself, since " + e.frozen().String()
+	case frozen != nil:
+		return "the engine does not go on by itself, since " + frozen.String()
 	default:
 		return "the engine goes on by itself at " + stamp(role.Retry.NextAttempt) + e.tried(role)
 	}
