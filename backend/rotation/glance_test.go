@@ -1,9 +1,11 @@
 package rotation
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,7 +84,7 @@ func rolesAtRest(tb testing.TB) (atRest, others map[string][]byte) {
 				r.Options.RotationPeriod, r.Options.RotationSchedule, r.Options.RotationWindow = 0, "0 3 * * 6", 3600
 			},
 			"a quiet time":     func(r *Role) { r.Record.Quiet = now },
-			"odd names":        func(r *Role) { r.Connection, r.Provider = "\"\\ü<>&\u2028", "re\tmote" },
+			"an odd name":      func(r *Role) { r.Connection = "ü" },
 			"a name was given": func(r *Role) { r.Adopted = &Digest{Salt: []byte{1}, Sum: []byte{2}} },
 		}), entries(map[string]func(*Role){
 			"none":               func(r *Role) { r.Record = credential.Record{} },
@@ -92,6 +94,7 @@ func rolesAtRest(tb testing.TB) (atRest, others map[string][]byte) {
 			"queued":             func(r *Role) { r.SettlesAt = now },
 			"sending":            func(r *Role) { r.Record.Next = &credential.Next{Phase: credential.Sending} },
 			"refused":            func(r *Role) { r.Record.Current.Refused = true },
+			"with escapes":       func(r *Role) { r.Connection = "\"<>&\u2028" },
 			"open":               func(r *Role) { r.Record.Candidates = []credential.Candidate{{Why: credential.WhyUnresolved}} },
 		})
 }
@@ -105,6 +108,16 @@ func TestAGlanceSeesWhatDecodingTells(t *testing.T) {
 		whole, err := wholly(entry)
 		require.NoError(t, err, name)
 		require.Equal(t, atStart(whole), atStart(role), name)
+	}
+	confirmed := string(atRest["confirmed"])
+	for name, other := range map[string]string{
+		"two times":    strings.Replace(confirmed, `"confirmed":true`, `"confirmed":true,"confirmed":false`, 1),
+		"another case": strings.Replace(confirmed, `"confirmed":true`, `"Confirmed":true`, 1),
+		"no text":      strings.Replace(confirmed, `"provider":"remote"`, "\"provider\":\"\x8f\"", 1),
+		"a new member": strings.Replace(confirmed, `"confirmed":true`, `"confirmed":true,"to_come":1`, 1),
+	} {
+		require.NotEqual(t, confirmed, other, name)
+		others[name] = []byte(other)
 	}
 	for name, entry := range others {
 		_, ok := glance("role", entry)
@@ -121,6 +134,7 @@ func FuzzGlance(f *testing.F) {
 			f.Add(entry[:len(entry)-cut])
 		}
 	}
+	f.Add(bytes.Replace(atRest["confirmed"], []byte("remote"), []byte("\x8f"), 1))
 	for _, entry := range slices.Concat(slices.Collect(maps.Values(others)), bytesOf(hostileEntries)) {
 		f.Add(entry)
 	}
