@@ -56,14 +56,7 @@ func (v *Vault) agentLog() (*os.File, error) {
 }
 
 // Runs tells whether the Agent has not ended.
-func (a *Agent) Runs() bool {
-	select {
-	case <-a.exited:
-		return false
-	default:
-		return true
-	}
-}
+func (a *Agent) Runs() bool { return !closed(a.exited) }
 
 // Stop asks the Agent to end, as a service manager does, and ends it with its commands if it does not.
 func (a *Agent) Stop() {

@@ -3,19 +3,15 @@
 package vaulttest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -216,14 +212,7 @@ func wait(ctx context.Context, nodes []*Vault, what string, done func(context.Co
 	return nil
 }
 
-func (v *Vault) hasExited() bool {
-	select {
-	case <-v.exited:
-		return true
-	default:
-		return false
-	}
-}
+func (v *Vault) hasExited() bool { return closed(v.exited) }
 
 // tails are the last lines of the nodes' logs.
 func tails(nodes ...*Vault) string {
@@ -395,88 +384,6 @@ func (v *Vault) kill() {
 	}
 	<-v.exited
 	v.process = nil
-}
-
-// children are the processes that a process started.
-func children(parent int) ([]int, error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil || len(stats) == 0 {
-		return childrenByPS(parent)
-	}
-	var pids []int
-	for _, file := range stats {
-		data, err := os.ReadFile(file) //nolint:gosec // a file of /proc
-		if err != nil {
-			continue // it has ended
-		}
-		// pid (command) state ppid …; the command may hold anything
-		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-		if len(fields) < 2 || fields[1] != strconv.Itoa(parent) {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
-}
-
-// childrenByPS is children on systems without /proc.
-func childrenByPS(parent int) ([]int, error) {
-	out, err := exec.CommandContext(context.Background(), "ps", "-axo", "pid=,ppid=").Output()
-	if err != nil {
-		return nil, fmt.Errorf("listing processes: %w", err)
-	}
-	var pids []int
-	for line := range strings.Lines(string(out)) {
-		fields := strings.Fields(line)
-		if len(fields) != 2 || fields[1] != strconv.Itoa(parent) {
-			continue
-		}
-		if pid, err := strconv.Atoi(fields[0]); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
-}
-
-// Ports that Vaults listen on. Where systems give a port to whoever asks for any, it is a higher one: these stay free until
-// Vault listens, which is seconds later for the port of a cluster, and while it is killed.
-const (
-	firstPort = 10000
-	lastPort  = 29999
-)
-
-// given are the ports that this process has chosen.
-var given struct {
-	mu    sync.Mutex
-	ports map[int]bool
-}
-
-// freeAddress is one that nothing listens on, and none that was given before.
-func freeAddress(ctx context.Context) (string, error) {
-	given.mu.Lock()
-	defer given.mu.Unlock()
-	if given.ports == nil {
-		given.ports = map[int]bool{}
-	}
-	var problem error
-	for range 100 {
-		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // no secret
-		if given.ports[port] {
-			continue
-		}
-		given.ports[port] = true
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-		if err != nil {
-			problem = err
-			continue
-		}
-		_ = listener.Close() // nothing was sent
-		return address, nil
-	}
-	return "", fmt.Errorf("looking for a free port between %d and %d: %w", firstPort, lastPort, problem)
 }
 
 func copyFile(from, to string) error {
