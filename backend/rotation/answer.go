@@ -144,8 +144,13 @@ func (e *Engine) explainFreeze(role *Role, s *Status, frozen *Freeze) {
 	if !strings.Contains(s.Reason, frozen.String()) && role.Record.Unfinished() {
 		s.Reason += " " + sentence(frozen.String())
 	}
-	if s.Advice == "Nothing." {
-		s.Advice = "Nothing, if it can wait for the end of the freeze; else end it with: vault delete MOUNT/freeze, or write rotate-role/" + role.Name + "."
+	const thaw = "vault delete MOUNT/freeze"
+	switch {
+	case strings.Contains(s.Advice, thaw):
+	case s.Advice == "Nothing.":
+		s.Advice = "Nothing, if it can wait for the end of the freeze; else end it with: " + thaw + ", or write rotate-role/" + role.Name + "."
+	default:
+		s.Advice += " To end the freeze: " + thaw + "."
 	}
 }
 
@@ -301,7 +306,7 @@ func (e *Engine) failureAdvice(role *Role) string {
 	case provider.Unreachable:
 		return fmt.Sprintf("check the network between Vault and the url of config/%s", role.Connection)
 	default:
-		if role.Options.Disabled || !role.Record.Unfinished() {
+		if role.Options.Disabled || !role.Record.Unfinished() || e.frozen() != nil {
 			return e.goesOn(role)
 		}
 		return "wait: " + e.goesOn(role)

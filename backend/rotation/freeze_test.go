@@ -157,6 +157,7 @@ func TestAFreezeIsToldWhereverARoleWouldGoOn(t *testing.T) {
 		}
 		require.Contains(t, explain().Reason, "a release")
 		require.Equal(t, freeze.Until, explain().Next)
+		require.Contains(t, explain().Advice, "vault delete MOUNT/freeze")
 		r.remote.set(nil)
 		after(time.Hour + 2*time.Minute)
 		require.Equal(t, 2, r.version())
