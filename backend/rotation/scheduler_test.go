@@ -84,6 +84,7 @@ func onBench(t *testing.T, test func(t *testing.T, b *bench)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { b.run(ctx); close(done) }()
+		synctest.Wait() // the test sets what it reads
 		test(t, b)
 		cancel()
 		<-done
