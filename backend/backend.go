@@ -1,12 +1,14 @@
-// Package backend is the surface of the secrets engine in Vault: its paths, their fields and their help.
+// Package backend implements the paths of the hosting secrets engine.
 //
-// One file holds one path: its fields, its handlers and its help. The handlers take fields in, call package rotation,
-// and give fields out; what happens to passwords is decided there.
+// Each path has a file of its own, with its fields, handlers and help. Handlers translate between fields and calls of
+// package rotation, which decides what happens to passwords.
 package backend
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -22,6 +24,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/registry"
 	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/store"
 )
 
 // Backend is one mount of the engine.
@@ -31,7 +34,8 @@ type Backend struct {
 	types  []provider.Type
 }
 
-// Factory returns a factory of mounts that report the version, which has to be a semantic version with a leading "v".
+// Factory returns the factory of the plugin. Mounts report this version, which must be a semantic version with a leading
+// "v".
 func Factory(version string) logical.Factory {
 	return func(ctx context.Context, conf *logical.BackendConfig) (logical.Backend, error) {
 		b := newBackend(version, registry.All())
@@ -53,7 +57,7 @@ func newBackend(version string, types []provider.Type) *Backend {
 		BackendType:    logical.TypeLogical,
 		RunningVersion: version,
 		PathsSpecial: &logical.Paths{
-			SealWrapStorage: rotation.SealWrapped(),
+			SealWrapStorage: store.SealWrapped(),
 			Root:            []string{"history/*"}, // needs the capability "sudo"
 		},
 		Paths: framework.PathAppend(
@@ -61,7 +65,7 @@ func newBackend(version string, types []provider.Type) *Backend {
 			b.rolePaths(),
 			[]*framework.Path{b.credsPath(), b.rotatePath(), b.setPasswordPath(), b.confirmPath(), b.healthPath(), b.statusPath(), b.historyPath(), b.settingsPath(), b.freezePath()},
 		),
-		// No storage is there in the factory of an external plugin: all work begins here.
+		// The factory of an external plugin has no storage, so all work starts here.
 		InitializeFunc: func(_ context.Context, req *logical.InitializationRequest) error {
 			b.engine.Start(req.Storage)
 			return nil
@@ -76,8 +80,8 @@ func newBackend(version string, types []provider.Type) *Backend {
 	return b
 }
 
-// HandleRequest refuses what the framework would let pass: unknown fields, which it only warns about, and secrets of a
-// wrong type, whose value it would print in its error.
+// HandleRequest rejects two kinds of requests before the framework sees them: those with unknown fields, about which it
+// only warns, and those with a secret of the wrong type, whose value it would print in its error.
 func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
 	defer b.caught(req, &err)
 	if problem := b.refuse(req); problem != "" {
@@ -86,7 +90,7 @@ func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp
 	return b.Backend.HandleRequest(ctx, req)
 }
 
-// HandleExistenceCheck leaves requests that HandleRequest refuses to HandleRequest, which says why.
+// HandleExistenceCheck leaves requests that HandleRequest rejects to HandleRequest.
 func (b *Backend) HandleExistenceCheck(ctx context.Context, req *logical.Request) (checkFound, exists bool, err error) {
 	defer b.caught(req, &err)
 	if b.refuse(req) != "" {
@@ -95,7 +99,7 @@ func (b *Backend) HandleExistenceCheck(ctx context.Context, req *logical.Request
 	return b.Backend.HandleExistenceCheck(ctx, req)
 }
 
-// refuse says what is wrong with a request before the framework looks at it; empty: nothing.
+// refuse returns what is wrong with a request, or "". It runs before the framework sees the request.
 func (b *Backend) refuse(req *logical.Request) string {
 	path := b.Route(req.Path)
 	if path == nil {
@@ -104,12 +108,12 @@ func (b *Backend) refuse(req *logical.Request) string {
 	switch req.Operation {
 	case logical.ReadOperation, logical.ListOperation:
 		return badName(req.Path)
-	case logical.CreateOperation, logical.UpdateOperation, logical.DeleteOperation:
+	case logical.CreateOperation, logical.UpdateOperation, logical.PatchOperation, logical.DeleteOperation:
 	default:
 		return ""
 	}
 	if path.Operations[req.Operation] == nil && path.Operations[logical.UpdateOperation] == nil {
-		return "" // the framework says that the path cannot be written
+		return "" // the framework reports that the path does not support the operation
 	}
 	if problem := badName(req.Path); problem != "" {
 		return problem
@@ -117,9 +121,12 @@ func (b *Backend) refuse(req *logical.Request) string {
 	var unknown []string
 	for name, value := range req.Data {
 		schema := path.Fields[name]
-		if schema == nil {
+		if schema == nil || schema.Query && req.Operation != logical.DeleteOperation {
 			unknown = append(unknown, fmt.Sprintf("%q%s", name, suggest(name, path.Fields)))
 			continue
+		}
+		if value == nil && req.Operation == logical.PatchOperation {
+			return fmt.Sprintf("the field %q must not be null: give it a value, such as its default", name)
 		}
 		if problem := badValue(req.Path, name, value, schema); problem != "" {
 			return problem
@@ -134,28 +141,31 @@ func (b *Backend) refuse(req *logical.Request) string {
 
 func badName(path string) string {
 	if strings.Contains(path, "..") {
-		return "a name must not contain two dots in a row"
+		return `a name must not contain ".."`
 	}
 	return ""
 }
 
-// badValue says what is wrong with a value that the framework would print in its error, or take for another one.
+// badValue returns what is wrong with a value that the framework would print in its error or misinterpret, or "".
 func badValue(path, name string, value any, schema *framework.FieldSchema) string {
 	text, isText := value.(string)
 	switch {
 	case value == nil:
 		return ""
 	case name == "name" && (!isText || !strings.HasSuffix(path, "/"+text)):
-		return `the field "name" is part of the path, and differs from it in the request`
+		return `the field "name" is part of the path and must not differ from it`
 	case secret(schema) && !isText:
 		return fmt.Sprintf("the field %q must be a string", name)
 	case schema.Type == framework.TypeInt && !wholeNumber(value):
 		return fmt.Sprintf("the field %q must be a whole number", name)
-	case schema.Type == framework.TypeDurationSecond && !wholeSeconds(value):
-		return fmt.Sprintf(`the field %q must be a time in whole seconds: a number, or a text such as "90s", "5m" or "24h"`, name)
-	default:
-		return ""
+	case schema.Type == framework.TypeBool:
+		if _, err := parseutil.ParseBool(value); err != nil {
+			return fmt.Sprintf("the field %q must be true or false", name)
+		}
+	case schema.Type == framework.TypeDurationSecond:
+		return badDuration(name, value)
 	}
+	return ""
 }
 
 func wholeNumber(value any) bool {
@@ -167,7 +177,7 @@ func wholeNumber(value any) bool {
 	case json.Number:
 		_, err := v.Int64()
 		return err == nil
-	case string: // the framework takes a leading zero for an octal number
+	case string: // the framework parses a number with a leading zero as octal
 		n, err := strconv.Atoi(v)
 		return err == nil && strconv.Itoa(n) == strings.TrimPrefix(v, "+")
 	default:
@@ -175,72 +185,75 @@ func wholeNumber(value any) bool {
 	}
 }
 
-func wholeSeconds(value any) bool {
-	if _, wrong := value.(bool); wrong {
-		return false
-	}
+// badDuration returns what is wrong with a duration, or "".
+func badDuration(name string, value any) string {
 	d, err := parseutil.ParseDurationSecond(value)
-	return err == nil && d%time.Second == 0
+	_, wrong := value.(bool)
+	switch {
+	case tooLong(fmt.Sprint(value)):
+		return fmt.Sprintf("the field %q is too large: at most 292 years are possible", name)
+	case wrong, err != nil, d%time.Second != 0:
+		return fmt.Sprintf(`the field %q must be a duration in whole seconds: a number, or a string such as "90s", "5m", "24h" or "7d"`, name)
+	case d < 0:
+		return fmt.Sprintf("the field %q must not be negative", name)
+	default:
+		return ""
+	}
 }
 
-// suggest names the field that was probably meant.
+// tooLong reports whether the text is a number of seconds, or one with a unit, that Go cannot hold as a duration.
+func tooLong(text string) bool {
+	unit := time.Second
+	if last := len(text) - 1; last > 0 {
+		if known, ok := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[text[last]]; ok {
+			text, unit = text[:last], known
+		}
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return (err == nil || errors.Is(err, strconv.ErrRange)) && math.Abs(n) > math.MaxInt64/float64(unit)
+}
+
+// suggest returns a hint that names the field that was probably meant, or "".
 func suggest(name string, fields map[string]*framework.FieldSchema) string {
 	squeeze := strings.NewReplacer("_", "", "-", "", " ", "")
 	wanted := squeeze.Replace(strings.ToLower(name))
-	var best string
+	var near []string
 	for known := range fields {
 		have := squeeze.Replace(known)
-		if wanted == "" || !strings.Contains(have, wanted) && !strings.Contains(wanted, have) && !oneEdit(wanted, have) {
-			continue
-		}
-		if best == "" || len(known) < len(best) || len(known) == len(best) && known < best {
-			best = known
+		if known != name && wanted != "" && (strings.Contains(have, wanted) || strings.Contains(wanted, have) || oneEdit(wanted, have)) {
+			near = append(near, known)
 		}
 	}
-	if best == "" {
+	if len(near) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
+	shortest := slices.MinFunc(near, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+	return fmt.Sprintf(" (did you mean %q?)", shortest)
 }
 
-// oneEdit tells whether two words differ by one letter added, dropped or changed.
+// oneEdit reports whether at most one letter added, dropped or changed turns one word into the other.
 func oneEdit(a, b string) bool {
-	if len(a) > len(b) {
-		a, b = b, a
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
-	if len(b)-len(a) > 1 {
-		return false
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
-	i := 0
-	for i < len(a) && a[i] == b[i] {
-		i++
-	}
-	if len(a) == len(b) {
-		return i < len(a) && a[i+1:] == b[i+1:]
-	}
-	return a[i:] == b[i+1:]
+	return len(a) <= 1 && len(b) <= 1
 }
 
 func secret(schema *framework.FieldSchema) bool {
 	return schema.DisplayAttrs != nil && schema.DisplayAttrs.Sensitive
 }
 
-// typeNames are the values of the field "provider".
-func (b *Backend) typeNames() []string {
-	names := make([]string, 0, len(b.types))
-	for _, kind := range b.types {
-		names = append(names, kind.Name())
-	}
-	slices.Sort(names)
-	return names
-}
-
 const backendHelp = `
-The hosting secrets engine owns passwords of accounts on hosting panels and clouds.
+The hosting secrets engine manages the passwords of accounts on hosting panels and clouds.
 
-It generates passwords, stores them in Vault, pushes them to the remote system, and hands out the one that is in force.
-A connection (config/:name) says how to reach a remote system, a role (roles/:name) names one account on it. Read a
-password at creds/:name, change it with rotate-role/:name, and see how a role stands at status/:name.
+It generates passwords, stores them in Vault, sets them on the remote system, and returns the one that is in force. A
+connection (config/:name) holds the address of a remote system and the credential for it. A role (roles/:name) names one
+account on a connection. Read its password from creds/:name, rotate it with rotate-role/:name, and read its status from
+status/:name.
 
-A new password is stored before it is sent, and is kept until its fate is known: see "state" at creds/:name.
+A new password is stored before it is sent, and is kept until its outcome is known: see "state" in the help of
+creds/:name.
 `

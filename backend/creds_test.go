@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Consumers take a change of anything but ttl for a new password. A schedule's times may lie apart by turns: what readers
-// are told of them belongs to the password, and not to the moment.
-func TestTheRotationPeriodOfAnUnevenScheduleIsThePasswords(t *testing.T) {
-	inTheFuture(t, "paused", func(t *testing.T) { // so that due times pass without a rotation
+// Consumers take a change of any field but ttl for a new password. If the times of a schedule are unevenly spaced,
+// rotation_period must depend on the password only, not on the time of the read.
+func TestRotationPeriodDependsOnPasswordOnly(t *testing.T) {
+	inTheFuture(t, "paused", func(t *testing.T) { // frozen, so that due times pass without a rotation
 		m := openGolden(t, golden{})
 		m.do(logical.UpdateOperation, "config/panel", map[string]any{
 			"provider": "plesk", "url": "https://plesk.example.com:8443", "secret_key": "of-no-remote-system", "allowed_roles": "*",
@@ -22,14 +22,14 @@ func TestTheRotationPeriodOfAnUnevenScheduleIsThePasswords(t *testing.T) {
 		})
 		read := func() map[string]any {
 			data := m.do(logical.ReadOperation, "creds/web1", nil).Data
-			require.Contains(t, []any{2 * 86400, 5 * 86400}, data["rotation_period"], "from Monday to Wednesday, or on to Monday")
+			require.Contains(t, []any{2 * 86400, 5 * 86400}, data["rotation_period"], "Monday to Wednesday, or Wednesday to Monday")
 			delete(data, "ttl")
 			return data
 		}
 		first := read()
 		for range 14 {
 			time.Sleep(12 * time.Hour)
-			require.True(t, maps.Equal(first, read()), "the answer is another one at %s", time.Now())
+			require.True(t, maps.Equal(first, read()), "the response changed at %s", time.Now())
 		}
 	})
 }

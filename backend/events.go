@@ -12,8 +12,8 @@ import (
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
-// Vault events that requests send, by the ends of their names. The engine sends rotation.EventRotate and
-// rotation.EventRotateFail. They reach subscribers where the edition of Vault has them.
+// Types of the Vault events that requests send, without the prefix. The engine sends rotation.EventRotate and
+// rotation.EventRotateFail. Whether subscribers receive events depends on the edition of Vault.
 const (
 	eventConfigWrite  = "config-write"
 	eventConfigDelete = "config-delete"
@@ -22,11 +22,11 @@ const (
 	eventRoleDelete   = "role-delete"
 )
 
-// eventWait bounds sending one event: nothing waits for who listens.
+// eventWait bounds sending one event, so that requests do not wait for subscribers.
 const eventWait = 2 * time.Second
 
-// send sends an event about a path. data is the path whose content it changes; empty: none. Events are told and not
-// promised: one that cannot be sent is logged.
+// send sends an event about a path. data is the path whose content it changed, or "". Delivery is best effort: an event
+// that cannot be sent is logged.
 func (b *Backend) send(ctx context.Context, kind, path, name, data string, metadata ...string) {
 	ctx, cancel := context.WithTimeout(ctx, eventWait)
 	defer cancel()
@@ -42,7 +42,7 @@ func (b *Backend) send(ctx context.Context, kind, path, name, data string, metad
 	}
 }
 
-// sendOfRole sends an event of the engine.
+// sendOfRole sends an event of the engine about a role.
 func (b *Backend) sendOfRole(ctx context.Context, kind, role string, metadata []string) {
 	var data string
 	if kind == rotation.EventRotate {

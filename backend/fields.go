@@ -1,23 +1,28 @@
 package backend
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
 // operationPrefix begins the names of operations in OpenAPI.
 const operationPrefix = "hosting"
 
-// nameField is the name in a path.
+// nameField returns the field of the name in a path.
 func nameField(what string) *framework.FieldSchema {
 	return &framework.FieldSchema{
 		Type: framework.TypeString, Required: true,
@@ -26,29 +31,29 @@ func nameField(what string) *framework.FieldSchema {
 	}
 }
 
-// merge puts the fields of all providers beside the common ones. Where several providers have a field, each says what it
-// means there.
+// merge adds the fields of all providers to the common ones. If several providers have a field, its description lists what
+// it means for each.
 func merge(common map[string]*framework.FieldSchema, types []provider.Type, fields func(provider.Type) []provider.Field) map[string]*framework.FieldSchema {
-	own := map[string]bool{}
-	for name := range common {
-		own[name] = true
-	}
+	own := maps.Clone(common)
 	for _, kind := range types {
 		for _, field := range fields(kind) {
-			if own[field.Name] {
+			if own[field.Name] != nil {
 				continue
 			}
 			text := fmt.Sprintf("(%s) %s", kind.Name(), field.Schema.Description)
 			if known := common[field.Name]; known != nil {
 				known.Description += " " + text
 				if !reflect.DeepEqual(known.Default, field.Schema.Default) {
-					known.Default = nil // each provider's text says its own
+					known.Default = nil // each provider describes its own
+				}
+				if attrs := known.DisplayAttrs; attrs != nil && attrs.Name != displayName(field.Schema) {
+					attrs.Name = strings.ReplaceAll(strings.ToUpper(field.Name[:1])+field.Name[1:], "_", " ")
 				}
 				continue
 			}
 			schema := *field.Schema
 			schema.Description = text
-			schema.Required = false // by its provider, which says so
+			schema.Required = false // only its provider requires it, and its description says so
 			if field.Secret {
 				attrs := framework.DisplayAttributes{}
 				if schema.DisplayAttrs != nil {
@@ -66,7 +71,15 @@ func merge(common map[string]*framework.FieldSchema, types []provider.Type, fiel
 	return common
 }
 
-// defaultOf tells a field's default, which path-help does not show by itself.
+// displayName returns the name of a field in user interfaces, or "".
+func displayName(schema *framework.FieldSchema) string {
+	if schema.DisplayAttrs == nil {
+		return ""
+	}
+	return schema.DisplayAttrs.Name
+}
+
+// defaultOf returns a field's default as a sentence, because path-help does not show it.
 func defaultOf(schema *framework.FieldSchema) string {
 	switch value := schema.Default.(type) {
 	case nil:
@@ -78,82 +91,125 @@ func defaultOf(schema *framework.FieldSchema) string {
 	}
 }
 
-// names is the set of field names that providers bring along.
-func names(types []provider.Type, fields func(provider.Type) []provider.Field) map[string]bool {
-	out := map[string]bool{}
-	for _, kind := range types {
-		for _, field := range fields(kind) {
-			out[field.Name] = true
-		}
-	}
-	return out
+// option is one field of a stored T and its value. One table of options describes, reads and writes all of them.
+type option[T any] struct {
+	name   string
+	schema framework.FieldSchema
+	value  func(*T) any // a pointer to int, bool, string or []string
 }
 
-// given returns the value of a field that the request holds. JSON null counts as absent.
+// addOptions adds the fields of options to others.
+func addOptions[T any](fields map[string]*framework.FieldSchema, options []option[T]) map[string]*framework.FieldSchema {
+	for _, o := range options {
+		fields[o.name] = &o.schema
+	}
+	return fields
+}
+
+// values returns the values of options.
+func values[T any](options []option[T], from *T) map[string]any {
+	data := map[string]any{}
+	for _, o := range options {
+		value := reflect.ValueOf(o.value(from)).Elem()
+		if value.Kind() == reflect.Slice && value.IsNil() { // which would be JSON null
+			value = reflect.MakeSlice(value.Type(), 0, 0)
+		}
+		data[o.name] = value.Interface()
+	}
+	return data
+}
+
+// apply sets the options that the request contains.
+func apply[T any](d *framework.FieldData, options []option[T], to *T) {
+	for _, o := range options {
+		if value := given[any](d, o.name); value != nil {
+			reflect.ValueOf(o.value(to)).Elem().Set(reflect.ValueOf(*value))
+		}
+	}
+}
+
+func set[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// given returns the value of a field of the request, or nil if it is absent or JSON null.
 func given[T any](d *framework.FieldData, name string) *T {
 	if d.Raw[name] == nil {
 		return nil
 	}
-	value, ok := d.GetOk(name)
-	if !ok {
-		return nil
+	value, _ := d.GetOk(name)
+	if typed, ok := value.(T); ok {
+		return &typed
 	}
-	typed, ok := value.(T)
-	if !ok {
-		return nil
-	}
-	return &typed
+	return nil
 }
 
-// givenOf returns the given values of a set of fields.
-func givenOf(d *framework.FieldData, wanted map[string]bool) provider.Settings {
+// givenOf returns the values of those fields of providers that the request contains.
+func givenOf(d *framework.FieldData, types []provider.Type, fields func(provider.Type) []provider.Field) provider.Settings {
 	out := provider.Settings{}
-	for name := range d.Raw {
-		if !wanted[name] || d.Raw[name] == nil {
-			continue
-		}
-		if value, ok := d.GetOk(name); ok {
-			out[name] = value
+	for _, kind := range types {
+		for _, field := range fields(kind) {
+			if value := given[any](d, field.Name); value != nil {
+				out[field.Name] = *value
+			}
 		}
 	}
 	return out
 }
 
-// fail turns an error into what Vault makes a status code of. Coded errors go over gRPC by their type: they are never
-// wrapped.
+// fail turns an error into one from which Vault derives the status code. Coded errors cross gRPC by their type, so they
+// must not be wrapped.
 func fail(name string, err error) (*logical.Response, error) {
-	var known *rotation.Error
+	var known *problem.Error
 	switch {
-	case errors.Is(err, rotation.ErrNoRole):
-		return logical.ErrorResponse("the role %q does not exist: list roles, or write roles/%s to make it", name, name), nil
-	case errors.Is(err, rotation.ErrNoConnection):
-		return logical.ErrorResponse("the connection %q does not exist: list config, or write config/%s to make it", name, name), nil
+	case errors.Is(err, problem.ErrNoRole):
+		return logical.ErrorResponse("role %q does not exist: list roles, or write roles/%s to create it", name, name), nil
+	case errors.Is(err, problem.ErrNoConnection):
+		return logical.ErrorResponse("connection %q does not exist: list config, or write config/%s to create it", name, name), nil
 	case !errors.As(err, &known):
 		return nil, err
-	case known.Kind == rotation.KindUnreachable:
-		return nil, logical.CodedError(http.StatusBadGateway, known.Message)
-	case known.Kind == rotation.KindBusy:
-		return nil, logical.CodedError(http.StatusServiceUnavailable, known.Message)
-	default:
+	case known.Kind == problem.KindMistake:
 		return logical.ErrorResponse(known.Message), nil
+	default:
+		return nil, logical.CodedError(int(known.Kind), known.Message)
 	}
 }
 
-// response describes a successful answer for OpenAPI.
+// response describes a successful response for OpenAPI.
 func response(description string, fields map[string]*framework.FieldSchema) map[int][]framework.Response {
 	return map[int][]framework.Response{http.StatusOK: {{Description: description, Fields: fields}}}
 }
 
-// noContent describes an answer without a body.
+// noContent describes a response without a body for OpenAPI.
 func noContent(description string) map[int][]framework.Response {
 	return map[int][]framework.Response{http.StatusNoContent: {{Description: description}}}
 }
 
-// listed describes the answer to a list.
-func listed(what string) map[int][]framework.Response {
-	return response("The names of all "+what+".", map[string]*framework.FieldSchema{
+// listPath returns the path that lists all connections or roles.
+func listPath(pattern, what, synopsis, help string, list func(context.Context, logical.Storage) ([]string, error)) *framework.Path {
+	return &framework.Path{
+		Pattern:         pattern,
+		DisplayAttrs:    display("list", what),
+		Operations:      map[logical.Operation]framework.OperationHandler{logical.ListOperation: lists(what, list)},
+		HelpSynopsis:    synopsis,
+		HelpDescription: help,
+	}
+}
+
+// lists returns the operation that lists all connections or roles.
+func lists(what string, list func(context.Context, logical.Storage) ([]string, error)) *framework.PathOperation {
+	handler := func(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
+		names, err := list(ctx, req.Storage)
+		if err != nil {
+			return nil, err
+		}
+		return logical.ListResponse(names), nil
+	}
+	return reads(handler, "List "+what+".", response("Names of all "+what+".", map[string]*framework.FieldSchema{
 		"keys": {Type: framework.TypeStringSlice, Description: "Names.", Required: true},
-	})
+	}))
 }
 
 // display names an operation in OpenAPI.
@@ -161,7 +217,7 @@ func display(verb, suffix string) *framework.DisplayAttributes {
 	return &framework.DisplayAttributes{OperationPrefix: operationPrefix, OperationVerb: verb, OperationSuffix: suffix}
 }
 
-// writes are the properties of an operation that changes something: it runs where Vault may write.
+// writes returns an operation that changes something. Nodes that cannot write to storage forward it.
 func writes(handler framework.OperationFunc, summary string, responses map[int][]framework.Response) *framework.PathOperation {
 	return &framework.PathOperation{
 		Callback: handler, Summary: summary, Responses: responses,
@@ -169,36 +225,42 @@ func writes(handler framework.OperationFunc, summary string, responses map[int][
 	}
 }
 
-// reads are the properties of an operation that only reads storage.
+// reads returns an operation that only reads storage.
 func reads(handler framework.OperationFunc, summary string, responses map[int][]framework.Response) *framework.PathOperation {
 	return &framework.PathOperation{Callback: handler, Summary: summary, Responses: responses}
 }
 
-// outcomeFields are what a request that changes a password answers.
+// outcomeFields returns the response fields of a request that changes a password.
 func outcomeFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
-		"state":   {Type: framework.TypeString, Description: "How the role stands now; see creds/:name.", Required: true},
-		"version": {Type: framework.TypeInt, Description: "Version of the password that creds/:name gives; absent if there is none."},
+		"state":   {Type: framework.TypeString, Description: "State of the role after the request; see creds/:name.", Required: true},
+		"version": {Type: framework.TypeInt, Description: "Version of the password that creds/:name returns. Absent if there is none. Send it with the next rotate-role, so that a repetition of that request makes no second change."},
 		"next_version": {
 			Type:        framework.TypeInt,
-			Description: "Version of the password that waits to come into force, in the states accepted, restart_required and uncertain; confirm-role takes it.",
+			Description: "Version of the password that is not known to be in force yet, in the states accepted, restart_required and uncertain. Use it with confirm-role.",
 		},
-		"ttl": {Type: framework.TypeInt, Description: "Seconds until it pays to read creds/:name again.", Required: true},
+		"ttl": {Type: framework.TypeInt, Description: "Seconds after which to read creds/:name again.", Required: true},
 	}
 }
 
-// outcome answers a request that changes a password. It never holds one.
-func outcome(report *rotation.Report) *logical.Response {
+// outcome returns the response to a request that changes a password of a role, or sets options. It contains no password.
+func outcome(name string, report *rotation.Report, err error, set ...role.Options) (*logical.Response, error) {
+	if err != nil {
+		return fail(name, err)
+	}
 	data := map[string]any{"state": string(report.View.State), "ttl": int64(report.TTL.Seconds())}
 	if report.View.Password != nil {
 		data["version"] = report.View.Password.Version
 	}
+	put(data, "next_version", report.NextVersion)
 	resp := &logical.Response{Data: data}
-	if version := report.NextVersion(); version > 0 {
-		data["next_version"] = version
-	}
 	if report.Warning != "" {
 		resp.AddWarning(report.Warning)
 	}
-	return resp
+	for _, options := range set {
+		for _, warning := range options.Warnings(time.Now()) {
+			resp.AddWarning(warning)
+		}
+	}
+	return resp, nil
 }

@@ -12,14 +12,15 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/backend/canary"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 	"vault-plugin-secrets-hosting/backend/provider/registry"
 	"vault-plugin-secrets-hosting/backend/rotation"
-	"vault-plugin-secrets-hosting/bootstrap/canary"
+	"vault-plugin-secrets-hosting/backend/store"
 )
 
-// obliging is a provider as it is, but for its remote system, which takes everything.
+// obliging is a provider whose remote system accepts every change.
 type obliging struct {
 	provider.Type
 	remote *obligingRemote
@@ -34,7 +35,7 @@ func (o obliging) Open(c provider.Connection) (provider.Client, error) {
 
 type obligingRemote struct {
 	mu  sync.Mutex
-	set []string // the passwords
+	set []string // passwords
 }
 
 func (*obligingRemote) Check(context.Context) provider.Result {
@@ -51,10 +52,10 @@ func (r *obligingRemote) Change(_ context.Context, c provider.Change) provider.R
 	return provider.Result{Outcome: provider.Applied}
 }
 
-// planted is put behind every secret that a request has.
+// planted is appended to every secret of a request.
 const planted = "Canary-Secret.4711"
 
-// fieldSeeds are connections, and roles on them.
+// fieldSeeds are pairs of a connection and a role.
 var fieldSeeds = [][2]string{
 	{`{"provider":"plesk","url":"https://panel.example.com:8443","username":"admin","password":"Test-","allowed_roles":"*"}`, `{"login":"ops1","rotation_period":"24h"}`},
 	{`{"provider":"plesk","url":"https://[::1]:8443/","secret_key":"f4f2b8ad-","insecure_tls":true,"allowed_roles":["r*"],"max_in_flight":"7"}`, `{"login":"OPS 1","history_size":50}`},
@@ -71,9 +72,9 @@ var fieldSeeds = [][2]string{
 	{`{"provider":"plesk","url":"https://user:pw@panel.example.com/?x#y","username":"a\nb","password":"\u0000"}`, `{"login":"\ud800","max_read_ttl":9223372036854775807}`},
 }
 
-// Whatever the fields of a connection and of a role hold, they are read without a panic. What is refused is refused without
-// a secret in the answer; what is taken reads back without one, may be written again as it was read, and makes passwords
-// that meet the rules.
+// Any fields of a connection and a role are handled without a panic. If they are rejected, the error contains no secret. If
+// they are accepted, they are returned without secrets, can be written back as they were read, and produce passwords that
+// follow the rules.
 func FuzzFields(f *testing.F) {
 	for _, seed := range fieldSeeds {
 		f.Add([]byte(seed[0]), []byte(seed[1]))
@@ -89,6 +90,7 @@ func FuzzFields(f *testing.F) {
 		Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace}), System: &logical.StaticSystemView{}, StorageView: &logical.InmemStorage{},
 	}))
 	b.engine = rotation.New(rotation.Config{Types: b.types, Policies: b.System(), Logger: b.Logger()})
+	require.NoError(f, b.engine.Gate.Load(f.Context(), store.Store{Storage: &logical.InmemStorage{}})) // a read may set a first password
 	f.Cleanup(func() { b.Cleanup(context.Background()) })
 	var secrets canary.Set
 	secrets.Add("a secret of the request", planted)
@@ -96,7 +98,7 @@ func FuzzFields(f *testing.F) {
 	f.Fuzz(func(t *testing.T, connection, role []byte) {
 		config, fields := providertest.Decoded(connection), providertest.Decoded(role)
 		if config == nil || fields == nil {
-			return // Vault takes objects only
+			return // Vault accepts only objects
 		}
 		log.Reset()
 		u := user{T: t, backend: b, storage: &logical.InmemStorage{}, secrets: &secrets}
@@ -123,7 +125,7 @@ func FuzzFields(f *testing.F) {
 	})
 }
 
-// plant puts the canary behind every secret, and returns them.
+// plant appends the canary to every secret, and returns the secrets.
 func plant(data map[string]any) map[string]any {
 	given := map[string]any{}
 	for _, name := range []string{"password", "secret_key", "security_token", "api_key"} {
@@ -135,7 +137,7 @@ func plant(data map[string]any) map[string]any {
 	return given
 }
 
-// user makes requests and looks at the answers.
+// user makes requests and checks the responses for secrets.
 type user struct {
 	*testing.T
 	backend *Backend
@@ -155,13 +157,13 @@ func (u user) do(operation logical.Operation, path string, data map[string]any) 
 	case err != nil:
 		said = []byte(err.Error())
 	case problem != nil:
-		u.Fatal("the answer is not JSON")
+		u.Fatal("the response is not JSON")
 	}
 	if !strings.HasPrefix(path, "creds/") && len(u.secrets.Find(said)) > 0 {
-		u.Fatalf("the answer to %s %s has a secret", req.Operation, path)
+		u.Fatalf("the response to %s %s has a secret", req.Operation, path)
 	}
 	if err != nil && strings.Contains(err.Error(), "the plugin has a fault") {
-		u.Fatalf("%s %s met a panic", req.Operation, path)
+		u.Fatalf("%s %s panicked", req.Operation, path)
 	}
 	return resp, err == nil && !resp.IsError()
 }
@@ -172,12 +174,12 @@ func (u user) write(path string, data map[string]any) bool {
 	return ok
 }
 
-// rewrite writes what is read, with the secrets that are not read back, and reads the same again.
+// rewrite writes back what it reads, with the secrets that are not returned, and asserts that a read returns the same.
 func (u user) rewrite(path string, secrets map[string]any) {
 	u.Helper()
 	before, ok := u.do(logical.ReadOperation, path, nil)
 	if !ok || before == nil {
-		u.Fatalf("%s was written and cannot be read", path)
+		u.Fatalf("%s was written but cannot be read", path)
 	}
 	text, err := json.Marshal(before.Data)
 	require.NoError(u, err)
@@ -194,7 +196,7 @@ func (u user) rewrite(path string, secrets map[string]any) {
 	}
 }
 
-// rotates changes the password, and reads the one that was set.
+// rotates rotates the password, and asserts that creds returns the one that was set.
 func (u user) rotates(remote *obligingRemote) {
 	u.Helper()
 	u.do(logical.UpdateOperation, "rotate-role/r", map[string]any{})
@@ -206,7 +208,7 @@ func (u user) rotates(remote *obligingRemote) {
 	defer remote.mu.Unlock()
 	value, _ := creds.Data["password"].(string)
 	if len(remote.set) == 0 || remote.set[len(remote.set)-1] != value {
-		u.Fatalf("the remote system has another password than creds gives, in the state %v", creds.Data["state"])
+		u.Fatalf("creds does not return the password of the remote system, in the state %v", creds.Data["state"])
 	}
 	remote.set = nil
 }

@@ -23,24 +23,24 @@ import (
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
-// Each version leaves the storage of a mount behind, as it wrote it, in testdata/storage. Every later one has to open
-// them all. A version that is about to be released adds its own:
+// testdata/storage has the storage of a mount as each version wrote it. Every later version must be able to open all of
+// them. Before a release, add the storage of the new version:
 //
 //	go test ./backend -run TestStorageOfEveryVersion -golden v0.2.0
 var goldenVersion = flag.String("golden", "", "write the storage of this version into testdata/storage")
 
-// golden is the storage of a mount, and what it has to give.
+// golden is the storage of a mount, and the expected results.
 type golden struct {
 	About string `json:"about"`
-	// Creds are what creds gives for each role.
+	// Creds are the expected responses of creds for each role.
 	Creds map[string]goldenCreds `json:"creds"`
-	// Gone is a role that was deleted and left something to heed for the next one on its account.
+	// Gone is a deleted role that left limits for the next role on its account.
 	Gone map[string]any `json:"gone"`
-	// Storage are the entries by key.
+	// Storage maps keys to entries.
 	Storage map[string]json.RawMessage `json:"storage"`
 }
 
-// goldenCreds are what does not change with time.
+// goldenCreds are the fields of creds that do not change with time.
 type goldenCreds struct {
 	State    string `json:"state"`
 	Username string `json:"username"`
@@ -49,10 +49,10 @@ type goldenCreds struct {
 	Next     string `json:"next_password,omitempty"`
 }
 
-// TestStorageOfEveryVersionIsServedAsItWas opens the storage that earlier versions left: the passwords are the right ones,
-// and nothing is sent to a remote system, by whatever time has passed. Where that is more than catch_up_limit, a person
-// has to say that what is due may be changed.
-func TestStorageOfEveryVersionIsServedAsItWas(t *testing.T) {
+// Every version serves the right passwords from the storage of earlier versions, and sends nothing to a remote system,
+// regardless of the time that has passed. If that is more than catch_up_limit, due passwords are rotated only after an
+// operator ends the freeze.
+func TestStorageOfEveryVersion(t *testing.T) {
 	if *goldenVersion != "" {
 		writeGolden(t, *goldenVersion)
 	}
@@ -73,25 +73,24 @@ func TestStorageOfEveryVersionIsServedAsItWas(t *testing.T) {
 				require.NotEmpty(t, m.do(logical.ReadOperation, "history/"+role, nil).Data["passwords"])
 				require.NotEmpty(t, m.do(logical.ReadOperation, "status/"+role, nil).Data["reason"])
 			}
-			require.Zero(t, m.calls.Load(), "nothing is sent")
+			require.Zero(t, m.calls.Load(), "nothing should be sent")
 
 			m.do(logical.DeleteOperation, "freeze", nil)
 			time.Sleep(2 * time.Minute) // of the bubble
 			for role, want := range g.Creds {
 				changed := m.creds(role).Version - want.Version
-				if role == "modified" { // that of another one is due too, but its window has passed
-					require.Equal(t, 1, changed, "%s is changed once", role)
+				if role == "modified" { // another one is due too, but its window has passed
+					require.Equal(t, 1, changed, "%s should be rotated once", role)
 					continue
 				}
-				require.Zero(t, changed, "%s is not changed", role)
+				require.Zero(t, changed, "%s should not be rotated", role)
 			}
 		})
 	}
 }
 
-// An entry that a newer version wrote is refused, and is left as it is by whatever a person asks for: going back to an
-// older version destroys nothing.
-func TestAnEntryOfANewerVersionIsLeftAsItIs(t *testing.T) {
+// An entry that a newer version wrote is rejected, and no request changes it: a downgrade destroys nothing.
+func TestEntryOfNewerVersionIsKept(t *testing.T) {
 	for version, g := range goldens(t) {
 		kinds := map[string]bool{}
 		for _, key := range slices.Sorted(maps.Keys(g.Storage)) {
@@ -102,10 +101,10 @@ func TestAnEntryOfANewerVersionIsLeftAsItIs(t *testing.T) {
 				changed.Storage[key] = ofNewerVersion(t, g.Storage[key])
 				m := openGolden(t, changed)
 				synctest.Wait()
-				require.Contains(t, m.everything(g.Gone), "newer version", "somebody is told")
+				require.Contains(t, m.everything(g.Gone), "newer version", "an operator should be told")
 				entry, err := m.storage.Get(t.Context(), key)
 				require.NoError(t, err)
-				require.NotNil(t, entry, "it is there")
+				require.NotNil(t, entry, "the entry should still exist")
 				require.JSONEq(t, string(changed.Storage[key]), string(entry.Value))
 			})
 		}
@@ -113,7 +112,7 @@ func TestAnEntryOfANewerVersionIsLeftAsItIs(t *testing.T) {
 	}
 }
 
-// inTheFuture runs a test years after the storage was written, in a bubble where time passes at once.
+// inTheFuture runs a test in a synctest bubble, years after the storage was written.
 func inTheFuture(t *testing.T, name string, test func(*testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
@@ -124,20 +123,19 @@ func inTheFuture(t *testing.T, name string, test func(*testing.T)) {
 	})
 }
 
-// ofNewerVersion is an entry with a schema to come, and with a field that this version does not know.
+// ofNewerVersion returns an entry with a future schema and an unknown field.
 func ofNewerVersion(t *testing.T, entry json.RawMessage) json.RawMessage {
 	t.Helper()
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal(entry, &fields))
-	require.Contains(t, fields, "schema", "every entry has one")
+	require.Contains(t, fields, "schema", "every entry has a schema")
 	fields["schema"], fields["to_come"] = 4711, "unknown here"
 	out, err := json.Marshal(fields)
 	require.NoError(t, err)
 	return out
 }
 
-// opened is a mount on the storage of an earlier version. Its remote systems are not there: each call is counted, and
-// does what it is asked to.
+// opened is a mount with the storage of an earlier version. Calls to its remote systems are counted, and succeed.
 type opened struct {
 	*mounted
 	calls *atomic.Int32
@@ -163,7 +161,7 @@ func openGolden(t *testing.T, g golden) *opened {
 	return &opened{&mounted{T: t, backend: b, storage: storage, view: view}, calls}
 }
 
-// absent is a provider whose remote systems only count.
+// absent is a provider whose remote systems only count calls.
 type absent struct {
 	provider.Type
 	calls *atomic.Int32
@@ -182,7 +180,7 @@ func (a absent) called() provider.Result {
 	return provider.Result{Outcome: provider.Applied}
 }
 
-// creds are what the role's reader gets.
+// creds reads the credentials of a role.
 func (m *mounted) creds(role string) goldenCreds {
 	m.Helper()
 	encoded, err := json.Marshal(m.do(logical.ReadOperation, "creds/"+role, nil).Data)
@@ -198,7 +196,7 @@ func (m *mounted) list(path string) []string {
 	return names
 }
 
-// everything asks for all that can be asked for, what destroys last, and returns what was answered with an error.
+// everything makes every kind of request, destructive ones last, and returns the errors.
 func (m *mounted) everything(gone map[string]any) string {
 	m.Helper()
 	var errs []string
@@ -216,7 +214,7 @@ func (m *mounted) everything(gone map[string]any) string {
 		ask(logical.ReadOperation, "creds/"+role, nil)
 		ask(logical.UpdateOperation, "roles/"+role, map[string]any{"max_read_ttl": 77})
 		ask(logical.UpdateOperation, "rotate-role/"+role, nil)
-		ask(logical.UpdateOperation, "confirm-role/"+role, map[string]any{"password": "what-somebody-Said.1"})
+		ask(logical.UpdateOperation, "confirm-role/"+role, map[string]any{"password": "what-an-Operator-Stated.1"})
 	}
 	ask(logical.CreateOperation, "roles/again", gone)
 	ask(logical.ReadOperation, "freeze", nil)

@@ -13,8 +13,8 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// writeGolden makes a mount with roles in every state, by requests, and writes its storage down. What it asks for may grow
-// from version to version.
+// writeGolden creates a mount with roles in every state, by requests, and writes its storage to a file. Later versions may
+// make more requests.
 func writeGolden(t *testing.T, version string) {
 	t.Helper()
 	m := mount(t)
@@ -24,7 +24,7 @@ func writeGolden(t *testing.T, version string) {
 	instance, servers := m.sim.Output().DCS.Instances[0], m.sim.Output().ECS.Instances
 	app, report := instance.Accounts[1], instance.Accounts[2]
 
-	// In force, with older ones; and with every option that a role has.
+	// In force, with older passwords, and with every option of a role.
 	m.write("roles/active", map[string]any{
 		"connection": "panel", "login": "ops1", "rotation_schedule": "0 3 * * 0", "rotation_window": "2h", "max_read_ttl": 60,
 		"history_size": 3, "return_last_password": true,
@@ -37,22 +37,22 @@ func writeGolden(t *testing.T, version string) {
 		"rotation_period": "24h", "rotate_after_read": "1h",
 	})
 	m.write("rotate-role/modified", nil)
-	// Believed to be in force: said by a person, and settled by time.
+	// Assumed: confirmed by an operator, and settled by time.
 	m.write("roles/said", map[string]any{"connection": "mt", "service_id": "556", "account": "plesk", "skip_initial_rotation": true})
 	m.write("confirm-role/said", map[string]any{"password": "Golden-Said.by-a-Person.1"})
 	m.lose("mediatemple", "556/plesk")
 	m.write("rotate-role/said", nil)
-	m.write("confirm-role/said", map[string]any{"version": 2}) // while the request may still be carried out
+	m.write("confirm-role/said", map[string]any{"version": 2}) // the request may still be carried out
 	m.write("roles/queued", map[string]any{"connection": "mt", "service_id": "557", "account": "root"})
 	m.comes("queued", "assumed")
 	m.write("rotate-role/queued", nil)
-	// Waiting for a restart, on one server of two.
+	// Waiting for a restart on one of two servers.
 	ids := []string{servers[0].ID, servers[1].ID}
 	m.write("roles/waiting", map[string]any{"connection": "metal", "instance_ids": ids})
 	m.write("confirm-role/waiting", map[string]any{"version": 1})
 	m.write("rotate-role/waiting", nil)
 	m.write("confirm-role/waiting", map[string]any{"version": 2, "servers": ids[:1]})
-	// Of unknown fate, on hold; and with another one over it, so that the first is a candidate.
+	// Uncertain, with automation disabled; and replaced by another one, so that it is a candidate.
 	m.write("roles/uncertain", map[string]any{"connection": "mt", "service_id": "556", "account": "root", "disable_automated_rotation": true})
 	m.comes("uncertain", "assumed")
 	m.lose("mediatemple", "556/root")
@@ -62,7 +62,7 @@ func writeGolden(t *testing.T, version string) {
 	m.write("rotate-role/candidate", map[string]any{"version": 1})
 	m.write("set-password/candidate", map[string]any{"password": "Golden.by-Hand_4711"})
 	m.comes("candidate", "assumed")
-	// Changed by somebody else, and gone with a wrong old password counted.
+	// Changed outside Vault, and deleted with a wrong old password counted.
 	m.write("roles/drifted", map[string]any{
 		"connection": "cloud", "instance_id": instance.ID, "account_id": report.ID, "username": report.Name, "password": report.Password,
 	})
@@ -72,7 +72,7 @@ func writeGolden(t *testing.T, version string) {
 	require.NoError(t, m.sim.SetPassword("dcs", instance.ID+"/"+report.ID, "Golden-Set.Elsewhere.4"))
 	m.ask("rotate-role/drifted", nil)
 	m.do(logical.DeleteOperation, "roles/drifted", map[string]any{"force": true})
-	// A credential that was refused as often as it may be, so that its connection waits for a person.
+	// A credential that was refused as often as it may be, so that its connection waits for an operator.
 	m.write("roles/shut", map[string]any{"connection": "shut", "instance_ids": []string{servers[2].ID}, "skip_initial_rotation": true})
 	m.write("confirm-role/shut", map[string]any{"password": "Golden-Said.by-a-Person.5"})
 	m.write("config/shut", map[string]any{"password": "golden-wrong-password-6", "verify_connection": false})
@@ -81,7 +81,7 @@ func writeGolden(t *testing.T, version string) {
 		m.ask("config/shut", map[string]any{"password": "golden-wrong-password-6", "verify_connection": true})
 	}
 	m.write("settings", map[string]any{"catch_up_limit": "48h"})
-	require.Equal(t, 3, m.creds("modified").Version) // its first read is stored
+	require.Equal(t, 3, m.creds("modified").Version) // this stores its first read
 	m.write("freeze", map[string]any{"duration": 60, "reason": "a release"})
 
 	g := golden{
@@ -138,20 +138,20 @@ func (m *mounted) write(path string, data map[string]any) {
 	m.do(logical.UpdateOperation, path, data)
 }
 
-// ask writes what may be refused.
+// ask makes a write that may fail.
 func (m *mounted) ask(path string, data map[string]any) {
 	m.Helper()
 	_, err := m.backend.HandleRequest(m.Context(), &logical.Request{Operation: logical.UpdateOperation, Path: path, Data: data, Storage: m.storage})
 	m.Log(path, err)
 }
 
-// lose lets the answer to the next change of an account be lost.
+// lose makes the simulator drop the response to the next change of an account.
 func (m *mounted) lose(system, target string) {
 	m.Helper()
 	require.NoError(m, m.sim.SetFault(lab.Fault{System: system, Target: target, Kind: lab.Cut, Count: 1}))
 }
 
-// comes waits until the role has come to rest in a state.
+// comes waits until the role is in a state.
 func (m *mounted) comes(role, state string) {
 	m.Helper()
 	require.Eventually(m, func() bool { return m.creds(role).State == state }, 2*time.Minute, 100*time.Millisecond, "%s should be %s", role, state)

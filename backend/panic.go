@@ -1,25 +1,19 @@
 package backend
 
 import (
-	"fmt"
-	"net/http"
-	"runtime/debug"
-
 	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/problem"
 )
 
-// caught keeps a panic of a handler from ending the process, which serves other mounts too and would write the value of
-// the panic, which could be anything, to the log. Call it deferred; err is what the request answers then.
+// caught recovers from a panic of a handler and sets err to the error of the request. Call it deferred. An unrecovered
+// panic would end the process, which also serves other mounts, and would write the value of the panic, which may contain
+// anything, to the log.
 //
-// The code is that of a fault of the server, but what the request did by then is not known, and Vault's client repeats
-// it: that does no harm, since what may have been sent is stored, and a repeated request goes on from there.
+// Vault's client repeats a request that fails with status 500. That is safe: a password that may have been sent is stored,
+// and a repeated request continues from there.
 func (b *Backend) caught(req *logical.Request, err *error) {
-	cause := recover() //nolint:revive // this is the deferred function
-	if cause == nil {
-		return
+	if problem.LogPanic(b.Logger(), recover(), "a request", "operation", req.Operation, "path", req.Path) {
+		_, *err = fail("", problem.ErrPanicked)
 	}
-	b.Logger().Error("a panic was caught: please report it", "doing", "a request", "operation", req.Operation, "path", req.Path,
-		"type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
-	*err = logical.CodedError(http.StatusInternalServerError, "the plugin has a fault, and this request met it; what it did before "+
-		"that is not known, and no password is lost: read status/:name of the role before trying again, and report the stack in Vault's log")
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
-	"vault-plugin-secrets-hosting/bootstrap/canary"
+	"vault-plugin-secrets-hosting/backend/canary"
 )
 
-// faulty is a storage that panics with what a panic may hold.
+// faulty is a storage that panics with a secret.
 type faulty struct{ logical.Storage }
 
 const panicked = "Test-Passw0rd-In-A-Panic.1"
@@ -22,7 +22,7 @@ const panicked = "Test-Passw0rd-In-A-Panic.1"
 func (faulty) Get(context.Context, string) (*logical.StorageEntry, error) { panic(panicked) }
 func (faulty) List(context.Context, string) ([]string, error)             { panic(panicked) }
 
-func TestAPanicOfARequestNeitherEndsTheProcessNorShowsItsValue(t *testing.T) {
+func TestPanicIsRecoveredAndNotShown(t *testing.T) {
 	var log bytes.Buffer
 	made, err := Factory("v0.0.1")(t.Context(), &logical.BackendConfig{
 		Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace}), System: &logical.StaticSystemView{}, StorageView: faulty{},
@@ -60,16 +60,16 @@ func requireFault(t *testing.T, log *bytes.Buffer, request func() error) {
 	var coded logical.HTTPCodedError
 	require.ErrorAs(t, err, &coded)
 	require.Equal(t, http.StatusInternalServerError, coded.Code())
-	require.Contains(t, coded.Error(), "status/:name", "it says what to do")
-	require.Contains(t, log.String(), "a panic was caught")
-	require.Contains(t, log.String(), "panic_test.go", "the log says where")
+	require.Contains(t, coded.Error(), "status/:name", "the error should say what to do")
+	require.Contains(t, log.String(), "recovered from a panic")
+	require.Contains(t, log.String(), "panic_test.go", "the log should have the stack")
 	var secrets canary.Set
 	secrets.Add("the value of the panic", panicked)
 	require.Empty(t, secrets.Find(append(log.Bytes(), err.Error()...)))
 }
 
-// Locks that a panic leaves behind would stop all that comes after.
-func TestAPanicLeavesNoLockBehind(t *testing.T) {
+// A lock that a panic leaves behind would block all later requests.
+func TestPanicReleasesLocks(t *testing.T) {
 	m := mount(t)
 	working := m.storage
 	for range 2 {
@@ -85,12 +85,12 @@ func TestAPanicLeavesNoLockBehind(t *testing.T) {
 				ended := make(chan struct{})
 				go func() {
 					defer close(ended)
-					_, _ = m.backend.HandleRequest(t.Context(), request) // its answer is of the test above
+					_, _ = m.backend.HandleRequest(t.Context(), request) // the test above asserts the error
 				}()
 				select {
 				case <-ended:
 				case <-time.After(30 * time.Second):
-					t.Fatalf("%s %s waits for a lock that nobody holds", request.Operation, request.Path)
+					t.Fatalf("%s %s waits for a lock that a panic left behind", request.Operation, request.Path)
 				}
 			}
 		}

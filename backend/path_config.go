@@ -1,29 +1,29 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-hosting/backend/connection"
+	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
-	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
 func (b *Backend) configPaths() []*framework.Path {
-	fields := merge(b.configFields(), b.types, provider.Type.ConnectionFields)
+	fields := merge(addOptions(b.configFields(), configOptions()), b.types, provider.Type.ConnectionFields)
 	return []*framework.Path{
-		{
-			Pattern:      "config/?$",
-			DisplayAttrs: display("list", "connections"),
-			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.ListOperation: reads(b.listConfig, "List connections.", listed("connections")),
-			},
-			HelpSynopsis:    "List the connections to remote systems.",
-			HelpDescription: "Lists the names of all connections. Read config/:name to see one; its secrets are never shown.",
-		},
+		listPath("config/?$", "connections", "List the connections to remote systems.",
+			"Lists the names of all connections. Read config/:name for the configuration of one. Secrets are never returned.",
+			func(ctx context.Context, s logical.Storage) ([]string, error) {
+				return b.engine.Connections.List(ctx, s)
+			}),
 		{
 			Pattern:        "config/" + framework.GenericNameRegex("name"),
 			Fields:         fields,
@@ -31,87 +31,106 @@ func (b *Backend) configPaths() []*framework.Path {
 			ExistenceCheck: b.configExists,
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation:   reads(b.readConfig, "Read a connection, without its secrets.", response("The connection.", readable(fields))),
-				logical.CreateOperation: writes(b.writeConfig, "Create a connection, after trying it out.", noContent("The connection was stored.")),
-				logical.UpdateOperation: writes(b.writeConfig, "Change a connection; what is absent stays as it is.", noContent("The connection was stored.")),
-				logical.DeleteOperation: writes(b.deleteConfig, "Delete a connection that no role uses.", noContent("The connection is gone.")),
+				logical.CreateOperation: writes(b.writeConfig, "Create a connection after checking it.", noContent("The connection was stored.")),
+				logical.UpdateOperation: writes(b.writeConfig, "Update a connection. Absent fields keep their values.", noContent("The connection was stored. If it does not allow all of its roles, the status is 200, with a warning that names them.")),
+				logical.PatchOperation:  writes(b.patchConfig, "Update a connection that exists. Absent fields keep their values.", noContent("The connection was stored.")),
+				logical.DeleteOperation: writes(b.deleteConfig, "Delete a connection that no role uses.", noContent("The connection was deleted.")),
 			},
-			HelpSynopsis:    "A connection: how to reach a remote system, and the credential for it.",
+			HelpSynopsis:    "Manage a connection: the address of a remote system and the credential for it.",
 			HelpDescription: strings.TrimSpace(configHelp),
 		},
 	}
 }
 
-// configFields are the fields that every connection has, whatever its provider.
+// configFields returns the other fields that every connection has, regardless of its provider.
 func (b *Backend) configFields() map[string]*framework.FieldSchema {
-	allowed := make([]any, 0, len(b.types))
-	for _, name := range b.typeNames() {
-		allowed = append(allowed, name)
+	var kinds []string
+	var allowed []any
+	for _, kind := range b.types { // which are sorted by name
+		kinds, allowed = append(kinds, kind.Name()), append(allowed, kind.Name())
 	}
 	return map[string]*framework.FieldSchema{
 		"name": nameField("connection"),
 		"provider": {
 			Type: framework.TypeString, AllowedValues: allowed,
-			Description: "The kind of remote system: " + strings.Join(b.typeNames(), ", ") + ". Required on create; cannot be changed.",
+			Description: "Kind of remote system: " + strings.Join(kinds, ", ") + ". Required on create; cannot be changed.",
 		},
-		"url": {
-			Type:        framework.TypeString,
-			Description: "Base address of the remote system's API, https://host:port. Derived from region where the provider has one, and https://api.mediatemple.net/api/v1 for mediatemple. Changing it needs the credential in the same request; the host cannot be changed while roles use the connection. http:// is taken only for a literal loopback address and with insecure_tls.",
+		"credential_fields": {
+			Type: framework.TypeCommaStringSlice, Description: "Fields that the stored credential consists of. A write ignores this field.",
 		},
-		"ca_cert": {
-			Type:         framework.TypeString,
-			Description:  "PEM bundle of the authorities to trust instead of the system's. Changing it needs the credential.",
-			DisplayAttrs: &framework.DisplayAttributes{EditType: "file", Group: "TLS"},
-		},
-		"tls_server_name": {
-			Type:         framework.TypeString,
-			Description:  "Name that the remote system's certificate must have, instead of the host in url. Changing it needs the credential.",
-			DisplayAttrs: &framework.DisplayAttributes{Group: "TLS"},
-		},
-		"insecure_tls": {
-			Type:         framework.TypeBool,
-			Description:  "Do not check the remote system's certificate: whoever is in between can read the credential and every new password. Changing it needs the credential.",
-			DisplayAttrs: &framework.DisplayAttributes{Group: "TLS"},
-		},
-		"allowed_roles": {
-			Type:        framework.TypeCommaStringSlice,
-			Description: "Names of the roles that may use the connection, or globs. Default: none. Checked when a role is written, rotated and read.",
-		},
-		"allowed_targets": {
-			Type: framework.TypeCommaStringSlice, Default: []string{"*"},
-			Description: "Accounts that roles may name, as globs over the canonical name: a service number (mediatemple), a login in lower case (plesk), each of the instance_ids (ecs), instance_id/account_id (dcs).",
-		},
-		"allowed_verify_addresses": {
-			Type:        framework.TypeCommaStringSlice,
-			Description: "Where passwords of this connection may be tried out: host:port or CIDR. Default: none.",
-		},
-		"password_policy": {
-			Type:        framework.TypeString,
-			Description: "Name of a Vault password policy (sys/policies/password) for new passwords. It is tried out when it is set: 200 samples are checked against the remote system's rules. Default: a generator that fits them.",
-		},
-		"verify_connection": {
-			Type: framework.TypeBool, Default: true,
-			Description: "Try a new address, TLS setting or credential out with a read-only call before it is stored. It stays as it was written: after a write with false, write true again.",
-		},
-		"request_timeout": {
-			Type: framework.TypeDurationSecond, Default: rotation.DefaultRequestTimeout,
-			Description: "Time limit of one call to the remote system, 1 to 60 seconds.",
-		},
-		"max_in_flight": {
-			Type: framework.TypeInt, Default: rotation.DefaultMaxInFlight,
-			Description: "How many changes may be under way at a time on this connection, 1 to 100. Where the remote system locks a credential that it refuses too often, and each call shows it (a Plesk login, an access key), no more than 2 are made at a time, over all connections with that credential: if it is changed elsewhere, all of them are refused at once. A Plesk secret key or an IAM user has no such bound.",
+		"force": {
+			Type:        framework.TypeBool,
+			Description: "Check the credential once now, even if it was refused before or if one more refusal could make the remote system lock the login or block Vault's address. It is stored only if it works. Not stored itself.",
 		},
 	}
 }
 
-// readable are the fields that a read answers: all but secrets and the name.
+// configOptions lists the fields of every connection that can be changed.
+func configOptions() []option[connection.Options] {
+	tls := &framework.DisplayAttributes{Group: "TLS"}
+	return []option[connection.Options]{
+		{"url", framework.FieldSchema{
+			Type:        framework.TypeString,
+			Description: "Base URL of the remote system's API, https://host:port. By default, it is derived from region if the provider has that field; for mediatemple, it is https://api.mediatemple.net/api/v1. Changing it requires the credential in the same request, and the host cannot be changed while roles use the connection. http:// is accepted only for a literal loopback address and with insecure_tls.",
+		}, func(o *connection.Options) any { return &o.Address }},
+		{"ca_cert", framework.FieldSchema{
+			Type:         framework.TypeString,
+			Description:  "PEM bundle of the CA certificates to trust instead of the system's. Changing it requires the credential.",
+			DisplayAttrs: &framework.DisplayAttributes{EditType: "file", Group: "TLS"},
+		}, func(o *connection.Options) any { return &o.TLS.CACert }},
+		{"tls_server_name", framework.FieldSchema{
+			Type:         framework.TypeString,
+			Description:  "Name to verify in the remote system's certificate instead of the host in url. Changing it requires the credential.",
+			DisplayAttrs: tls,
+		}, func(o *connection.Options) any { return &o.TLS.ServerName }},
+		{"insecure_tls", framework.FieldSchema{
+			Type:         framework.TypeBool,
+			Description:  "Do not verify the remote system's certificate. Anyone between Vault and the remote system can then read the credential and every new password. Changing it requires the credential.",
+			DisplayAttrs: tls,
+		}, func(o *connection.Options) any { return &o.TLS.Insecure }},
+		{"allowed_roles", framework.FieldSchema{
+			Type:        framework.TypeCommaStringSlice,
+			Description: "Names or globs of the roles that may use the connection, checked when a role is written, rotated or read. Default: none.",
+		}, func(o *connection.Options) any { return &o.AllowedRoles }},
+		{"allowed_targets", framework.FieldSchema{
+			Type: framework.TypeCommaStringSlice, Default: []string{"*"},
+			Description: "Accounts that roles may name, as globs that match the canonical name: the service number (mediatemple), the login in lower case (plesk), each of the instance_ids (ecs), or instance_id/account_id (dcs).",
+		}, func(o *connection.Options) any { return &o.AllowedTargets }},
+		{"allowed_verify_addresses", framework.FieldSchema{
+			Type:        framework.TypeCommaStringSlice,
+			Description: "Addresses at which passwords of this connection may be verified, as host:port or CIDR. Default: none.",
+		}, func(o *connection.Options) any { return &o.AllowedVerifyAddresses }},
+		{"password_policy", framework.FieldSchema{
+			Type:        framework.TypeString,
+			Description: "Name of a Vault password policy (sys/policies/password) for new passwords. When it is set, 200 samples are checked against the remote system's rules. Default: a generator that follows these rules.",
+		}, func(o *connection.Options) any { return &o.PasswordPolicy }},
+		{"verify_connection", framework.FieldSchema{
+			Type: framework.TypeBool, Default: true,
+			Description: "Check a new address, TLS setting or credential with a read-only call before storing it. The value is stored too: after a write with false, set it to true again.",
+		}, func(o *connection.Options) any { return &o.VerifyConnection }},
+		{"request_timeout", framework.FieldSchema{
+			Type: framework.TypeDurationSecond, Default: connection.DefaultRequestTimeout,
+			Description: "Timeout of one call to the remote system, between 1 and 60 seconds.",
+		}, func(o *connection.Options) any { return &o.RequestTimeout }},
+		{"max_in_flight", framework.FieldSchema{
+			Type: framework.TypeInt, Default: connection.DefaultMaxInFlight,
+			Description: "Maximum number of concurrent changes on this connection, between 1 and 100. If every call presents a credential that the remote system locks after too many refusals (a Plesk login, an access key), at most 2 calls run at a time over all connections with that credential, because all of them are refused at once when it is changed elsewhere. This limit does not apply to a Plesk secret key or an IAM user.",
+		}, func(o *connection.Options) any { return &o.MaxInFlight }},
+	}
+}
+
+// readable returns the fields of a read response: all except secrets, the name, and options of the request itself.
 func readable(fields map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
 	out := map[string]*framework.FieldSchema{}
 	for name, schema := range fields {
-		if name == "name" || secret(schema) {
+		if name == "name" || name == "force" || schema.Query || secret(schema) {
 			continue
 		}
 		shown := *schema
 		shown.Required = false
+		if shown.Type == framework.TypeDurationSecond { // which a request may give as text, too
+			shown.Type = framework.TypeInt
+		}
 		out[name] = &shown
 	}
 	return out
@@ -119,87 +138,78 @@ func readable(fields map[string]*framework.FieldSchema) map[string]*framework.Fi
 
 func (b *Backend) configExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
 	name, _ := d.Get("name").(string)
-	_, _, err := b.engine.ReadConnection(ctx, req.Storage, name)
-	if errors.Is(err, rotation.ErrNoConnection) {
+	_, err := b.engine.Connections.Read(ctx, req.Storage, name)
+	if errors.Is(err, problem.ErrNoConnection) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (b *Backend) listConfig(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	names, err := b.engine.Connections(ctx, req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	return logical.ListResponse(names), nil
-}
-
 func (b *Backend) readConfig(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	c, complete, err := b.engine.ReadConnection(ctx, req.Storage, name)
-	if errors.Is(err, rotation.ErrNoConnection) {
-		b.send(ctx, eventConfigWrite, req.Path, name, req.Path)
+	c, err := b.engine.Connections.Read(ctx, req.Storage, name)
+	if errors.Is(err, problem.ErrNoConnection) {
 		return nil, nil //nolint:nilnil // Vault's 404
 	}
 	if err != nil {
 		return fail(name, err)
 	}
-	data := map[string]any{
-		"provider":                 c.Provider,
-		"url":                      complete.URL,
-		"ca_cert":                  c.TLS.CACert,
-		"tls_server_name":          c.TLS.ServerName,
-		"insecure_tls":             c.TLS.Insecure,
-		"allowed_roles":            list(c.AllowedRoles),
-		"allowed_targets":          list(c.AllowedTargets),
-		"allowed_verify_addresses": list(c.AllowedVerifyAddresses),
-		"password_policy":          c.PasswordPolicy,
-		"verify_connection":        c.VerifyConnection,
-		"request_timeout":          c.RequestTimeout,
-		"max_in_flight":            c.MaxInFlight,
-	}
-	for _, field := range b.engine.Type(c.Provider).ConnectionFields() {
-		if !field.Secret && complete.Settings.Has(field.Name) {
-			data[field.Name] = complete.Settings[field.Name]
-		}
-	}
+	data := values(configOptions(), &c.Options)
+	data["provider"], data["credential_fields"] = c.Provider, c.CredentialFields
+	maps.Copy(data, c.Settings)
 	return &logical.Response{Data: data}, nil
-}
-
-// list is never nil, so that it reads back as an empty list and not as null.
-func list(values []string) []string {
-	if values == nil {
-		return []string{}
-	}
-	return values
 }
 
 func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	err := b.engine.WriteConnection(ctx, req.Storage, name, rotation.Patch{
-		Provider:               given[string](d, "provider"),
-		Address:                given[string](d, "url"),
-		CACert:                 given[string](d, "ca_cert"),
-		ServerName:             given[string](d, "tls_server_name"),
-		Insecure:               given[bool](d, "insecure_tls"),
-		AllowedRoles:           given[[]string](d, "allowed_roles"),
-		AllowedTargets:         given[[]string](d, "allowed_targets"),
-		AllowedVerifyAddresses: given[[]string](d, "allowed_verify_addresses"),
-		PasswordPolicy:         given[string](d, "password_policy"),
-		VerifyConnection:       given[bool](d, "verify_connection"),
-		RequestTimeout:         given[int](d, "request_timeout"),
-		MaxInFlight:            given[int](d, "max_in_flight"),
-		Settings:               givenOf(d, names(b.types, provider.Type.ConnectionFields)),
+	force, _ := d.Get("force").(bool)
+	err := b.engine.Connections.Write(ctx, req.Storage, name, connection.Patch{
+		Force:    force,
+		Provider: given[string](d, "provider"),
+		Change:   func(o *connection.Options) { apply(d, configOptions(), o) },
+		Settings: givenOf(d, b.types, provider.Type.ConnectionFields),
 	})
 	if err != nil {
 		return fail(name, err)
 	}
-	return nil, nil //nolint:nilnil // Vault's 204
+	b.send(ctx, eventConfigWrite, req.Path, name, req.Path)
+	resp := &logical.Response{}
+	for _, warning := range []string{b.engine.Connections.Warning(ctx, req.Storage, name), b.warnOfRoles(ctx, req, d, name)} {
+		if warning != "" {
+			resp.AddWarning(warning)
+		}
+	}
+	if len(resp.Warnings) == 0 {
+		return nil, nil //nolint:nilnil // Vault's 204
+	}
+	return resp, nil
+}
+
+// warnOfRoles returns a warning if the request limits the roles of the connection so that it no longer allows all of them;
+// otherwise "".
+func (b *Backend) warnOfRoles(ctx context.Context, req *logical.Request, d *framework.FieldData, name string) string {
+	if given[any](d, "allowed_roles") == nil && given[any](d, "allowed_targets") == nil {
+		return ""
+	}
+	roles := b.engine.Recheck(ctx, req.Storage, name)
+	if len(roles) == 0 {
+		return ""
+	}
+	return explain.NotAllowed(name, roles)
+}
+
+// patchConfig is writeConfig for a connection that exists.
+func (b *Backend) patchConfig(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
+	if exists, err := b.configExists(ctx, req, d); err != nil || !exists {
+		name, _ := d.Get("name").(string)
+		return fail(name, cmp.Or(err, problem.ErrNoConnection))
+	}
+	return b.writeConfig(ctx, req, d)
 }
 
 func (b *Backend) deleteConfig(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	if err := b.engine.DeleteConnection(ctx, req.Storage, name); err != nil {
+	if err := b.engine.Connections.Delete(ctx, req.Storage, name); err != nil {
 		return fail(name, err)
 	}
 	b.send(ctx, eventConfigDelete, req.Path, name, req.Path)
@@ -207,16 +217,26 @@ func (b *Backend) deleteConfig(ctx context.Context, req *logical.Request, d *fra
 }
 
 const configHelp = `
-A connection says how to reach a remote system and holds the credential for it. Fields in parentheses below belong to
-the providers named there; a field of another provider is an error.
+A connection holds the address of a remote system and the credential for it. Descriptions of fields that only some
+providers have begin with the provider in parentheses. Setting a field of another provider is an error.
 
-The credential has one of several forms, which the provider's documentation lists (a user name and a password, or a
-key). Writing a secret of one form replaces the whole credential. Secrets are never read back.
+The credential has one of several forms, such as a user name and a password, or a key; see the provider's documentation.
+Writing a secret of one form replaces the whole credential. Secrets are never returned; credential_fields names the
+fields that are set.
 
-Before a connection is stored with a new address, TLS setting or credential, one read-only call tries it out. Where the
-remote system refuses the credential later on, one more call makes sure, and then the connection is paused for all its
-roles: more tries would lock the credential. It goes on by itself when a single try succeeds, or when another credential
-is written. Where one more refusal could lock the credential, it is not tried again before somebody writes it.
+A new address, TLS setting or credential is checked with one read-only call before it is stored. If the remote system
+refuses the credential later, one read-only call checks it. If that fails too, the connection is paused for all its
+roles, because more attempts would lock the credential. It resumes when a later probe succeeds, or when a working
+credential is written. If one more refusal could lock the credential, it is not probed: an operator must write it again,
+with force=true.
 
-Whoever may write a connection decides where passwords are sent: grant it to few.
+A new credential that was refused when it was written is not tried again, because refusals add up until the login is
+locked. force=true has it checked once more.
+
+A write keeps the fields that it does not contain, and so does vault patch, which does not create a connection.
+
+A role that allowed_roles or allowed_targets no longer match is neither rotated nor returned. The write succeeds with a warning
+that names such roles, and status lists them in needs_person until they are allowed again.
+
+Write access to a connection controls where passwords are sent. Grant it with care.
 `

@@ -15,65 +15,65 @@ func (b *Backend) confirmPath() *framework.Path {
 		Pattern: "confirm-role/" + framework.GenericNameRegex("name"),
 		Fields: map[string]*framework.FieldSchema{
 			"name":    nameField("role"),
-			"version": {Type: framework.TypeInt, Description: "Version of the password that you speak of; history/:name lists them."},
-			"discard": {Type: framework.TypeBool, Description: "The password of this version is not in force. It stays in the history as a candidate."},
+			"version": {Type: framework.TypeInt, Description: "Version of the password to confirm or discard; history/:name lists them. An older one that is in force again gets a new version."},
+			"discard": {Type: framework.TypeBool, Description: "State that this version is not in force. It stays in the history as a candidate."},
 			"servers": {
 				Type:        framework.TypeCommaStringSlice,
-				Description: "Only on these servers, for a role that has several. Once it is on all of them, the password is in force.",
+				Description: "For a role with several servers, the servers on which this version is in force. Once it is confirmed on all of them, the password is in force.",
 			},
 			"password": {
 				Type: framework.TypeString, DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
-				Description: "This password is in force. It is stored, nothing is sent.",
+				Description: "State that this password is in force. It is stored; nothing is sent.",
 			},
 		},
 		DisplayAttrs: display("confirm", "role"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.UpdateOperation: writes(b.confirmRole, "Say which password is in force.", response("How the role stands.", outcomeFields())),
+			logical.UpdateOperation: writes(b.confirmRole, "State which password is in force.", response("State of the role.", outcomeFields())),
 		},
-		HelpSynopsis:    "Say which password of a role is in force.",
+		HelpSynopsis:    "State which password of a role is in force.",
 		HelpDescription: strings.TrimSpace(confirmHelp),
 	}
 }
 
 func (b *Backend) confirmRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	version, discard, password := given[int](d, "version"), given[bool](d, "discard"), given[string](d, "password")
-	servers := given[[]string](d, "servers")
-	discarding := discard != nil && *discard
+	version, password, servers := given[int](d, "version"), given[string](d, "password"), given[[]string](d, "servers")
+	discard, _ := d.Get("discard").(bool)
 	switch {
-	case password != nil && (version != nil || discarding || servers != nil):
-		return logical.ErrorResponse("give either password, or version (and discard or servers), not both"), nil
-	case discarding && servers != nil:
-		return logical.ErrorResponse("discard is about the password on all servers: where one did not take it, rotate the role again, or set the password there by hand and write version and servers"), nil
+	case password != nil && (version != nil || discard || servers != nil):
+		return logical.ErrorResponse("give either password or version (with discard or servers), not both"), nil
+	case discard && servers != nil:
+		return logical.ErrorResponse("discard is about all servers and cannot be combined with servers. If one of them did not take the password, rotate the role again, or set the password there by hand and write version and servers"), nil
 	case servers != nil && len(*servers) == 0:
-		return logical.ErrorResponse("servers is empty: name them, or leave it out for all"), nil
+		return logical.ErrorResponse("servers is empty: name the servers, or omit it for all of them"), nil
 	case password != nil && *password == "":
 		return logical.ErrorResponse("password is empty"), nil
 	case password == nil && version == nil:
-		return logical.ErrorResponse("say what is in force: version of the next password (with discard=true if it is not in force), or password"), nil
+		return logical.ErrorResponse("version or password is missing: give the version that is in force (or, with discard=true, is not), or the password that is in force"), nil
 	}
-	word := rotation.Word{Discard: discarding}
-	set(&word.Version, version)
-	set(&word.Servers, servers)
-	set(&word.Password, password)
-	report, err := b.engine.Confirm(ctx, req.Storage, name, word)
-	if err != nil {
-		return fail(name, err)
-	}
-	return outcome(report), nil
+	confirmation := rotation.Confirmation{Discard: discard}
+	set(&confirmation.Version, version)
+	set(&confirmation.Servers, servers)
+	set(&confirmation.Password, password)
+	report, err := b.engine.Confirm(ctx, req.Storage, name, confirmation)
+	return outcome(name, report, err)
 }
 
 const confirmHelp = `
-Tells the engine what you know about the account. Nothing is sent to the remote system.
+Tells the engine which password is in force. Nothing is sent to the remote system.
 
-  version=N               the password of version N, which was sent, is in force: use it when a server has restarted with it
-  version=N servers=a,b   it is in force on these servers; creds/:name changes when it is on all of them
-  version=N discard=true  it is not; it stays a candidate in history/:name, as a late request or a start of the server may
-                          still put it in force, and then you can confirm it after all
-  password=…              this one is in force; use it when somebody changed the password elsewhere (state drifted)
+  version=N               Version N is in force: one that was sent, for example after a server has restarted with it, or an
+                          older one of history/:name.
+  version=N servers=a,b   Version N is in force on these servers. creds/:name returns it once it is confirmed on all.
+  version=N discard=true  Version N is not in force. It stays a candidate in history/:name, because a late request or a
+                          restart may still put it in force. You can confirm it then.
+  password=…              This password is in force. Use this if it was changed outside Vault (state drifted). It is refused
+                          if the remote system cannot have it, because it is too long or has a character that is not allowed.
 
-A password that you confirm is "assumed", unless the remote system has confirmed it: your word is no proof. It is about
-now. A password that waits for a restart keeps waiting for it, unless it is the one you confirm or discard, and one that
-is queued comes into force at its time: before that it cannot be discarded. After that it can: where a password counts as
-in force by time alone and does not work, discard=true gives the one before its place back.
+The state of a confirmed password is "assumed", unless the remote system has confirmed it too. Versions never go back: an
+older password that is in force again gets a new version, which the response contains.
+
+A confirmation describes the present only. Another password that waits for a restart keeps waiting, and a queued password
+counts as in force at its time. A queued password cannot be discarded before that. If it does not work after that,
+discard=true makes the previous password the current one again.
 `

@@ -3,48 +3,47 @@ package backend
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
 func (b *Backend) freezePath() *framework.Path {
-	answer := response("Whether the mount is frozen.", map[string]*framework.FieldSchema{
-		"frozen": {Type: framework.TypeBool, Required: true, Description: "Nothing is changed automatically."},
-		"since":  {Type: framework.TypeString, Description: "When it began, RFC 3339."},
-		"until":  {Type: framework.TypeString, Description: "When it ends by itself, RFC 3339; absent: when somebody deletes it."},
-		"reason": {Type: framework.TypeString, Description: "Why."},
+	answer := response("The freeze of the mount.", map[string]*framework.FieldSchema{
+		"frozen": {Type: framework.TypeBool, Required: true, Description: "Whether automatic changes are frozen."},
+		"since":  {Type: framework.TypeString, Description: "When the freeze began, in RFC 3339."},
+		"until":  {Type: framework.TypeString, Description: "When the freeze ends, in RFC 3339. Absent if it lasts until an operator deletes it."},
+		"reason": {Type: framework.TypeString, Description: "Why the mount is frozen."},
 	})
 	return &framework.Path{
 		Pattern: "freeze",
 		Fields: map[string]*framework.FieldSchema{
-			"duration": {Type: framework.TypeDurationSecond, Description: "How long nothing is changed automatically, counted from now. At most 90 days. Required."},
-			"reason":   {Type: framework.TypeString, Description: "Why, for whoever finds the mount frozen. Required."},
+			"duration": {Type: framework.TypeDurationSecond, Description: "How long to freeze automatic changes, from now, at most 90 days. Required."},
+			"reason":   {Type: framework.TypeString, Description: "Why the mount is frozen, for other operators. Required."},
 		},
 		DisplayAttrs: display("", "freeze"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation:   writes(b.readFreeze, "Read whether the mount is frozen.", answer), // where it is known
+			logical.ReadOperation:   writes(b.readFreeze, "Read the freeze of the mount.", answer), // forwarded to the node that knows it
 			logical.UpdateOperation: writes(b.writeFreeze, "Freeze the mount.", answer),
-			logical.DeleteOperation: writes(b.deleteFreeze, "End a freeze.", noContent("The mount is not frozen.")),
+			logical.DeleteOperation: writes(b.deleteFreeze, "End the freeze of the mount.", noContent("The mount is not frozen.")),
 		},
-		HelpSynopsis: "Keep the engine from changing anything by itself.",
+		HelpSynopsis: "Freeze automatic changes on this mount.",
 		HelpDescription: strings.TrimSpace(`
-While a mount is frozen nothing is changed automatically: what becomes due waits, retries wait, and a read sets no change
-off. Passwords are read as before, and requests of operators (rotate-role, set-password, confirm-role) are carried out.
+While a mount is frozen, nothing is changed automatically: due rotations and retries wait, and reads do not set or rotate
+passwords. Passwords can still be read, and requests of operators (rotate-role, set-password, confirm-role) still work.
 
-The engine freezes a mount by itself where it finds at its start that it did not run for longer than catch_up_limit (see
-settings): a snapshot that was restored into another Vault must not change the passwords that are in use. Such a freeze
-has no end: delete it when automatic changes are to go on. What has become due in the meantime is then done, spread over
-about a minute.
+When the engine starts and has not run for longer than catch_up_limit (see settings), it freezes the mount itself, because
+this Vault may be a restored copy, which must not change passwords that are in use. Such a freeze has no end: delete it
+to resume automatic changes. Everything that became due in the meantime is then rotated within about a minute.
 `),
 	}
 }
 
 func (b *Backend) readFreeze(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	freeze, err := b.engine.ReadFreeze(ctx, req.Storage)
+	freeze, err := b.engine.Gate.Read(ctx, req.Storage)
 	if err != nil {
 		return fail("", err)
 	}
@@ -52,15 +51,9 @@ func (b *Backend) readFreeze(ctx context.Context, req *logical.Request, _ *frame
 }
 
 func (b *Backend) writeFreeze(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
-	var duration time.Duration
-	if given := given[int](d, "duration"); given != nil {
-		duration = time.Duration(*given) * time.Second
-	}
-	var reason string
-	if given := given[string](d, "reason"); given != nil {
-		reason = *given
-	}
-	freeze, err := b.engine.WriteFreeze(ctx, req.Storage, duration, reason)
+	seconds, _ := d.Get("duration").(int)
+	reason, _ := d.Get("reason").(string)
+	freeze, err := b.engine.Gate.Write(ctx, req.Storage, timing.Seconds(seconds), reason)
 	if err != nil {
 		return fail("", err)
 	}
@@ -68,13 +61,13 @@ func (b *Backend) writeFreeze(ctx context.Context, req *logical.Request, d *fram
 }
 
 func (b *Backend) deleteFreeze(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	if err := b.engine.Thaw(ctx, req.Storage); err != nil {
+	if err := b.engine.Gate.End(ctx, req.Storage); err != nil {
 		return fail("", err)
 	}
 	return nil, nil //nolint:nilnil // Vault's 204
 }
 
-func freezeAnswer(freeze *rotation.Freeze) *logical.Response {
+func freezeAnswer(freeze *role.Freeze) *logical.Response {
 	data := map[string]any{"frozen": freeze != nil}
 	if freeze != nil {
 		data["reason"] = freeze.Reason

@@ -7,8 +7,6 @@ import (
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
-
-	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
 func (b *Backend) historyPath() *framework.Path {
@@ -17,37 +15,44 @@ func (b *Backend) historyPath() *framework.Path {
 		Fields:       map[string]*framework.FieldSchema{"name": nameField("role")},
 		DisplayAttrs: display("read", "password-history"),
 		Operations: map[logical.Operation]framework.OperationHandler{
-			logical.ReadOperation: reads(b.readHistory, "Read every password of a role.", response("The passwords.", map[string]*framework.FieldSchema{
+			logical.ReadOperation: reads(b.readHistory, "Read the passwords of a role.", response("The passwords.", map[string]*framework.FieldSchema{
 				"passwords": {
 					Type: framework.TypeSlice, Required: true, DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
-					Description: "Each with version, password, state, created_time and reason.",
+					Description: "Passwords, each with version, password, state, created_time and reason.",
 				},
 			})),
 		},
-		HelpSynopsis: "Read every password of a role that may still be valid, and the older ones.",
+		HelpSynopsis: "Read the current, next and older passwords of a role.",
 		HelpDescription: strings.TrimSpace(`
-Lists the passwords that the remote system may hold (of those that only time has settled the last eight, and the last one
-that is known to have worked), and older ones as far as history_size goes, for the case that the one in force does not work. Needs the capability "sudo" besides "read".
+Returns every password that the remote system may have, and as many older ones as history_size allows, in case the current
+one does not work. Of the passwords that only counted as in force because time had passed, it returns the last eight, and
+the last one that is known to have worked. This path requires the capabilities "read" and "sudo".
 
-state is "current", the phase of a new one ("unsent", "sending", "unknown", "accepted", "restart_required"), "candidate"
-with the reason why it may be valid, "refused" (the remote system says it is not the password), "previous" (worked
-before the current one), "old", "unconfirmed" (counted as in force by time alone), or "superseded" (sent once, and never known to have worked). With vault read
--format=json the list is readable.
+The state of a password is one of:
+
+  current            It is in force.
+  unsent, sending, unknown, accepted, restart_required
+                     It is the next password, in this phase.
+  candidate: REASON  It was sent and replaced, and may still be valid.
+  refused            The remote system reports that it is not the password.
+  previous           It was in force before the current one.
+  old                It was in force earlier.
+  unconfirmed        It counted as in force because time had passed.
+  superseded         It was sent, and is not known to have worked.
+
+Use vault read -format=json to read the list.
 `),
 	}
 }
 
 func (b *Backend) readHistory(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	role, err := b.engine.Role(ctx, req.Storage, name)
-	if err == nil && role == nil {
-		err = rotation.ErrNoRole
-	}
+	history, err := b.engine.History(ctx, req.Storage, name)
 	if err != nil {
 		return fail(name, err)
 	}
 	passwords := []any{}
-	for _, p := range role.Record.List() {
+	for _, p := range history {
 		passwords = append(passwords, map[string]any{
 			"version": p.Version, "password": p.Value, "state": p.State,
 			"created_time": p.Created.UTC().Format(time.RFC3339), "reason": p.Reason,

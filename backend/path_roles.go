@@ -3,231 +3,214 @@ package backend
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 
 	"github.com/hashicorp/vault/sdk/framework"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
 func (b *Backend) rolePaths() []*framework.Path {
-	fields := merge(roleFields(), b.types, provider.Type.TargetFields)
+	fields := merge(addOptions(roleFields(), roleOptions()), b.types, provider.Type.TargetFields)
 	return []*framework.Path{
-		{
-			Pattern:      "roles/?$",
-			DisplayAttrs: display("list", "roles"),
-			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.ListOperation: reads(b.listRoles, "List roles.", listed("roles")),
-			},
-			HelpSynopsis:    "List the roles.",
-			HelpDescription: "Lists the names of all roles. Read roles/:name to see how one is set up, status/:name to see how it stands, and creds/:name for its password.",
-		},
+		listPath("roles/?$", "roles", "List the roles.",
+			"Lists the names of all roles. Read roles/:name for the configuration of a role, status/:name for its status, and creds/:name for its password.",
+			func(ctx context.Context, s logical.Storage) ([]string, error) { return b.engine.Roles(ctx, s) }),
 		{
 			Pattern:        "roles/" + framework.GenericNameRegex("name"),
 			Fields:         fields,
 			DisplayAttrs:   display("", "role"),
 			ExistenceCheck: b.roleExists,
 			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.ReadOperation:   reads(b.readRole, "Read a role, without its passwords.", response("The role.", readableRole(fields))),
-				logical.CreateOperation: writes(b.createRole, "Create a role and set its first password.", response("How the new role stands.", outcomeFields())),
-				logical.UpdateOperation: writes(b.updateRole, "Change a role; what is absent stays as it is.", response("How the role stands.", outcomeFields())),
-				logical.DeleteOperation: writes(b.deleteRole, "Delete a role and its passwords from Vault.", noContent("The role is gone.")),
+				logical.ReadOperation:   reads(b.readRole, "Read a role, without its passwords.", response("The role.", readable(fields))),
+				logical.CreateOperation: writes(b.createRole, "Create a role and set its first password.", response("State of the new role.", outcomeFields())),
+				logical.UpdateOperation: writes(b.updateRole, "Update a role. Absent fields keep their values.", response("State of the role.", outcomeFields())),
+				logical.PatchOperation:  writes(b.updateRole, "Update a role that exists. Absent fields keep their values.", response("State of the role.", outcomeFields())),
+				logical.DeleteOperation: writes(b.deleteRole, "Delete a role and its passwords from Vault.", noContent("The role was deleted.")),
 			},
-			HelpSynopsis:    "A role: one account on a remote system, whose password the engine owns.",
+			HelpSynopsis:    "Manage a role: one account on a remote system, whose password the engine manages.",
 			HelpDescription: strings.TrimSpace(roleHelp),
 		},
 	}
 }
 
-// roleFields are the fields that every role has, whatever its provider.
-func roleFields() map[string]*framework.FieldSchema {
+// roleOptions lists the options of a role.
+func roleOptions() []option[role.Options] {
 	schedule := &framework.DisplayAttributes{Group: "Rotation"}
 	verify := &framework.DisplayAttributes{Group: "Verification"}
+	duration, integer, text, boolean := framework.TypeDurationSecond, framework.TypeInt, framework.TypeString, framework.TypeBool
+	return []option[role.Options]{
+		{"skip_initial_rotation", framework.FieldSchema{
+			Type:        boolean,
+			Description: "On create, adopt the account without setting a password. If password is not given, the first read or rotation sets one.",
+		}, func(o *role.Options) any { return &o.SkipInitialRotation }},
+		{"rotation_period", framework.FieldSchema{
+			Type: duration, DisplayAttrs: schedule,
+			Description: "Time after which the password is due for rotation, at least 10 seconds. Clears rotation_schedule. 0 disables it.",
+		}, func(o *role.Options) any { return &o.RotationPeriod }},
+		{"rotation_schedule", framework.FieldSchema{
+			Type: text, DisplayAttrs: schedule,
+			Description: "Cron expression with five fields, in UTC, that defines when the password is due for rotation. Clears rotation_period.",
+		}, func(o *role.Options) any { return &o.RotationSchedule }},
+		{"rotation_window", framework.FieldSchema{
+			Type: duration, DisplayAttrs: schedule,
+			Description: "How long after each time of rotation_schedule a rotation may begin, at least 3600 seconds.",
+		}, func(o *role.Options) any { return &o.RotationWindow }},
+		{"rotation_mode", framework.FieldSchema{
+			Type: text, Default: role.ModeAuto, DisplayAttrs: schedule, AllowedValues: []any{role.ModeAuto, role.ModeOnRead},
+			Description: "auto: the engine rotates the password when it is due. on_read: the first read after the due time rotates it.",
+		}, func(o *role.Options) any { return &o.RotationMode }},
+		{"rotate_after_read", framework.FieldSchema{
+			Type: duration, DisplayAttrs: schedule,
+			Description: "Time after the first read of a version at which the password is due for rotation. 0 disables it.",
+		}, func(o *role.Options) any { return &o.RotateAfterRead }},
+		{"disable_automated_rotation", framework.FieldSchema{
+			Type: boolean, DisplayAttrs: schedule,
+			Description: "Disable automatic rotations and retries of this role. Reads and requests of operators still work.",
+		}, func(o *role.Options) any { return &o.Disabled }},
+		{"max_read_ttl", framework.FieldSchema{
+			Type: duration, Default: role.DefaultReadTTL,
+			Description: "Maximum ttl that creds/:name returns, which bounds how late readers notice a manual rotation. At least 10 seconds; 0 means no maximum.",
+		}, func(o *role.Options) any { return &o.MaxReadTTL }},
+		{"return_last_password", framework.FieldSchema{
+			Type: boolean, Description: "Return the previous password as last_password from creds/:name.",
+		}, func(o *role.Options) any { return &o.ReturnLast }},
+		{"history_size", framework.FieldSchema{
+			Type: integer, Default: role.DefaultHistory,
+			Description: "Number of older passwords to keep, between 0 and 50. Passwords that may still be valid are kept in addition: all with an unknown outcome, and the last eight that the remote system never confirmed.",
+		}, func(o *role.Options) any { return &o.HistorySize }},
+		{"password_policy", framework.FieldSchema{
+			Type:        text,
+			Description: "Name of a Vault password policy for new passwords, instead of the connection's. When it is set, samples are checked against the remote system's rules.",
+		}, func(o *role.Options) any { return &o.PasswordPolicy }},
+		{"force_delete", framework.FieldSchema{
+			Type:        boolean,
+			Description: "Deleting the role does not require force=true, even if a password that is being sent or is not in force yet would be lost. For tools that cannot send force.",
+		}, func(o *role.Options) any { return &o.ForceDelete }},
+		{"verify", framework.FieldSchema{
+			Type: boolean, DisplayAttrs: verify, Description: "Verify a new password by logging in. This version accepts only false.",
+		}, func(o *role.Options) any { return &o.Verify }},
+		{"verify_address", framework.FieldSchema{
+			Type: text, DisplayAttrs: verify, Description: "Address to log in to, as host:port. The connection's allowed_verify_addresses must allow it.",
+		}, func(o *role.Options) any { return &o.VerifyAddress }},
+		{"verify_host_key", framework.FieldSchema{
+			Type: text, DisplayAttrs: verify, Description: "Expected SSH host key, in the format of known_hosts.",
+		}, func(o *role.Options) any { return &o.VerifyHostKey }},
+		{"verify_ca_cert", framework.FieldSchema{
+			Type: text, DisplayAttrs: verify, Description: "PEM bundle of the CA certificates to trust when logging in.",
+		}, func(o *role.Options) any { return &o.VerifyCACert }},
+		{"verify_tls", framework.FieldSchema{
+			Type: boolean, Default: true, DisplayAttrs: verify, Description: "Log in over TLS.",
+		}, func(o *role.Options) any { return &o.VerifyTLS }},
+		{"verify_period", framework.FieldSchema{
+			Type: duration, DisplayAttrs: verify, Description: "How often to verify the password in force. This version accepts only 0.",
+		}, func(o *role.Options) any { return &o.VerifyPeriod }},
+		{"on_drift", framework.FieldSchema{
+			Type: text, Default: role.DriftReport, DisplayAttrs: verify, AllowedValues: []any{role.DriftReport},
+			Description: "What to do when verification fails. This version accepts only report.",
+		}, func(o *role.Options) any { return &o.OnDrift }},
+	}
+}
+
+// roleFields returns the fields that every role has in addition to its options.
+func roleFields() map[string]*framework.FieldSchema {
 	return map[string]*framework.FieldSchema{
 		"name":       nameField("role"),
 		"connection": {Type: framework.TypeString, Description: "Name of the connection. Required on create; cannot be changed."},
 		"password": {
 			Type: framework.TypeString, DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
-			Description: "The account's present password, on create only. Needed where the remote system asks for it (dcs with rotation_method=modify); elsewhere only with skip_initial_rotation. Never read back.",
+			Description: "Current password of the account, accepted on create only. Required if the remote system needs it to set a new one (dcs with rotation_method=modify); otherwise, accepted only with skip_initial_rotation. Never returned.",
 		},
-		"skip_initial_rotation": {
-			Type:        framework.TypeBool,
-			Description: "Adopt the account as it is, on create only: nothing is sent. Without password, the first read or rotation sets one.",
+		"version": {
+			Type: framework.TypeInt, Description: "Version of the password that creds/:name returns. A write ignores this field.",
 		},
-		"rotation_period": {
-			Type: framework.TypeDurationSecond, DisplayAttrs: schedule,
-			Description: "Time after which a password is due to be changed, at least 10 seconds. Clears rotation_schedule. 0: by hand.",
-		},
-		"rotation_schedule": {
-			Type: framework.TypeString, DisplayAttrs: schedule,
-			Description: "When a password is due to be changed: a cron expression of five fields, in UTC. Clears rotation_period.",
-		},
-		"rotation_window": {
-			Type: framework.TypeDurationSecond, DisplayAttrs: schedule,
-			Description: "How long after a time of rotation_schedule a change may begin, at least 3600 seconds.",
-		},
-		"rotation_mode": {
-			Type: framework.TypeString, Default: rotation.ModeAuto, DisplayAttrs: schedule,
-			AllowedValues: []any{rotation.ModeAuto, rotation.ModeOnRead},
-			Description:   "auto: the engine changes the password when it is due. on_read: the first read after that does.",
-		},
-		"rotate_after_read": {
-			Type: framework.TypeDurationSecond, DisplayAttrs: schedule,
-			Description: "Change the password this long after the first read of a version. 0: off.",
-		},
-		"disable_automated_rotation": {
-			Type: framework.TypeBool, DisplayAttrs: schedule,
-			Description: "Pause: the engine sends nothing on its own, retries included. Reads and requests of operators go on.",
-		},
-		"max_read_ttl": {
-			Type: framework.TypeDurationSecond, Default: rotation.DefaultReadTTL,
-			Description: "Upper bound of the ttl that creds/:name gives: how soon readers learn of a change by hand. At least 10 seconds; 0: no bound.",
-		},
-		"return_last_password": {Type: framework.TypeBool, Description: "creds/:name has last_password too."},
-		"history_size": {
-			Type: framework.TypeInt, Default: rotation.DefaultHistory,
-			Description: "How many older passwords are kept, 0 to 50. Passwords that may still be valid are kept beside them: all that are open, and the last eight that nobody confirmed.",
-		},
-		"password_policy": {
-			Type:        framework.TypeString,
-			Description: "Name of a Vault password policy for new passwords, instead of the connection's. It is tried out when it is set.",
-		},
-		"verify":          {Type: framework.TypeBool, DisplayAttrs: verify, Description: "Prove a new password by a login. Not available in this version: true is refused."},
-		"verify_address":  {Type: framework.TypeString, DisplayAttrs: verify, Description: "Where to log in, host:port. The connection's allowed_verify_addresses must allow it."},
-		"verify_host_key": {Type: framework.TypeString, DisplayAttrs: verify, Description: "SSH host key to expect, as in known_hosts."},
-		"verify_ca_cert":  {Type: framework.TypeString, DisplayAttrs: verify, Description: "PEM bundle of the authorities to trust when logging in."},
-		"verify_tls":      {Type: framework.TypeBool, Default: true, DisplayAttrs: verify, Description: "Log in over TLS."},
-		"verify_period":   {Type: framework.TypeDurationSecond, DisplayAttrs: verify, Description: "How often to prove the password in force. Not available in this version: only 0 is taken."},
-		"on_drift": {
-			Type: framework.TypeString, Default: rotation.DriftReport, DisplayAttrs: verify,
-			AllowedValues: []any{rotation.DriftReport, rotation.DriftRecover},
-			Description:   "What to do when the proof fails. Only report in this version.",
+		"last_vault_rotation": {
+			Type: framework.TypeString, Description: "When that password came into force or was adopted, in RFC 3339. A write ignores this field.",
 		},
 		"force": {
 			Type: framework.TypeBool, Query: true,
-			Description: "On delete only: delete although a password may be in flight or staged, and would be lost.",
+			Description: "On delete, delete the role even if a password that is being sent or is not in force yet would be lost.",
 		},
 	}
-}
-
-func readableRole(fields map[string]*framework.FieldSchema) map[string]*framework.FieldSchema {
-	out := readable(fields)
-	delete(out, "force")
-	return out
 }
 
 func (b *Backend) roleExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
 	name, _ := d.Get("name").(string)
-	role, err := b.engine.Role(ctx, req.Storage, name)
-	return role != nil, err
-}
-
-func (b *Backend) listRoles(ctx context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
-	names, err := b.engine.Roles(ctx, req.Storage)
-	if err != nil {
-		return nil, err
-	}
-	return logical.ListResponse(names), nil
+	view, err := b.engine.Role(ctx, req.Storage, name)
+	return view != nil, err
 }
 
 func (b *Backend) readRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	role, err := b.engine.Role(ctx, req.Storage, name)
+	view, err := b.engine.Role(ctx, req.Storage, name)
 	if err != nil {
 		return fail(name, err)
 	}
-	if role == nil {
+	if view == nil {
 		return nil, nil //nolint:nilnil // Vault's 404
 	}
-	o := role.Options
-	data := map[string]any{
-		"connection":                 role.Connection,
-		"skip_initial_rotation":      o.SkipInitialRotation,
-		"rotation_period":            o.RotationPeriod,
-		"rotation_schedule":          o.RotationSchedule,
-		"rotation_window":            o.RotationWindow,
-		"rotation_mode":              o.RotationMode,
-		"rotate_after_read":          o.RotateAfterRead,
-		"disable_automated_rotation": o.Disabled,
-		"max_read_ttl":               o.MaxReadTTL,
-		"return_last_password":       o.ReturnLast,
-		"history_size":               o.HistorySize,
-		"password_policy":            o.PasswordPolicy,
-		"verify":                     o.Verify,
-		"verify_address":             o.VerifyAddress,
-		"verify_host_key":            o.VerifyHostKey,
-		"verify_ca_cert":             o.VerifyCACert,
-		"verify_tls":                 o.VerifyTLS,
-		"verify_period":              o.VerifyPeriod,
-		"on_drift":                   o.OnDrift,
-	}
-	for name, value := range role.Target.Settings {
-		data[name] = value
-	}
+	data := values(roleOptions(), &view.Options)
+	data["connection"] = view.Connection
+	put(data, "version", view.Version)
+	putTime(data, "last_vault_rotation", view.LastRotation)
+	maps.Copy(data, view.Target)
 	return &logical.Response{Data: data}, nil
 }
 
 func (b *Backend) createRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	connection := given[string](d, "connection")
-	if connection == nil || *connection == "" {
-		return logical.ErrorResponse("connection is missing: the name of a connection (list config)"), nil
+	connection, _ := d.Get("connection").(string)
+	if connection == "" {
+		return logical.ErrorResponse("connection is missing: give the name of a connection (list config)"), nil
 	}
-	target, problem := b.target(ctx, req, d, *connection)
-	if problem != nil {
-		return fail(*connection, problem)
+	target, err := b.target(ctx, req, d, connection)
+	if err != nil {
+		return fail(connection, err)
 	}
-	options := rotation.Options{
-		RotationMode: rotation.ModeAuto, MaxReadTTL: rotation.DefaultReadTTL, HistorySize: rotation.DefaultHistory, VerifyTLS: true, OnDrift: rotation.DriftReport,
-	}
-	if err := apply(d, &options); err != nil {
+	options := role.Defaults()
+	if err := applyOptions(d, &options); err != nil {
 		return fail(name, err)
 	}
-	set(&options.SkipInitialRotation, given[bool](d, "skip_initial_rotation"))
-	in := rotation.NewRole{Name: name, Connection: *connection, Target: target, Options: options}
-	set(&in.Password, given[string](d, "password"))
-	report, err := b.engine.Create(ctx, req.Storage, in)
-	if errors.Is(err, rotation.ErrRoleExists) { // Vault repeats a request whose plugin has ended without asking again whether there is one
+	password, _ := d.Get("password").(string)
+	report, err := b.engine.Create(ctx, req.Storage, rotation.NewRole{
+		Name: name, Connection: connection, Target: target, Options: options, Password: password,
+	})
+	if errors.Is(err, problem.ErrRoleExists) { // Vault repeats a request during which the plugin ended, without another existence check
 		return b.updateRole(ctx, req, d)
 	}
-	if err != nil {
-		return fail(name, err)
+	if err == nil {
+		b.send(ctx, eventRoleCreate, req.Path, name, req.Path)
 	}
-	b.send(ctx, eventRoleCreate, req.Path, name, req.Path)
-	return outcome(report), nil
+	return outcome(name, report, err, options)
 }
 
-// target returns the target fields that were given, all of them the connection's provider's.
+// target returns the target fields of the request. All of them must belong to the connection's provider.
 func (b *Backend) target(ctx context.Context, req *logical.Request, d *framework.FieldData, connection string) (provider.Settings, error) {
-	c, _, err := b.engine.ReadConnection(ctx, req.Storage, connection)
+	c, err := b.engine.Connections.Read(ctx, req.Storage, connection)
 	if err != nil {
 		return nil, err
 	}
-	all := givenOf(d, names(b.types, provider.Type.TargetFields))
-	own := names([]provider.Type{b.engine.Type(c.Provider)}, provider.Type.TargetFields)
+	all := givenOf(d, b.types, provider.Type.TargetFields)
+	own := givenOf(d, []provider.Type{b.engine.Type(c.Provider)}, provider.Type.TargetFields)
 	for name := range all {
-		if !own[name] {
-			return nil, rotation.Mistake("the field %q is not one of provider %q, which the connection %q has", name, c.Provider, connection)
+		if _, ok := own[name]; !ok {
+			return nil, problem.Mistake("the field %q does not belong to provider %q of connection %q", name, c.Provider, connection)
 		}
 	}
 	return all, nil
 }
 
-func set[T any](field, value *T) {
-	if value != nil {
-		*field = *value
-	}
-}
-
-// apply puts the given options in place.
-func apply(d *framework.FieldData, o *rotation.Options) error {
+// applyOptions sets the options that the request contains. Setting rotation_period clears rotation_schedule, and vice versa.
+func applyOptions(d *framework.FieldData, o *role.Options) error {
 	period, schedule := given[int](d, "rotation_period"), given[string](d, "rotation_schedule")
-	window := given[int](d, "rotation_window")
 	switch {
 	case period != nil && *period != 0 && schedule != nil && *schedule != "":
-		return rotation.Mistake("set either rotation_period or rotation_schedule, not both")
+		return problem.Mistake("set either rotation_period or rotation_schedule, not both")
 	case period != nil && *period != 0:
 		o.RotationSchedule, o.RotationWindow = "", 0
 	case schedule != nil && *schedule != "":
@@ -235,56 +218,40 @@ func apply(d *framework.FieldData, o *rotation.Options) error {
 	case schedule != nil:
 		o.RotationWindow = 0
 	}
-	set(&o.RotationPeriod, period)
-	set(&o.RotationSchedule, schedule)
-	set(&o.RotationWindow, window)
-	set(&o.RotationMode, given[string](d, "rotation_mode"))
-	set(&o.RotateAfterRead, given[int](d, "rotate_after_read"))
-	set(&o.Disabled, given[bool](d, "disable_automated_rotation"))
-	set(&o.MaxReadTTL, given[int](d, "max_read_ttl"))
-	set(&o.ReturnLast, given[bool](d, "return_last_password"))
-	set(&o.HistorySize, given[int](d, "history_size"))
-	set(&o.PasswordPolicy, given[string](d, "password_policy"))
-	set(&o.Verify, given[bool](d, "verify"))
-	set(&o.VerifyAddress, given[string](d, "verify_address"))
-	set(&o.VerifyHostKey, given[string](d, "verify_host_key"))
-	set(&o.VerifyCACert, given[string](d, "verify_ca_cert"))
-	set(&o.VerifyTLS, given[bool](d, "verify_tls"))
-	set(&o.VerifyPeriod, given[int](d, "verify_period"))
-	set(&o.OnDrift, given[string](d, "on_drift"))
+	apply(d, roleOptions(), o)
 	return nil
 }
 
 func (b *Backend) updateRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	report, err := b.engine.Update(ctx, req.Storage, name, func(role *rotation.Role) (rotation.Options, provider.Settings, error) {
-		if connection := given[string](d, "connection"); connection != nil && *connection != role.Connection {
-			return role.Options, nil, rotation.Mistake("connection cannot be changed (it is %q): make another role", role.Connection)
+	var options role.Options
+	report, err := b.engine.Update(ctx, req.Storage, name, func(stored *rotation.RoleView) (role.Options, provider.Settings, error) {
+		if connection := given[string](d, "connection"); connection != nil && *connection != stored.Connection {
+			return stored.Options, nil, problem.Mistake("connection cannot be changed (it is %q): create another role instead", stored.Connection)
 		}
-		if skip := given[bool](d, "skip_initial_rotation"); skip != nil && *skip != role.Options.SkipInitialRotation {
-			return role.Options, nil, rotation.Mistake("skip_initial_rotation says how a role begins and cannot be changed")
+		if skip := given[bool](d, "skip_initial_rotation"); skip != nil && *skip != stored.Options.SkipInitialRotation {
+			return stored.Options, nil, problem.Mistake("skip_initial_rotation is accepted on create only and cannot be changed")
 		}
-		if password := given[string](d, "password"); password != nil && !role.Adopted.Is(*password) {
-			return role.Options, nil, rotation.Mistake("password is taken on create only: set another one with set-password/%s, or say which one is in force with confirm-role/%s", name, name)
+		if password := given[string](d, "password"); password != nil && !stored.Adopted(*password) {
+			return stored.Options, nil, problem.Mistake("password is accepted on create only: to set another password, write set-password/%s; to state which one is in force, write confirm-role/%s", name, name)
 		}
-		options := role.Options
-		if err := apply(d, &options); err != nil {
+		options = stored.Options
+		if err := applyOptions(d, &options); err != nil {
 			return options, nil, err
 		}
-		target, err := b.target(ctx, req, d, role.Connection)
+		target, err := b.target(ctx, req, d, stored.Connection)
 		return options, target, err
 	})
-	if err != nil {
-		return fail(name, err)
+	if err == nil {
+		b.send(ctx, eventRoleUpdate, req.Path, name, req.Path)
 	}
-	b.send(ctx, eventRoleUpdate, req.Path, name, req.Path)
-	return outcome(report), nil
+	return outcome(name, report, err, options)
 }
 
 func (b *Backend) deleteRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
-	force := given[bool](d, "force")
-	if err := b.engine.Delete(ctx, req.Storage, name, force != nil && *force); err != nil {
+	force, _ := d.Get("force").(bool)
+	if err := b.engine.Delete(ctx, req.Storage, name, force); err != nil {
 		return fail(name, err)
 	}
 	b.send(ctx, eventRoleDelete, req.Path, name, req.Path)
@@ -292,16 +259,19 @@ func (b *Backend) deleteRole(ctx context.Context, req *logical.Request, d *frame
 }
 
 const roleHelp = `
-A role names one account on the remote system of a connection. The engine makes passwords for it, pushes them, and hands
-the one in force out at creds/:name. Fields in parentheses below belong to the providers named there.
+A role names one account on the remote system of a connection. The engine generates passwords for the account, sets
+them, and returns the one in force from creds/:name. Descriptions of fields that only some providers have begin with the
+provider in parentheses.
 
-The connection and the fields that name the account cannot be changed, and no two roles of a mount may name the same
-account: they would change one password against each other.
+A write keeps the fields that it does not contain, and so does vault patch, which does not create a role. The connection and
+the fields that name the account cannot be changed. Two roles of a mount cannot name the same account,
+because they would overwrite each other's password.
 
-Creating a role sets a first password, unless skip_initial_rotation is set. Where the remote system refuses it and
-nothing was set, there is an error and no role. Otherwise the role is there, and the answer has its state, with a warning
-where the first password is not in force yet.
+Creating a role sets a first password, unless skip_initial_rotation is set. If the remote system refuses it and nothing
+was set, the request fails and no role is created. Otherwise the role exists, and the response has its state, with a
+warning if the first password is not in force yet.
 
-Deleting a role removes its passwords from Vault and leaves the account on the remote system as it is. While a password
-may be in flight or staged, deleting needs force=true, since the only copy of that password would be lost.
+Deleting a role removes its passwords from Vault and leaves the account on the remote system unchanged. While a password
+is being sent or is not in force yet, deleting the role requires force=true or force_delete on the role, because Vault has
+the only copy of that password.
 `

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Looks for known vulnerabilities in what the binaries call: check-vulnerabilities.sh path-of-govulncheck.
+# Runs govulncheck on all packages and fails if it finds a known vulnerability:
 #
-# A finding is a failure. The public database may be out of reach; that is said, and is no failure. GOVULNDB names
-# another database (the URL of a mirror, or file:///folder), which then has to be there.
+#   check-vulnerabilities.sh PATH-TO-GOVULNCHECK
+#
+# If the public database is unreachable, the script reports NOT CHECKED and exits with 0. Set GOVULNDB to use another
+# database (the URL of a mirror, or file:///folder), which must then be reachable.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,14 +15,14 @@ status=0
 cat "$log"
 case $status in
 0) ;;
-3) # govulncheck's own code for a finding
-	echo "check-vulnerabilities: there are known vulnerabilities, see above" >&2
+3) # govulncheck's exit code for findings
+	echo "check-vulnerabilities: known vulnerabilities found, see above" >&2
 	exit 1
 	;;
 *)
-	# It says so after it has loaded the code, and before it looks for anything: nothing was found, nothing was missed.
+	# govulncheck prints this after loading the code and before analysing it, so no finding can have been lost.
 	if [[ -z ${GOVULNDB:-} ]] && grep -q '^govulncheck: fetching vulnerabilities: ' "$log"; then
-		echo "check-vulnerabilities: NOT CHECKED: the database of vulnerabilities is out of reach from here (GOVULNDB can name a mirror)"
+		echo "check-vulnerabilities: NOT CHECKED: cannot reach the vulnerability database (set GOVULNDB to use a mirror)"
 		exit 0
 	fi
 	echo "check-vulnerabilities: govulncheck failed, see above" >&2

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests with the race detector: race.sh path-of-a-plugin-built-with-race.
+# Runs the tests with the race detector:
 #
-# A race in a test ends that test. One in the plugin, which Vault runs, only writes a report; so that none is missed, all
-# reports go to files, which are looked at in the end.
+#   race.sh PATH-TO-PLUGIN-BUILT-WITH-RACE
+#
+# A race in a test process fails that test. A race in the plugin, which runs under Vault, only writes a report. All
+# reports therefore go to files, which are checked at the end.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,15 +14,19 @@ reports=$(mktemp -d)
 trap 'rm -rf "$reports"' EXIT
 export PLUGIN_BIN VAULT_BIN GORACE="log_path=$reports/race"
 
-# The end-to-end tests themselves run without it: they only wait for Vault and the plugin, and what they search all of
-# Vault's records with would take minutes. The simulators that they use are tested with it by their own packages.
-end_to_end=./cmd/vault-plugin-secrets-hosting
-packages=$(go list ./... | grep -v '/cmd/vault-plugin-secrets-hosting$')
+# Of the end-to-end tests, those run in which requests, restarts and the engine's own work meet: the code that the others
+# reach is reached by the packages' own tests too. The tests themselves run without the detector: they only wait for Vault and
+# the plugin, and what they search all of Vault's records with would take minutes.
+end_to_end=./bootstrap/e2e
+together='Concurrent|Interrupted|Kill|Takeover|Due|Crashed|Restart|Mounts|Paused'
+model=./backend/rotation/modelcheck
+packages=$(go list ./... | grep -v -e '/bootstrap/e2e$' -e '/modelcheck$')
 
 status=0
-# shellcheck disable=SC2086 # they are words
+# shellcheck disable=SC2086 # split into words on purpose
 CGO_ENABLED=1 go test -race -count=1 -timeout 20m $packages || status=$?
-go test -count=1 -timeout 20m "$end_to_end" || status=$?
+CGO_ENABLED=1 go test -race -count=1 $model -model.for=20s || status=$? # one core, and several times slower than without
+go test -count=1 -timeout 20m "$end_to_end" -run "$together" || status=$?
 for report in "$reports"/race.*; do
 	[[ -f $report ]] || continue
 	cat "$report" >&2

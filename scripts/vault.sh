@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Prints the path of a Vault that tests and the demo can run, and nothing else on standard output:
+# Prints the path of a Vault binary for the tests and the demo, and nothing else, on standard output. It uses, in this order:
 #
-#   1. the one that VAULT_BIN names,
-#   2. else the "vault" on the PATH, if it is version 1.17 or newer,
-#   3. else bin/vault, built from source when it is not there yet. That needs Go and takes minutes, once.
+#   1. VAULT_BIN, if set,
+#   2. "vault" on the PATH, if it is version 1.17 or newer,
+#   3. bin/vault, which it builds from source if missing. That needs Go and takes several minutes, once.
 #
-# bootstrap/vault/go.mod says which version is built. Several callers at a time are fine.
+# bootstrap/vault/go.mod pins the version to build. It is safe to run this concurrently.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-output=${VAULT_OUTPUT:-$root/bin/vault} # another place than bin/vault, to try the build out
+output=${VAULT_OUTPUT:-$root/bin/vault} # VAULT_OUTPUT: for testing the build
 package=github.com/hashicorp/vault
 oldest_minor=17 # of Vault 1.x
-every=15        # seconds between two lines of progress
+every=15        # seconds between progress lines
 export GOWORK=off
 
 say() { printf 'vault: %s\n' "$*" >&2; }
@@ -21,19 +21,19 @@ fail() {
 	exit 1
 }
 
-# version_of prints the version of a Vault, "1.21.2", or nothing if it is none.
+# version_of prints the version of a Vault binary, such as "1.21.2", or nothing if it is not Vault.
 version_of() {
 	{ "$1" version 2>/dev/null || true; } | sed -n 's/^Vault v\([0-9][0-9A-Za-z.+-]*\).*/\1/p'
 }
 
-# new_enough tells whether a version is one that the plugin runs in.
+# new_enough checks whether the plugin supports this version of Vault.
 new_enough() {
 	local major minor
 	IFS=. read -r major minor _ <<<"$1"
 	[[ $major =~ ^[0-9]+$ && $minor =~ ^[0-9]+$ ]] && ((major > 1 || (major == 1 && minor >= oldest_minor)))
 }
 
-# absolute prints a path that holds in every directory.
+# absolute prints the absolute form of a path.
 absolute() { printf '%s/%s\n' "$(cd "$(dirname "$1")" && pwd -P)" "$(basename "$1")"; }
 
 pinned() { awk '$1 == "require" && $2 == "'"$package"'" { print substr($3, 2) }' "$root/bootstrap/vault/go.mod"; }
@@ -42,7 +42,7 @@ built() { [[ -x $output && $(version_of "$output") == "$(pinned)" ]]; }
 
 elapsed() { printf '%dm%02ds' $((SECONDS / 60)) $((SECONDS % 60)); }
 
-# follow waits for a process and tells every few seconds what a function says about it.
+# follow waits for a process and prints the output of a function as progress every few seconds.
 follow() {
 	local pid=$1 describe=$2 next=$((SECONDS + every))
 	while kill -0 "$pid" 2>/dev/null; do
@@ -64,14 +64,14 @@ compiling() {
 	if [[ $last == "$package" ]]; then
 		printf 'compiled, now linking'
 	else
-		printf 'compiled %d packages of at most %d, at %s' "$count" "$packages" "${last:-the first one}"
+		printf 'compiled %d of at most %d packages, now %s' "$count" "$packages" "${last:-the first one}"
 	fi
 }
 
 build() {
-	command -v go >/dev/null || fail "there is no Vault 1.$oldest_minor or newer, and no Go to build one: install either, or set VAULT_BIN"
-	say "building Vault $(pinned) from source, as there is no Vault 1.$oldest_minor or newer on the PATH. This is done once and"
-	say "takes 5 to 15 minutes on two cores. To use one that you have, stop this and set VAULT_BIN."
+	command -v go >/dev/null || fail "found neither Vault 1.$oldest_minor or newer nor Go to build it: install one of them, or set VAULT_BIN"
+	say "no Vault 1.$oldest_minor or newer on the PATH: building Vault $(pinned) from source. This happens once and takes"
+	say "5 to 15 minutes on two cores. To use an existing Vault instead, stop this and set VAULT_BIN."
 	cd "$root/bootstrap/vault"
 	export CGO_ENABLED=0
 
@@ -79,33 +79,32 @@ build() {
 	child=$!
 	if ! follow "$child" fetching; then
 		grep -v '^go: downloading ' "$work/list.log" | tail -n 5 >&2 || true
-		say "fetching the modules that Vault is built from failed (the lines above say why). It needs the network, or a Go"
-		say "module proxy (see go env GOPROXY), or a filled module cache. Where there is none of them,"
-		fail "install Vault 1.$oldest_minor or newer, or name one in VAULT_BIN."
+		say "fetching Vault's Go modules failed (see above). This needs network access, a Go module proxy (see go env GOPROXY)"
+		fail "or a filled module cache. If you have none of these, install Vault 1.$oldest_minor or newer, or set VAULT_BIN."
 	fi
 	packages=$(($(wc -l <"$work/packages")))
-	say "  $(elapsed)  all modules are there; compiling up to $packages packages"
+	say "  $(elapsed)  fetched all modules; compiling up to $packages packages"
 
-	# Without -s and -w the program is a third larger. Stack traces are the same.
+	# Without -s and -w the binary is a third larger. Stack traces are the same.
 	go build -mod=readonly -trimpath -buildvcs=false -tags minimal -ldflags '-s -w' -v \
 		-o "$work/vault" "$package" 2>"$work/build.log" &
 	child=$!
 	if ! follow "$child" compiling; then
 		grep -v '^[A-Za-z0-9_.~/-]*$' "$work/build.log" | tail -n 15 >&2 || true
-		fail "building Vault failed (the lines above say why); nothing was changed"
+		fail "building Vault failed (see above)"
 	fi
 	child=
-	[[ $(version_of "$work/vault") == "$(pinned)" ]] || fail "what was built is not Vault $(pinned)"
+	[[ $(version_of "$work/vault") == "$(pinned)" ]] || fail "the binary that was built does not report version $(pinned)"
 	mv -f "$work/vault" "$output"
 	say "  $(elapsed)  built ${output#"$root"/}"
 }
 
 if [[ -n ${VAULT_BIN:-} ]]; then
 	found=$(command -v -- "$VAULT_BIN") || found=
-	[[ -f $found && -x $found ]] || fail "VAULT_BIN is $VAULT_BIN, which is no program that can be run: correct or unset it"
+	[[ -f $found && -x $found ]] || fail "VAULT_BIN ($VAULT_BIN) is not an executable file: correct or unset it"
 	version=$(version_of "$found")
-	[[ -n $version ]] || fail "VAULT_BIN is $VAULT_BIN, which does not answer \"version\" as Vault does: correct or unset it"
-	new_enough "$version" || fail "VAULT_BIN is $VAULT_BIN, version $version: 1.$oldest_minor or newer is needed"
+	[[ -n $version ]] || fail "VAULT_BIN ($VAULT_BIN) does not report a Vault version: correct or unset it"
+	new_enough "$version" || fail "VAULT_BIN ($VAULT_BIN) is version $version; 1.$oldest_minor or newer is required"
 	absolute "$found"
 	exit
 fi
@@ -117,11 +116,11 @@ fi
 
 if ! built; then
 	mkdir -p "$(dirname "$output")"
-	# One builds, the others wait. Where flock is missing they all build, and each puts a whole program in place.
+	# One process builds, the others wait. Without flock they all build, which is safe: mv replaces the binary atomically.
 	if command -v flock >/dev/null; then
 		exec 9>"$output.lock"
 		if ! flock -n 9; then
-			say "another build of Vault is under way; waiting for it"
+			say "waiting for another build of Vault to finish"
 			flock 9
 		fi
 	fi

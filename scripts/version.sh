@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the version to build: the newest release in CHANGELOG.md, with a leading "v" as Vault wants it.
+# Prints the version to build: the newest release in CHANGELOG.md, with the leading "v" that Vault requires.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -6,13 +6,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cameByTime is a story in which version 2 was queued over a confirmed version 1 and counts as in force by time alone.
-func cameByTime(t *testing.T) *story {
+// inForceByTime returns a story in which version 2 was queued over a confirmed version 1 and came into force by time alone.
+func inForceByTime(t *testing.T) *story {
 	t.Helper()
 	s := &story{TB: t}
 	s.changed(1, 0)
-	s.waits(2, Accepted, 10)
-	s.ripe(11, 71)
+	s.changeStaged(2, Accepted, 10)
+	s.settleByTime(11, 71)
 	s.is("current 2, previous 1 open")
 	return s
 }
@@ -22,12 +22,12 @@ func (s *story) discardAt(version, second int) error {
 	return s.try(func(r Record) (Record, error) { return r.Discard(version, at(second)) })
 }
 
-// A word about now would be wrong as soon as the queue has come to it.
-func TestWhatIsQueuedIsNotDiscarded(t *testing.T) {
+// A queued password comes into force later, even if it is not in force now.
+func TestQueuedPasswordIsNotDiscarded(t *testing.T) {
 	queued := func() *story {
 		s := &story{TB: t}
 		s.changed(1, 0)
-		s.waits(2, Accepted, 10)
+		s.changeStaged(2, Accepted, 10)
 		return s
 	}
 	for name, change := range map[string]func(*story){
@@ -36,8 +36,8 @@ func TestWhatIsQueuedIsNotDiscarded(t *testing.T) {
 		"next, sent again, lost":   func(s *story) { s.sent(20); s.do(Record.Unresolved) },
 		"under one not sent":       func(s *story) { s.made(3, 20) },
 		"under one being sent":     func(s *story) { s.made(3, 20); s.sent(20) },
-		"under another one queued": func(s *story) { s.waits(3, Accepted, 20) },
-		"refused the second time":  func(s *story) { s.sent(20); s.do(Record.Refused) },
+		"under another one queued": func(s *story) { s.changeStaged(3, Accepted, 20) },
+		"refused the second time":  func(s *story) { s.sent(20); s.do(Record.PasswordRefused) },
 		"given up":                 func(s *story) { s.do(Record.GiveUp) },
 		"under an adopted one":     func(s *story) { s.adopt("another", 20) },
 		"confirmed on a part":      func(s *story) { require.NoError(s, s.confirmOn(2, 20, "a")) },
@@ -49,80 +49,86 @@ func TestWhatIsQueuedIsNotDiscarded(t *testing.T) {
 		require.Equal(t, before, encoded(t, s.Record), name)
 	}
 
-	s := queued() // another one has overtaken it: nobody waits for it any more
-	s.waits(3, Accepted, 20)
-	s.ripe(21, 80)
+	s := queued() // overtaken by another one, so it is no longer waited for
+	s.changeStaged(3, Accepted, 20)
+	s.settleByTime(21, 80)
 	s.is("current 3, candidate 2 staged overtaken, previous 1 open")
 	require.NoError(t, s.discardAt(2, 90))
 	s.is("current 3, candidate 2 discarded overtaken, previous 1 open")
 	require.False(t, s.Open(at(90)))
 }
 
-func TestWhatCameByTimeAloneIsDiscardedAndTheOneBeforeIsInForceAgain(t *testing.T) {
-	s := cameByTime(t)
+func TestDiscardingPasswordInForceByTimeRestoresPrevious(t *testing.T) {
+	s := inForceByTime(t)
 	require.NoError(t, s.discardAt(2, 80))
-	s.is("current 1, candidate 2 discarded")
-	s.reads(80, "assumed 1")
+	s.is("current 3, candidate 2 discarded")
+	s.reads(80, "assumed 3")
 	require.Equal(t, at(80), s.Current.Since)
-	require.Equal(t, BasisWord, s.Current.Basis)
+	require.Equal(t, BasisOperator, s.Current.Basis)
 	require.Nil(t, s.View(at(80)).Last)
 	require.False(t, s.Unfinished())
 	require.False(t, s.Open(at(80)), "its time has passed")
-	require.NoError(t, s.discardAt(2, 81), "the word may be repeated")
-	require.ErrorIs(t, s.discardAt(1, 81), ErrNothingToConfirm, "somebody has said that it is in force")
-	s.is("current 1, candidate 2 discarded")
+	require.NoError(t, s.discardAt(2, 81), "a discard may be repeated")
+	require.ErrorIs(t, s.discardAt(1, 81), ErrNothingToConfirm, "the discard made it current again")
+	s.is("current 3, candidate 2 discarded")
 	s.trimmed(0)
 	discarded := s.Record
 
-	require.NoError(t, s.confirm(2, 90), "it came late")
-	s.is("current 2, previous 1")
+	require.NoError(t, s.confirm(2, 90), "it came into force late")
+	s.is("current 4, previous 3")
 
 	s.Record = discarded
 	s.changed(3, 90)
-	s.is("current 3, candidate 2 discarded overtaken outlived, previous 1")
-	s.reads(90, "assumed 3")
+	s.is("current 4, candidate 2 discarded overtaken outlived, previous 3")
+	s.reads(90, "assumed 4")
 	s.changed(4, 100)
-	s.is("current 4 confirmed, previous 3, history 2 superseded, history 1 old")
+	s.is("current 5 confirmed, previous 4, history 3 old, history 2 superseded")
 
 	s.Record = discarded
 	for n := 3; n <= 4; n++ {
-		s.waits(n, Accepted, 100*n)
-		s.ripe(100*n+1, 100*n+60)
+		s.changeStaged(n, Accepted, 100*n)
+		s.settleByTime(100*n+1, 100*n+60)
 	}
-	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
+	s.is("current 5, previous 4 unconfirmed open, history 3 old open, history 2 superseded open late")
 }
 
-// Nobody knows then which of them is the one that works.
-func TestWhatCameByTimeIsNotDiscardedWhileAnotherMayBeInForce(t *testing.T) {
+// Which of them works is not known then.
+func TestPasswordInForceByTimeIsKeptWhileAnotherIsOpen(t *testing.T) {
 	for name, change := range map[string]func(*story){
-		"another is being sent":    func(s *story) { s.made(3, 80); s.sent(80) },
-		"another is unknown":       func(s *story) { s.made(3, 80); s.sent(80); s.do(Record.Unresolved) },
-		"another is queued":        func(s *story) { s.waits(3, Accepted, 80) },
-		"another was refused late": func(s *story) { s.made(3, 80); s.sent(80); s.do(Record.Unresolved); s.sent(120); s.do(Record.Refused) },
-		"a third is made":          func(s *story) { s.waits(3, Accepted, 80); s.made(4, 90) },
-		"a word has said it works": func(s *story) { require.NoError(s, s.confirm(2, 80)) },
+		"another is being sent": func(s *story) { s.made(3, 80); s.sent(80) },
+		"another is unknown":    func(s *story) { s.made(3, 80); s.sent(80); s.do(Record.Unresolved) },
+		"another is queued":     func(s *story) { s.changeStaged(3, Accepted, 80) },
+		"another was refused late": func(s *story) {
+			s.made(3, 80)
+			s.sent(80)
+			s.do(Record.Unresolved)
+			s.sent(120)
+			s.do(Record.PasswordRefused)
+		},
+		"a third is made":          func(s *story) { s.changeStaged(3, Accepted, 80); s.made(4, 90) },
+		"an operator confirmed it": func(s *story) { require.NoError(s, s.confirm(2, 80)) },
 		"it is adopted":            func(s *story) { s.adopt(value(2), 80) },
-		"another came by answer":   func(s *story) { s.changed(2, 80) },
+		"another was confirmed":    func(s *story) { s.changed(2, 80) },
 	} {
-		s := cameByTime(t)
+		s := inForceByTime(t)
 		change(s)
 		before := encoded(t, s.Record)
 		require.ErrorIs(t, s.discardAt(s.Current.Version, 130), ErrNothingToConfirm, name)
 		require.Equal(t, before, encoded(t, s.Record), name)
 	}
 
-	s := &story{TB: t} // the first one of all
-	s.waits(1, Accepted, 0)
-	s.ripe(1, 60)
+	s := &story{TB: t} // the very first password
+	s.changeStaged(1, Accepted, 0)
+	s.settleByTime(1, 60)
 	require.ErrorIs(t, s.discardAt(1, 70), ErrNothingToConfirm)
 
-	s = cameByTime(t) // one that was not sent is in force nowhere, and is still wanted
+	s = inForceByTime(t) // an unsent password is in force nowhere, and is still to be sent
 	s.made(3, 80)
 	require.NoError(t, s.discardAt(2, 90))
-	s.is("current 1, next 3 unsent, candidate 2 discarded")
+	s.is("current 4, next 3 unsent, candidate 2 discarded")
 	require.Equal(t, StateAssumed, s.View(at(90)).State)
 
-	s = cameByTime(t) // nor does one stand in the way of which the same was said
+	s = inForceByTime(t) // a discarded password does not prevent it either
 	s.made(3, 80)
 	s.sent(80)
 	s.do(Record.Unresolved)
@@ -131,32 +137,32 @@ func TestWhatCameByTimeIsNotDiscardedWhileAnotherMayBeInForce(t *testing.T) {
 	require.Equal(t, value(1), s.Current.Value)
 	s.lists(2, "candidate: discarded")
 	s.lists(3, "candidate: discarded")
-	require.Equal(t, at(110), s.QuietUntil())
+	require.Equal(t, at(110), s.SendNotBefore())
 }
 
-// That the newest does not work says nothing of the one before, which came by time alone too.
-func TestTheOneBeforeIsNoBetterKnownThanItWas(t *testing.T) {
-	s := cameByTime(t)
-	s.waits(3, Accepted, 100)
-	s.ripe(101, 160)
+// Discarding Current does not confirm the one before, which came into force by time alone too.
+func TestRestoredPreviousKeepsItsBasis(t *testing.T) {
+	s := inForceByTime(t)
+	s.changeStaged(3, Accepted, 100)
+	s.settleByTime(101, 160)
 	s.is("current 3, previous 2 unconfirmed open, history 1 old open")
 	require.NoError(t, s.discardAt(3, 170))
-	s.is("current 2, candidate 3 discarded, history 1 old open")
+	s.is("current 4, candidate 3 discarded, history 1 old open")
 	require.Equal(t, BasisTime, s.Current.Basis)
 	for n := 4; n <= 6+maxOpenPast; n++ {
-		s.waits(n, Accepted, 100*n)
-		s.ripe(100*n+1, 100*n+60)
+		s.changeStaged(n, Accepted, 100*n)
+		s.settleByTime(100*n+1, 100*n+60)
 		s.trimmed(0)
 		s.lists(1, ListedOld)
 	}
 }
 
-// A role may be deleted once nothing that waits can come in force any more.
-func TestWhatWaitsForAStartIsOpenUntilItIsOvertaken(t *testing.T) {
+// A role may be deleted once no waiting password can come into force any more.
+func TestRecordIsOpenUntilWaitingPasswordIsOvertaken(t *testing.T) {
 	for name, discard := range map[string]bool{"waits": false, "discarded": true} {
 		s := &story{TB: t}
 		s.changed(1, 0)
-		s.waits(2, RestartRequired, 10)
+		s.changeStaged(2, RestartRequired, 10)
 		if discard {
 			require.NoError(t, s.discardAt(2, 20))
 		}
@@ -170,16 +176,16 @@ func TestWhatWaitsForAStartIsOpenUntilItIsOvertaken(t *testing.T) {
 	}
 }
 
-func TestWhatIsConfirmedOnAPartIsNotDiscarded(t *testing.T) {
+func TestPasswordConfirmedOnPartIsNotDiscarded(t *testing.T) {
 	for name, change := range map[string]func(*story){
 		"next":                func(*story) {},
 		"under one not sent":  func(s *story) { s.made(3, 40) },
-		"under another":       func(s *story) { s.waits(3, RestartRequired, 40) },
+		"under another":       func(s *story) { s.changeStaged(3, RestartRequired, 40) },
 		"sent again and lost": func(s *story) { s.sent(40); s.do(Record.Unresolved) },
 	} {
 		s := &story{TB: t}
 		s.changed(1, 0)
-		s.waits(2, RestartRequired, 10)
+		s.changeStaged(2, RestartRequired, 10)
 		require.NoError(t, s.confirmOn(2, 30, "a"))
 		change(s)
 		before := encoded(t, s.Record)
@@ -191,11 +197,11 @@ func TestWhatIsConfirmedOnAPartIsNotDiscarded(t *testing.T) {
 	}
 }
 
-// Somebody has found it after all.
-func TestADiscardedPasswordThatIsInForceOnAPartIsOpenAgain(t *testing.T) {
+// An operator has found it in force after all.
+func TestDiscardedPasswordConfirmedOnPartIsOpenAgain(t *testing.T) {
 	s := &story{TB: t}
 	s.changed(1, 0)
-	s.waits(2, RestartRequired, 10)
+	s.changeStaged(2, RestartRequired, 10)
 	require.NoError(t, s.discardAt(2, 20))
 	s.shows(20, "a: assumed 1, b: assumed 1")
 	require.NoError(t, s.confirmOn(2, 30, "a"))
@@ -203,7 +209,7 @@ func TestADiscardedPasswordThatIsInForceOnAPartIsOpenAgain(t *testing.T) {
 	s.reads(30, "restart_required 1 or 2")
 	s.shows(30, "a: assumed 2, b: restart_required 1 or 2")
 	require.True(t, s.Exposed())
-	require.False(t, s.Unfinished(), "it waits for a start")
+	require.False(t, s.Unfinished(), "it waits for a restart")
 	revived := s.Record
 	require.NoError(t, s.confirmOn(2, 40, "b"))
 	s.is("current 2, previous 1")
@@ -224,7 +230,7 @@ func TestADiscardedPasswordThatIsInForceOnAPartIsOpenAgain(t *testing.T) {
 		"staged":     func(*story) {},
 		"unresolved": func(s *story) { s.sent(20); s.do(Record.Unresolved) },
 	} {
-		s = partly(t)
+		s = partlyTaken(t)
 		settle(s)
 		require.NoError(t, s.discardAt(2, 60))
 		require.NoError(t, s.confirmOn(2, 70, "a"))
@@ -232,11 +238,11 @@ func TestADiscardedPasswordThatIsInForceOnAPartIsOpenAgain(t *testing.T) {
 		s.shows(70, map[string]string{"staged": "a: assumed 2, b: assumed 1", "unresolved": "a: assumed 2, b: uncertain 1 or 2"}[name])
 	}
 
-	s = &story{TB: t} // another one waits for the same start instead
+	s = &story{TB: t} // another one waits for the same restart instead
 	s.changed(1, 0)
-	s.waits(2, RestartRequired, 10)
+	s.changeStaged(2, RestartRequired, 10)
 	require.NoError(t, s.discardAt(2, 20))
-	s.waits(3, RestartRequired, 30)
+	s.changeStaged(3, RestartRequired, 30)
 	require.NoError(t, s.confirmOn(2, 40, "a"))
 	s.is("current 1 confirmed, next 3 restart_required, candidate 2 staged overtaken on a")
 	s.reads(40, "restart_required 1 or 3")

@@ -11,17 +11,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The times of these tests: a request has to end after requestTime, and start is when everything begins.
+// requestTime is how long after it was sent a request must have ended.
 const requestTime = 30 * time.Second
 
-// servers are the parts of an account that consists of several.
+// servers are the parts of an account that exists on several servers.
 var servers = []string{"a", "b"}
 
+// start is second 0 of every story.
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func at(seconds int) time.Time { return start.Add(time.Duration(seconds) * time.Second) }
 
-// value is the password that the stories give the n-th version.
+// value returns the password that the stories use for version n.
 func value(n int) string { return fmt.Sprintf("password-%d", n) }
 
 func encoded(t testing.TB, r Record) string {
@@ -31,7 +32,7 @@ func encoded(t testing.TB, r Record) string {
 	return string(out)
 }
 
-// stored is the record as it comes back from storage.
+// stored returns the record as read back from storage.
 func stored(t testing.TB, r Record) Record {
 	t.Helper()
 	var out Record
@@ -39,59 +40,59 @@ func stored(t testing.TB, r Record) Record {
 	return out
 }
 
-// step applies an event to a record, and the same event to what storage gives back of it: a crash before the event must
-// not matter. The record itself must stay as it was.
+// step applies an event to a record, and to the same record read back from storage: a crash before the event must make no
+// difference. The original record must not change.
 func step(t testing.TB, r Record, event func(Record) (Record, error)) (Record, error) {
 	t.Helper()
 	before := encoded(t, r)
 	afterCrash := stored(t, r)
 	out, err := event(r)
-	require.Equal(t, before, encoded(t, r), "the event changed its receiver")
+	require.Equal(t, before, encoded(t, r), "the event modified its receiver")
 	resumed, errResumed := event(afterCrash)
 	require.Equal(t, fmt.Sprint(err), fmt.Sprint(errResumed))
-	require.Equal(t, encoded(t, out), encoded(t, resumed), "the event does something else after a crash")
+	require.Equal(t, encoded(t, out), encoded(t, resumed), "the event has a different result after a crash")
 	return out, err
 }
 
-// describe puts what a record holds into words.
+// describe returns what the record holds as text.
 func describe(r Record) string {
 	var out []string
-	add := func(words ...string) {
-		words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
-		out = append(out, strings.Join(words, " "))
+	add := func(texts ...string) {
+		texts = slices.DeleteFunc(texts, func(text string) bool { return text == "" })
+		out = append(out, strings.Join(texts, " "))
 	}
 	if c := r.Current; c != nil {
-		add(fmt.Sprintf("current %d", c.Version), when(c.Confirmed, "confirmed"), when(c.Refused, "refused"))
+		add(fmt.Sprintf("current %d", c.Version), textIf(c.Confirmed, "confirmed"), textIf(c.Refused, "refused"))
 	}
 	if n := r.Next; n != nil {
-		add(fmt.Sprintf("next %d", n.Version), string(n.Phase), when(n.Stage != n.Phase, string(n.Stage)), parts("taken", n.Taken), parts("on", n.InForceOn))
+		add(fmt.Sprintf("next %d", n.Version), string(n.Phase), textIf(n.Stage != n.Phase, string(n.Stage)), partsText("taken", n.Taken), partsText("on", n.InForceOn))
 	}
 	for _, c := range r.Candidates {
-		add(fmt.Sprintf("candidate %d", c.Version), string(c.Why), when(c.Overtaken, "overtaken"), when(c.Outlived, "outlived"),
-			when(c.Refused, "wrong"), parts("taken", c.Taken), parts("on", c.InForceOn))
+		add(fmt.Sprintf("candidate %d", c.Version), string(c.Why), textIf(c.Overtaken, "overtaken"), textIf(c.Outlived, "outlived"),
+			textIf(c.Refused, "wrong"), partsText("taken", c.Taken), partsText("on", c.InForceOn))
 	}
 	if p := r.Previous; p != nil {
-		add(fmt.Sprintf("previous %d", p.Version), when(p.State != ListedPrevious, p.State), when(p.Open, "open"))
+		add(fmt.Sprintf("previous %d", p.Version), textIf(p.State != ListedPrevious, p.State), textIf(p.Open, "open"))
 	}
 	for _, p := range r.History {
-		add(fmt.Sprintf("history %d", p.Version), p.State, when(p.Open, "open"), when(p.Late, "late"))
+		add(fmt.Sprintf("history %d", p.Version), p.State, textIf(p.Open, "open"), textIf(p.Late, "late"))
 	}
 	return strings.Join(out, ", ")
 }
 
-func when(is bool, word string) string {
-	if is {
-		return word
+func textIf(condition bool, text string) string {
+	if condition {
+		return text
 	}
 	return ""
 }
 
-func parts(word string, names []string) string {
-	return when(len(names) > 0, word+" "+strings.Join(names, "+"))
+func partsText(label string, names []string) string {
+	return textIf(len(names) > 0, label+" "+strings.Join(names, "+"))
 }
 
-// tells puts what a reader is told into words.
-func tells(r Record, now time.Time) string {
+// viewText returns what a reader is told as text.
+func viewText(r Record, now time.Time) string {
 	v := r.View(now)
 	out := string(v.State)
 	if v.Password != nil {
@@ -103,12 +104,13 @@ func tells(r Record, now time.Time) string {
 	return out
 }
 
-// story is a record that events happen to one after the other, with a crash before each of them.
+// story is a record to which events are applied one after the other, each also after a crash.
 type story struct {
 	testing.TB
 	Record
 }
 
+// do applies an event that cannot fail.
 func (s *story) do(event func(Record) Record) {
 	s.Helper()
 	out, err := step(s.TB, s.Record, func(r Record) (Record, error) { return event(r), nil })
@@ -116,6 +118,7 @@ func (s *story) do(event func(Record) Record) {
 	s.Record = out
 }
 
+// try applies an event that may fail, and returns its error.
 func (s *story) try(event func(Record) (Record, error)) error {
 	s.Helper()
 	out, err := step(s.TB, s.Record, event)
@@ -123,7 +126,7 @@ func (s *story) try(event func(Record) (Record, error)) error {
 	return err
 }
 
-// made makes a password and fails the test where that is not possible.
+// made makes version n; that must succeed.
 func (s *story) made(n, second int) {
 	s.Helper()
 	require.NoError(s, s.try(func(r Record) (Record, error) { return r.Make(value(n), "story", false, at(second)) }))
@@ -139,7 +142,7 @@ func (s *story) applied(second int) {
 	s.do(func(r Record) Record { return r.Applied(at(second), false) })
 }
 
-// changed is a change that goes well.
+// changed is a change that the remote system confirms.
 func (s *story) changed(n, second int) {
 	s.Helper()
 	s.made(n, second)
@@ -147,17 +150,19 @@ func (s *story) changed(n, second int) {
 	s.applied(second)
 }
 
+// is requires the record to hold this.
 func (s *story) is(want string) {
 	s.Helper()
 	require.Equal(s, want, describe(s.Record))
 }
 
+// reads requires that a reader is told this.
 func (s *story) reads(second int, want string) {
 	s.Helper()
-	require.Equal(s, want, tells(s.Record, at(second)))
+	require.Equal(s, want, viewText(s.Record, at(second)))
 }
 
-// lists tells whether the record holds the password of that version, in history/:name's words.
+// lists requires that history/:name lists password n with this state.
 func (s *story) lists(n int, state string) {
 	s.Helper()
 	for _, listed := range s.List() {
@@ -166,5 +171,5 @@ func (s *story) lists(n int, state string) {
 			return
 		}
 	}
-	require.Failf(s, "lost", "password %d is not listed any more: %s", n, describe(s.Record))
+	require.Failf(s, "lost", "password %d is no longer listed: %s", n, describe(s.Record))
 }

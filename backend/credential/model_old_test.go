@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// modify sends Next once with an old password, as rotation does.
+// modify sends Next once, with an old password, as rotation does.
 func (w *world) modify() {
 	if n := w.rec.Next; n == nil || n.Exposed() && (w.rec.Current == nil || w.rec.Current.Refused) {
 		if !w.makeNext() {
@@ -17,7 +17,7 @@ func (w *world) modify() {
 	if old.Password == nil {
 		w.do("give up", Record.GiveUp)
 		if w.chance(30) {
-			w.speak()
+			w.confirmOrAdopt()
 		}
 		return
 	}
@@ -29,7 +29,7 @@ func (w *world) modify() {
 		return
 	}
 	if !old.Certain {
-		w.countTry()
+		w.countAttempt()
 	}
 	w.do("send with "+old.Password.Value, func(r Record) Record {
 		return r.SendWithOld(w.now, w.now.Add(requestTime), r.Old(w.now), lockWindow)
@@ -37,29 +37,30 @@ func (w *world) modify() {
 	sent := w.sending(old.Password.Value)
 	switch dice := w.dice.IntN(100); {
 	case dice < 12:
-		w.do("busy", func(r Record) Record { return r.OldTryFree(old.Certain).NotApplied() })
-		w.freeTry(old)
+		w.do("busy", func(r Record) Record { return r.OldTryNotCounted(old.Certain).NotApplied() })
+		w.uncountAttempt(old)
 	case dice < 20:
 		w.refused[sent.value] = true
-		w.do("free", func(r Record) Record { return r.OldTryFree(old.Certain) })
-		w.freeTry(old)
-		w.refuse(sent)
+		w.do("old password not checked", func(r Record) Record { return r.OldTryNotCounted(old.Certain) })
+		w.uncountAttempt(old)
+		w.refusePassword(sent)
 	case dice < 26:
-		w.do("free", func(r Record) Record { return r.OldTryFree(old.Certain) })
-		w.freeTry(old)
-		w.turnDown(sent)
+		w.do("old password not checked", func(r Record) Record { return r.OldTryNotCounted(old.Certain) })
+		w.uncountAttempt(old)
+		w.refuseTarget(sent)
 	case dice < 52:
 		w.lose(sent)
 	case w.carryOut(sent):
 		w.confirmed(sent, true)
 		delete(w.refused, old.Password.Value)
-		w.tries, w.fewUntil = nil, time.Time{}
+		w.attempts, w.fewLeftUntil = nil, time.Time{}
 		w.do("applied", func(r Record) Record { return r.Applied(w.now, true) })
 	default:
 		w.mismatch(old)
 	}
 }
 
+// mismatch is the answer that the old password is wrong.
 func (w *world) mismatch(old Old) {
 	var left *int
 	if w.chance(70) {
@@ -67,30 +68,32 @@ func (w *world) mismatch(old Old) {
 		left = &n
 	}
 	until := w.now.Add(lockWindow)
-	w.fewUntil = time.Time{}
+	w.fewLeftUntil = time.Time{}
 	if left != nil && *left < 3 {
-		w.fewUntil = until
+		w.fewLeftUntil = until
 	}
-	if old.Certain { // the others were counted when they were sent
-		w.tries = append(w.tries, try{until})
+	if old.Certain { // an uncertain one was counted when it was sent
+		w.attempts = append(w.attempts, attempt{until})
 	}
-	w.do(fmt.Sprintf("mismatch, left %v", left != nil), func(r Record) Record { return r.OldRefused(old.Certain, left, until) })
+	w.do(fmt.Sprintf("old password refused, attempts left reported: %t", left != nil), func(r Record) Record { return r.OldRefused(old.Certain, left, until) })
 }
 
-// countTry checks the budget: two tries that may be wrong in a window, none where few are left.
-func (w *world) countTry() {
-	w.tries = slices.DeleteFunc(w.tries, func(t try) bool { return !w.now.Before(t.until) })
-	if len(w.tries) >= 2 {
-		w.fail("a third try in one window")
+// countAttempt checks the limits: at most two attempts with an uncertain old password in a lock window, and none when few
+// are left.
+func (w *world) countAttempt() {
+	w.attempts = slices.DeleteFunc(w.attempts, func(t attempt) bool { return !w.now.Before(t.until) })
+	if len(w.attempts) >= 2 {
+		w.fail("third attempt in one lock window")
 	}
-	if w.now.Before(w.fewUntil) {
-		w.fail("a try where few are left")
+	if w.now.Before(w.fewLeftUntil) {
+		w.fail("attempt made when few are left")
 	}
-	w.tries = append(w.tries, try{w.now.Add(requestTime + lockWindow)})
+	w.attempts = append(w.attempts, attempt{w.now.Add(requestTime + lockWindow)})
 }
 
-func (w *world) freeTry(old Old) {
+// uncountAttempt takes back the count of an attempt whose old password was not checked.
+func (w *world) uncountAttempt(old Old) {
 	if !old.Certain {
-		w.tries = w.tries[:len(w.tries)-1]
+		w.attempts = w.attempts[:len(w.attempts)-1]
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// settleAfter is how long a change that the remote system of the stories has queued takes at most.
+// settleAfter is the longest time that a queued change takes.
 const settleAfter = 60 * time.Second
 
-// job is a change that the remote system has queued.
+// job is a change in the remote system's queue.
 type job struct {
 	value string
 	since time.Time
@@ -20,8 +20,8 @@ type job struct {
 	fails bool
 }
 
-// queue takes a change into the queue. It comes into force after those before it.
-func (w *world) queue(r *request) {
+// enqueue queues a change. It comes into force after those before it.
+func (w *world) enqueue(r *request) {
 	at := w.now.Add(time.Duration(w.dice.IntN(int(settleAfter/time.Second))) * time.Second)
 	if n := len(w.jobs); n > 0 && at.Before(w.jobs[n-1].at) {
 		at = w.jobs[n-1].at
@@ -29,14 +29,15 @@ func (w *world) queue(r *request) {
 	w.jobs = append(w.jobs, job{value: r.value, since: w.now, at: at, fails: w.failing && w.chance(40)})
 }
 
-// work does what the queue holds and has come to; all of it, where a change is confirmed, since that comes after it.
-func (w *world) work(all bool) {
+// runQueue carries out the queued changes that are due. all carries out the whole queue, because a change that is confirmed
+// comes after it.
+func (w *world) runQueue(all bool) {
 	for len(w.jobs) > 0 && (all || !w.jobs[0].at.After(w.now)) {
 		done := w.jobs[0]
 		w.jobs = w.jobs[1:]
-		for _, r := range w.flying { // an earlier request with it: its repetition counts
+		for _, r := range w.inFlight { // its repetition counts as a later change
 			if r.value == done.value {
-				r.later++
+				r.laterChanges++
 			}
 		}
 		if done.fails {
@@ -44,69 +45,68 @@ func (w *world) work(all bool) {
 			continue
 		}
 		w.note("(the remote system sets %s from its queue)", done.value)
-		w.held, w.stranger = done.value, false
+		w.actual, w.setElsewhere = done.value, false
 	}
 }
 
-// queued tells whether the remote system has a change to this password in its queue.
+// queued reports whether a change to this password is in the queue.
 func (w *world) queued(value string) bool {
 	return slices.ContainsFunc(w.jobs, func(j job) bool { return j.value == value })
 }
 
-// withdraw: a person takes back what was not sent yet. Nothing is left of it, and all else stays.
+// withdraw: an operator discards a password that was not sent yet. It leaves no trace, and everything else stays.
 func (w *world) withdraw() {
-	n, before := w.rec.Next, pending(w.rec)
+	n, before := w.rec.Next, exposedPasswords(w.rec)
 	if n == nil || n.Exposed() || w.chance(50) {
 		return
 	}
 	require.NoError(w.t, w.event("withdraw", func(r Record) (Record, error) { return r.Discard(n.Version, w.now) }))
-	require.ElementsMatch(w.t, before, pending(w.rec))
+	require.ElementsMatch(w.t, before, exposedPasswords(w.rec))
 	if w.rec.Next.Exposed() {
-		w.seen["the one before is next again"]++
+		w.seen["candidate became next again"]++
 	}
 }
 
-// checkQueue is I5: whoever asks when the last request may have had an effect hears of what is still queued.
+// checkQueue checks I5: LastRequest covers every change that is still queued.
 func (w *world) checkQueue() {
 	for _, j := range w.jobs {
 		if w.rec.LastRequest().Before(j.since) {
-			w.fail("I5: %s is queued, and the record knows of no request since %s", j.value, w.rec.LastRequest())
+			w.fail("I5: %s is queued, but LastRequest is %s", j.value, w.rec.LastRequest())
 		}
 	}
 }
 
-// discard: a person says of the newest password that does not work that it is not in force. What the remote system has in
-// its queue is not discarded; what came in force by time alone, and did not, gives way to the one before.
+// discard: an operator discards a password that does not work. A queued one must not be discarded. If Current came into force
+// by time alone but does not work, discarding it makes the one before Current again.
 func (w *world) discard() {
 	w.withdraw()
-	for _, p := range pending(w.rec) {
-		if p.Value == w.held {
+	for _, p := range exposedPasswords(w.rec) {
+		if p.Value == w.actual {
 			continue
 		}
 		before := encoded(w.t, w.rec)
 		err := w.event(fmt.Sprintf("discard %d", p.Version), func(r Record) (Record, error) { return r.Discard(p.Version, w.now) })
 		switch {
 		case err == nil && w.queued(p.Value):
-			w.fail("version %d was discarded while it was queued", p.Version)
+			w.fail("version %d was discarded while queued", p.Version)
 		case err == nil:
 			return
 		case !errors.Is(err, ErrQueued) || w.rec.QueuedSince().IsZero() || encoded(w.t, w.rec) != before:
 			w.fail("discard: %s", err)
 		}
-		w.seen["queued, and not discarded"]++
+		w.seen["queued, so not discarded"]++
 	}
 	c, last := w.rec.Current, w.rec.Previous
-	if c == nil || c.Basis != BasisTime || c.Value == w.held || last == nil || w.rec.Exposed() {
+	if c == nil || c.Basis != BasisTime || c.Value == w.actual || last == nil || w.rec.Exposed() {
 		return
 	}
 	require.NoError(w.t, w.event(fmt.Sprintf("discard %d", c.Version), func(r Record) (Record, error) { return r.Discard(c.Version, w.now) }))
-	require.Equal(w.t, last.Password, w.rec.Current.Password)
-	w.seen["discarded after its time"]++
+	require.True(w.t, again(w.rec.Current.Password, last.Password))
+	w.seen["in force by time, then discarded"]++
 }
 
-// pushOrRipen changes the password of a remote system that queues, or takes notice of what has come into force. Now and
-// then one is queued while others are.
-func (w *world) pushOrRipen() {
+// pushOrSettle queues a change, or settles one that is queued. Sometimes it queues a change on top of others.
+func (w *world) pushOrSettle() {
 	if w.rec.QueuedSince().IsZero() || w.chance(25) {
 		if w.rec.Next.Staged() && !w.makeNext() {
 			return
@@ -115,14 +115,14 @@ func (w *world) pushOrRipen() {
 		return
 	}
 	w.pass(90)
-	if n := w.rec.Next; n.Staged() && w.held == n.Value && len(w.jobs) == 0 && w.chance(40) { // a login
+	if n := w.rec.Next; n.Staged() && w.actual == n.Value && len(w.jobs) == 0 && w.chance(40) { // a login
 		w.settle(n.Value)
 		w.do("proved", func(r Record) Record { return r.InForce(w.now, true) })
-		w.flying = nil // a login proves something only when nothing is on its way any more
+		w.inFlight = nil // a login proves something only once no request is in flight
 		return
 	}
-	w.do(fmt.Sprintf("ripe, %d queued", len(w.jobs)), func(r Record) Record { return r.Ripe(w.now.Add(-settleAfter), w.now) })
+	w.do(fmt.Sprintf("settle by time, %d queued", len(w.jobs)), func(r Record) Record { return r.SettleByTime(w.now.Add(-settleAfter), w.now) })
 	if w.rec.Current != nil {
-		w.exposed = max(w.exposed, w.rec.Current.Version)
+		w.maxExposed = max(w.maxExposed, w.rec.Current.Version)
 	}
 }

@@ -8,63 +8,64 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// host is a part of an account that takes a password at its next start.
+// host is a part of an account that puts a password in force when it restarts.
 type host struct {
-	held     string
-	pending  string // "": nothing waits
-	stranger bool   // somebody else set what it holds, and Vault has not learned of it
-	said     int    // the version that was last said to be in force there; 0: that of the account
-	answered bool   // it has said that it takes what waits
+	actual       string
+	pending      string // taken, waits for a restart; "" if nothing does
+	setElsewhere bool   // actual was set outside Vault, and the record does not know it
+	confirmed    int    // the version last confirmed on this host; 0: that of the account
+	answered     bool   // the host has confirmed that it took pending
 }
 
-// taking is a request to one host that is on its way.
+// taking is a request in flight to one host.
 type taking struct {
 	request
 
 	host *host
 }
 
-// restarts is an account on one host or on several, each of which puts the last password that it has taken in force when
-// it starts, at times of its own.
+// restarts is a model of an account on one or more hosts. Each host puts the last password that it has taken in force when it
+// restarts, at any time.
 //
-// Late ends with the deadline and the margin here: nothing confirms a change, so that no count of later ones could.
+// A late request arrives before its deadline plus the margin. Nothing confirms a change here, so confirmed changes cannot
+// limit it.
 type restarts struct {
 	*world
 
-	hosts    []*host
-	words    int  // how much in a hundred a person says of what there is to be said
-	silent   bool // a host may say that it has taken a password, and forget it
-	underway []taking
-	echo     map[string]bool // passwords that came in force while a repetition of them waited or was on its way
-	came     map[string]bool // passwords that a host may have taken
+	hosts           []*host
+	operatorPercent int  // how often an operator confirms or discards, in percent
+	silent          bool // a host may report that it has taken a password, and forget it
+	takings         []taking
+	echo            map[string]bool // passwords that came into force while a repetition waited or was in flight
+	maybeTaken      map[string]bool // passwords that a host may have taken
 }
 
 func newRestarts(t *testing.T, name string, seed uint64, hosts int, silent bool) *restarts {
 	t.Helper()
-	w := &restarts{world: newWorld(t, name, seed), silent: silent, words: 5 + 95*int(seed%3)/2, echo: map[string]bool{}, came: map[string]bool{}}
+	w := &restarts{world: newWorld(t, name, seed), silent: silent, operatorPercent: 5 + 95*int(seed%3)/2, echo: map[string]bool{}, maybeTaken: map[string]bool{}}
 	for range hosts {
-		w.hosts = append(w.hosts, &host{held: "theirs", stranger: true})
+		w.hosts = append(w.hosts, &host{actual: "theirs", setElsewhere: true})
 	}
-	w.lands, w.speaks = w.goOn, w.repair
+	w.onPass, w.onUnsettled = w.deliverAndRestart, w.resolveUnsettled
 	return w
 }
 
 func (w *restarts) all() []string { return servers[:len(w.hosts)] }
 
-// goOn: requests arrive or come to nothing, and hosts restart without being asked.
-func (w *restarts) goOn() {
+// deliverAndRestart delivers or drops requests in flight, and restarts hosts at random.
+func (w *restarts) deliverAndRestart() {
 	var left []taking
-	for _, r := range w.underway {
+	for _, r := range w.takings {
 		switch {
 		case w.now.After(r.deadline.Add(margin)) || w.chance(20):
 		case w.chance(30):
-			w.seen["took it late"]++
+			w.seen["taken late"]++
 			w.take(r.host, r.value)
 		default:
 			left = append(left, r)
 		}
 	}
-	w.underway = left
+	w.takings = left
 	for _, h := range w.hosts {
 		if w.chance(15) {
 			w.start(h)
@@ -74,7 +75,7 @@ func (w *restarts) goOn() {
 
 func (w *restarts) take(h *host, value string) {
 	if w.silent && w.chance(25) {
-		w.note("(%s does not take %s, and says nothing)", w.nameOf(h), value)
+		w.note("(%s silently does not take %s)", w.nameOf(h), value)
 		return
 	}
 	w.note("(%s takes %s)", w.nameOf(h), value)
@@ -82,15 +83,15 @@ func (w *restarts) take(h *host, value string) {
 }
 
 func (w *restarts) start(h *host) {
-	w.note("(%s starts, with %q waiting)", w.nameOf(h), h.pending)
+	w.note("(%s restarts, with %q waiting)", w.nameOf(h), h.pending)
 	if h.pending != "" {
-		h.held, h.pending, h.stranger = h.pending, "", false
+		h.actual, h.pending, h.setElsewhere = h.pending, "", false
 	}
 }
 
 func (w *restarts) nameOf(h *host) string { return servers[slices.Index(w.hosts, h)] }
 
-// push sends Next once, to the hosts that do not have it.
+// push sends Next once, to the hosts that have not taken it.
 func (w *restarts) push() {
 	if w.rec.Next == nil && !w.makeNext() {
 		return
@@ -105,32 +106,32 @@ func (w *restarts) push() {
 	}
 	value, missing := n.Value, w.rec.Next.Missing(w.all())
 	if n.Stage == "" && len(missing) != len(w.hosts) || len(missing) == 0 {
-		w.fail("missing %v", missing)
+		w.fail("wrong missing hosts: %v", missing)
 	}
-	for _, r := range w.underway {
+	for _, r := range w.takings {
 		if r.value != value {
-			w.fail("I5: %s is sent while the request with %s is under way", value, r.value)
+			w.fail("I5: %s is sent while the request with %s is in flight", value, r.value)
 		}
 	}
 	w.do("send", func(r Record) Record { return r.Send(w.now.Add(requestTime), 0) })
 	switch dice := w.dice.IntN(100); {
 	case dice < 40:
-		w.reach(missing)
+		w.takenBy(missing)
 		w.do("staged", func(r Record) Record { return r.Staged(RestartRequired, w.now) })
-	case dice < 65 && len(missing) > 1: // one takes it
+	case dice < 65 && len(missing) > 1: // one host takes it
 		one := []string{missing[w.dice.IntN(len(missing))]}
-		w.reach(one)
-		w.do(one[0]+" took it", func(r Record) Record { return r.Took(one, RestartRequired, w.now) })
-		w.otherwise(slices.DeleteFunc(missing, func(name string) bool { return name == one[0] }))
+		w.takenBy(one)
+		w.do("taken by "+one[0], func(r Record) Record { return r.TakenByParts(one, RestartRequired, w.now) })
+		w.notTakenBy(slices.DeleteFunc(missing, func(name string) bool { return name == one[0] }))
 	default:
-		w.otherwise(missing)
+		w.notTakenBy(missing)
 	}
 }
 
-// reach: these hosts take Next.
-func (w *restarts) reach(names []string) {
-	w.exposed = max(w.exposed, w.rec.Next.Version)
-	w.came[w.rec.Next.Value] = true
+// takenBy makes these hosts take Next.
+func (w *restarts) takenBy(names []string) {
+	w.maxExposed = max(w.maxExposed, w.rec.Next.Version)
+	w.maybeTaken[w.rec.Next.Value] = true
 	for _, name := range names {
 		h := w.hosts[slices.Index(servers, name)]
 		w.take(h, w.rec.Next.Value)
@@ -138,8 +139,8 @@ func (w *restarts) reach(names []string) {
 	}
 }
 
-// otherwise: these hosts do not take Next, or nobody knows.
-func (w *restarts) otherwise(names []string) {
+// notTakenBy: these hosts do not take Next, or the outcome is unknown.
+func (w *restarts) notTakenBy(names []string) {
 	n := w.rec.Next
 	partly := n.Partial()
 	switch dice := w.dice.IntN(100); {
@@ -147,24 +148,24 @@ func (w *restarts) otherwise(names []string) {
 		w.do("busy", Record.NotApplied)
 	case dice < 45:
 		w.refused[n.Value] = true
-		w.do("refused", Record.Refused)
+		w.do("refused", Record.PasswordRefused)
 		w.checkKept(n)
 	case dice < 60:
-		w.do("turned down", Record.TurnedDown)
+		w.do("target refused", Record.TargetRefused)
 		w.checkKept(n)
-		if w.came[n.Value] && (w.rec.Next == nil || w.rec.Next.Version != n.Version) {
-			w.fail("the request was refused, not version %d", n.Version)
+		if w.maybeTaken[n.Value] && (w.rec.Next == nil || w.rec.Next.Version != n.Version) {
+			w.fail("version %d is no longer Next, although only the request was refused", n.Version)
 		}
 	default:
-		w.exposed = max(w.exposed, n.Version)
-		w.came[n.Value] = true
+		w.maxExposed = max(w.maxExposed, n.Version)
+		w.maybeTaken[n.Value] = true
 		for _, name := range names {
 			h := w.hosts[slices.Index(servers, name)]
 			switch w.dice.IntN(3) {
 			case 0:
 				w.take(h, n.Value)
 			case 1:
-				w.underway = append(w.underway, taking{request{value: n.Value, deadline: n.SentUntil}, h})
+				w.takings = append(w.takings, taking{request{value: n.Value, deadline: n.SentUntil}, h})
 			}
 		}
 		if w.chance(50) {
@@ -178,19 +179,19 @@ func (w *restarts) otherwise(names []string) {
 	}
 }
 
-// checkKept: of a password that was refused nothing is left, unless a host may have taken it.
+// checkKept requires that a refused password leaves no trace, unless a host may have taken it.
 func (w *restarts) checkKept(refused *Next) {
-	if slices.ContainsFunc(w.rec.List(), func(l Listed) bool { return l.Value == refused.Value }) != w.came[refused.Value] {
-		w.fail("version %d was refused", refused.Version)
+	if slices.ContainsFunc(w.rec.List(), func(l Listed) bool { return l.Value == refused.Value }) != w.maybeTaken[refused.Value] {
+		w.fail("refused version %d must be listed exactly if a host may have taken it", refused.Version)
 	}
 	if n := w.rec.Next; n != nil && n.Version < refused.Version {
-		w.seen["the one before is next again"]++
+		w.seen["candidate became next again"]++
 	}
 }
 
-// restart: the engine restarts the hosts that all have taken Next, and may try it out then.
+// restart: the engine restarts the hosts after all have taken Next, and may prove it by a login.
 func (w *restarts) restart() {
-	if !w.chance(w.words / 2) {
+	if !w.chance(w.operatorPercent / 2) {
 		if w.chance(30) {
 			w.makeNext()
 		}
@@ -200,29 +201,29 @@ func (w *restarts) restart() {
 		w.start(h)
 	}
 	n := w.rec.Next
-	proved := w.chance(60) && w.everyHost(func(h *host) bool { return h.held == n.Value })
+	proved := w.chance(60) && w.everyHost(func(h *host) bool { return h.actual == n.Value })
 	delete(w.refused, n.Value)
 	w.do(fmt.Sprintf("restarted, proved: %t", proved), func(r Record) Record { return r.InForce(w.now, proved) })
-	w.everywhere()
+	w.inForceEverywhere()
 }
 
 func (w *restarts) everyHost(is func(*host) bool) bool {
 	return !slices.ContainsFunc(w.hosts, func(h *host) bool { return !is(h) })
 }
 
-// everywhere: a password is in force on all hosts, for what the record knows.
-func (w *restarts) everywhere() {
+// inForceEverywhere records that, as far as the record knows, Current is in force on all hosts.
+func (w *restarts) inForceEverywhere() {
 	value := w.rec.Current.Value
 	for _, h := range w.hosts {
-		h.said = 0
+		h.confirmed = 0
 		w.echo[value] = w.echo[value] || h.pending == value
 	}
-	for _, r := range w.underway {
+	for _, r := range w.takings {
 		w.echo[value] = w.echo[value] || r.value == value
 	}
 }
 
-func (w *restarts) happen() {
+func (w *restarts) randomEvent() {
 	switch dice := w.dice.IntN(100); {
 	case dice < 50:
 		w.push()
@@ -230,27 +231,28 @@ func (w *restarts) happen() {
 		w.pass(120)
 	case dice < 70:
 		w.makeNext()
-	case dice < 87 && w.chance(w.words):
+	case dice < 87 && w.chance(w.operatorPercent):
 		switch {
 		case dice < 82:
-			w.tell()
+			w.confirmActual()
 		case dice < 86:
-			w.dismiss()
+			w.discardUnused()
 		default:
-			w.byHand()
+			w.setByHand()
 		}
 	case dice < 90:
 		h := w.hosts[w.dice.IntN(len(w.hosts))]
-		w.makes++
-		h.held, h.stranger = fmt.Sprintf("theirs-%d", w.makes), true
-		w.note("(somebody else sets %s on %s)", h.held, w.nameOf(h))
+		w.generated++
+		h.actual, h.setElsewhere = fmt.Sprintf("theirs-%d", w.generated), true
+		w.note("(%s is set outside Vault on %s)", h.actual, w.nameOf(h))
 	default:
 		w.trim(w.mayBeValid)
 	}
 }
 
-// Hosts that take a password at their next start, some of it behind the engine's back.
-func TestLongRandomStoriesOfRestarts(t *testing.T) {
+// TestRandomRestartsLoseNoPassword runs random events against hosts that put a password in force when they restart, also
+// without the engine's knowledge.
+func TestRandomRestartsLoseNoPassword(t *testing.T) {
 	const seeds, steps = 150, 70
 	states, seen := map[State]int{}, map[string]int{}
 	for _, hosts := range []int{1, 2} {
@@ -258,7 +260,7 @@ func TestLongRandomStoriesOfRestarts(t *testing.T) {
 			for seed := range uint64(seeds) {
 				w := newRestarts(t, fmt.Sprintf("restarts, %d hosts, silent %t", hosts, silent), seed, hosts, silent)
 				for range steps {
-					w.happen()
+					w.randomEvent()
 					w.check()
 					states[w.rec.View(w.now).State]++
 				}
@@ -269,13 +271,13 @@ func TestLongRandomStoriesOfRestarts(t *testing.T) {
 		}
 	}
 	for _, state := range []State{StateNone, StateActive, StateAssumed, StateRestartRequired, StateUncertain} {
-		require.NotZero(t, states[state], "the stories never came to the state %s", state)
+		require.NotZero(t, states[state], "no story reached the state %s", state)
 	}
 	t.Logf("seeds 0 to %d, states seen: %v, also: %v", seeds-1, states, seen)
 	for _, what := range []string{
-		"took it late", "partly taken", "older one confirmed, newer ones stay", "in force on one host", "still in force on one host",
-		"in force on the last host", "set by hand while another waits", "discarded, and comes", "too many",
-		"the one before is next again", "confirmed on some, not discarded", "discarded after its time", "confirmed under one that waits",
+		"taken late", "partly taken", "older confirmed, newer still waiting", "confirmed on one host", "current confirmed on one host",
+		"confirmed on the last host", "set by hand while another waits", "discarded while it waits", "too many candidates",
+		"candidate became next again", "confirmed on a host, so not discarded", "in force by time, then discarded", "current confirmed while another waits",
 	} {
 		require.NotZero(t, seen[what], what)
 	}

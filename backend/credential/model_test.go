@@ -11,29 +11,30 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// margin is the distance that rotation keeps from the end of an unresolved request.
+// margin is how long rotation waits after the deadline of an unresolved request.
 const margin = 30 * time.Second
 
-// request is one request to change the password, as the model of the remote system sees it.
+// request is a request to change the password, as the model of the remote system sees it.
 type request struct {
 	version int
 	value   string
-	// old has to be the account's password when the request is carried out; empty: it presents none.
+	// old must be the account's password when the request is carried out; empty if the request presents none.
 	old      string
 	deadline time.Time
-	// later counts the changes that the remote system confirmed since the request was sent; a repetition with the same
-	// password that it queued counts too, once that is in force.
-	later int
-	// worded: a person or a login has said since then which password is in force.
-	worded bool
+	// laterChanges counts the changes that the remote system has confirmed since the request was sent. A queued repetition
+	// with the same password counts too, once it is in force.
+	laterChanges int
+	// vouched: an operator or a login has shown since then which password is in force.
+	vouched bool
 }
 
-// world is a remote system with one account, a driver that obeys the record as rotation does, and what both know. It
-// keeps its own books: nothing in it is read from the record but what the driver needs.
+// world is a model of a remote system with one account, and a driver that follows the record as rotation does. Its own
+// bookkeeping is independent of the record; only the driver reads that.
 //
-// A request that is not answered may be carried out at once, later, or never. "Later" has an end, or no rule could tell
-// what is in force: a request without an old password is carried out by its deadline and the margin, or before the remote
-// system has confirmed two later changes; one with an old password, only while that one is in force.
+// An unanswered request may be carried out at once, later, or never. "Later" is limited, because otherwise no rule could
+// determine which password is in force. A request without an old password is carried out before its deadline plus the
+// margin, or before the remote system has confirmed two later changes. A request with an old password is carried out only
+// while that one is in force.
 type world struct {
 	t    *testing.T
 	dice *rand.Rand
@@ -42,38 +43,39 @@ type world struct {
 	rec  Record
 	log  []string
 
-	held     string // what the account's password is
-	stranger bool   // somebody else set it, and Vault has not learned of it
-	flying   []*request
-	failing  bool  // what it queues may fail without a word
-	jobs     []job // what the remote system has queued, in the order in which it comes into force
-	lands    func()
-	speaks   func()
+	actual       string // the account's password
+	setElsewhere bool   // actual was set outside Vault, and the record does not know it
+	inFlight     []*request
+	failing      bool   // queued changes may fail silently
+	jobs         []job  // queued changes, in the order in which they come into force
+	onPass       func() // runs when time passes
+	onUnsettled  func() // runs when Make returns ErrUnsettled
 
-	makes    int
-	exposed  int             // the highest version that was ever in force, or may have been
-	sentTo   map[string]int  // for each password sent: changes confirmed since its last request
-	blind    map[string]bool // passwords that were sent without an old one
-	open     map[string]bool // passwords of which a request is not known to have changed nothing
-	refused  map[string]bool // passwords that the remote system refused, and nobody proved since
-	settled  map[string]bool // passwords that a proof or a person's word settled
-	givenUp  map[string]bool // passwords that Trim dropped as too many newer ones may be valid
-	worked   string          // the last password that somebody is known to have seen in force
-	seen     map[string]int  // what is worth telling that it happened
-	tries    []try
-	fewUntil time.Time // the remote system said that few tries are left
+	generated      int             // passwords made so far
+	maxExposed     int             // the highest version that was in force, or may have been
+	confirmedSince map[string]int  // by password sent: changes confirmed since its last request
+	sentWithoutOld map[string]bool // passwords that were sent without an old one
+	maybeApplied   map[string]bool // passwords with a request that may have been applied
+	refused        map[string]bool // passwords that the remote system refused, and that were not proved since
+	settled        map[string]bool // passwords settled by a login or an operator
+	trimmed        map[string]bool // passwords that Trim may drop, because many newer ones may be valid
+	lastWorked     string          // the last password known to have been in force
+	seen           map[string]int  // how often each noteworthy event happened
+	attempts       []attempt       // attempts with an uncertain old password that may count as wrong
+	fewLeftUntil   time.Time       // until when the remote system has few attempts left
 }
 
-type try struct{ until time.Time }
+type attempt struct{ until time.Time }
 
 func newWorld(t *testing.T, name string, seed uint64) *world {
 	t.Helper()
 	w := &world{
-		t: t, name: fmt.Sprintf("%s, seed %d", name, seed), dice: rand.New(rand.NewPCG(seed, seed)), now: start, held: "theirs", stranger: true,
-		sentTo: map[string]int{}, blind: map[string]bool{}, open: map[string]bool{}, refused: map[string]bool{}, settled: map[string]bool{},
-		givenUp: map[string]bool{}, seen: map[string]int{},
+		t: t, name: fmt.Sprintf("%s, seed %d", name, seed), dice: rand.New(rand.NewPCG(seed, seed)), now: start,
+		actual: "theirs", setElsewhere: true,
+		confirmedSince: map[string]int{}, sentWithoutOld: map[string]bool{}, maybeApplied: map[string]bool{},
+		refused: map[string]bool{}, settled: map[string]bool{}, trimmed: map[string]bool{}, seen: map[string]int{},
 	}
-	w.lands, w.speaks = w.land, w.speak
+	w.onPass, w.onUnsettled = w.deliver, w.confirmOrAdopt
 	return w
 }
 
@@ -82,14 +84,14 @@ func (w *world) chance(percent int) bool { return w.dice.IntN(100) < percent }
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
 	require.FailNow(w.t, fmt.Sprintf(format, args...), "%s\nremote system: %s\nrecord: %s\n%s",
-		w.name, w.held, describe(w.rec), strings.Join(w.log, "\n"))
+		w.name, w.actual, describe(w.rec), strings.Join(w.log, "\n"))
 }
 
 func (w *world) note(format string, args ...any) {
 	w.log = append(w.log, fmt.Sprintf("%6.0fs ", w.now.Sub(start).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// event applies an event to the record, to a copy from storage too, and checks what may have gone.
+// event applies an event to the record and to a copy from storage, and checks that it drops nothing it must not.
 func (w *world) event(what string, happens func(Record) (Record, error)) error {
 	w.t.Helper()
 	before := w.rec
@@ -98,6 +100,7 @@ func (w *world) event(what string, happens func(Record) (Record, error)) error {
 	w.note("%s: %s", what, describe(out))
 	if err == nil {
 		w.nothingDropped(before, out)
+		w.versionsNeverGoBack(before, out)
 	}
 	return err
 }
@@ -107,135 +110,136 @@ func (w *world) do(what string, happens func(Record) Record) {
 	_ = w.event(what, func(r Record) (Record, error) { return happens(r), nil })
 }
 
-// settle: a proof or a word says that this password is in force, so that the others are not; what is queued may follow.
+// settle records that a login or an operator has shown which password is in force. The others are not; those that are queued
+// may still follow.
 func (w *world) settle(inForce string) {
-	for _, p := range pending(w.rec) {
+	for _, p := range exposedPasswords(w.rec) {
 		w.settled[p.Value] = w.settled[p.Value] || !w.queued(p.Value)
 	}
 	delete(w.refused, inForce)
-	w.worked = inForce
-	for _, r := range w.flying {
-		r.worded = true
+	w.lastWorked = inForce
+	for _, r := range w.inFlight {
+		r.vouched = true
 	}
 }
 
-// land lets requests that are on their way be carried out, or come to nothing.
-func (w *world) land() {
-	w.work(false)
+// deliver carries out requests in flight, or drops them.
+func (w *world) deliver() {
+	w.runQueue(false)
 	var left []*request
-	for _, r := range w.flying {
+	for _, r := range w.inFlight {
 		late := w.now.After(r.deadline.Add(margin))
 		switch {
-		case late && (r.worded || r.later >= 2 && r.old == ""):
+		case late && (r.vouched || r.laterChanges >= 2 && r.old == ""):
 		case w.chance(10):
-			w.note("(the request with %s comes to nothing)", r.value)
+			w.note("(the request with %s is lost)", r.value)
 		case w.chance(15):
 			w.carryOut(r)
 		default:
 			left = append(left, r)
 		}
 	}
-	w.flying = left
+	w.inFlight = left
 }
 
 func (w *world) carryOut(r *request) bool {
-	if r.old != "" && r.old != w.held {
-		w.note("(the request with %s finds a wrong old password)", r.value)
+	if r.old != "" && r.old != w.actual {
+		w.note("(the request with %s presents a wrong old password)", r.value)
 		return false
 	}
 	w.note("(the remote system sets %s)", r.value)
-	w.held, w.stranger = r.value, false
+	w.actual, w.setElsewhere = r.value, false
 	return true
 }
 
 func (w *world) makeNext() bool {
-	w.makes++
-	given := fmt.Sprintf("v%d", w.makes)
+	w.generated++
+	given := fmt.Sprintf("v%d", w.generated)
 	err := w.event("make "+given, func(r Record) (Record, error) { return r.Make(given, "model", false, w.now) })
 	if errors.Is(err, ErrUnsettled) {
-		w.speaks()
+		w.onUnsettled()
 		return false
 	}
 	require.NoError(w.t, err)
-	if v := w.rec.Next.Version; v <= w.exposed {
-		w.fail("version %d is used again: %d was in use", v, w.exposed)
+	if v := w.rec.Next.Version; v <= w.maxExposed {
+		w.fail("version %d is used again, and version %d was exposed", v, w.maxExposed)
 	}
 	return true
 }
 
-// sending keeps the books on a request that is about to leave.
+// sending records that a request is about to be sent.
 func (w *world) sending(old string) *request {
 	n := w.rec.Next
-	w.sentTo[n.Value] = 0
-	w.blind[n.Value] = w.blind[n.Value] && w.open[n.Value] || old == ""
+	w.confirmedSince[n.Value] = 0
+	w.sentWithoutOld[n.Value] = w.sentWithoutOld[n.Value] && w.maybeApplied[n.Value] || old == ""
 	delete(w.settled, n.Value)
 	return &request{version: n.Version, value: n.Value, old: old, deadline: n.SentUntil}
 }
 
-// confirmed keeps the books on a change that the remote system confirmed. It does not count for the request itself.
+// confirmed records that the remote system has confirmed a change. It counts as a later change for other requests only.
 func (w *world) confirmed(done *request, exclusive bool) {
 	value := done.value
-	w.worked = value
-	w.exposed = max(w.exposed, done.version)
-	for sent := range w.sentTo {
+	w.lastWorked = value
+	w.maxExposed = max(w.maxExposed, done.version)
+	for sent := range w.confirmedSince {
 		if sent != value {
-			w.sentTo[sent]++
-			if exclusive && !w.blind[sent] {
+			w.confirmedSince[sent]++
+			if exclusive && !w.sentWithoutOld[sent] {
 				w.settled[sent] = true
 			}
 		}
 	}
-	for _, r := range w.flying {
-		r.later++
+	for _, r := range w.inFlight {
+		r.laterChanges++
 	}
-	delete(w.open, value)
-	for _, r := range w.flying { // an earlier request with it
-		w.open[value] = w.open[value] || r.value == value
+	delete(w.maybeApplied, value)
+	for _, r := range w.inFlight { // an earlier request with the same password
+		w.maybeApplied[value] = w.maybeApplied[value] || r.value == value
 	}
-	w.stranger = false
+	w.setElsewhere = false
 }
 
-// speak: a person finds out which password works, and says so.
-func (w *world) speak() {
-	for _, p := range pending(w.rec) {
-		if p.Value == w.held {
-			w.settle(w.held)
+// confirmOrAdopt: an operator finds out which password works and confirms or adopts it.
+func (w *world) confirmOrAdopt() {
+	for _, p := range exposedPasswords(w.rec) {
+		if p.Value == w.actual {
+			w.settle(w.actual)
 			if err := w.event(fmt.Sprintf("confirm %d", p.Version), func(r Record) (Record, error) { return r.Confirm(p.Version, w.now) }); err != nil {
 				w.fail("confirm: %s", err)
 			}
 			return
 		}
 	}
-	w.settle(w.held)
-	w.stranger = false
+	w.settle(w.actual)
+	w.setElsewhere = false
 	if len(w.jobs) > 0 {
 		w.seen["adopted while another was queued"]++
 	}
-	w.do("adopt "+w.held, func(r Record) Record { return r.Adopt(w.held, "model", w.now) })
-	w.exposed = max(w.exposed, w.rec.Current.Version)
+	w.do("adopt "+w.actual, func(r Record) Record { return r.Adopt(w.actual, "model", w.now) })
+	w.maxExposed = max(w.maxExposed, w.rec.Current.Version)
 }
 
 func (w *world) pass(most int) {
 	w.now = w.now.Add(time.Duration(1+w.dice.IntN(most)) * time.Second)
-	w.lands()
+	w.onPass()
 }
 
-// ready waits, mostly, for the distance that I5 demands, and tells whether it is kept.
+// ready reports whether Next may be sent according to I5. Half of the time it waits until it may.
 func (w *world) ready() bool {
-	quiet := w.rec.QuietUntil()
-	if quiet.IsZero() || w.now.After(quiet.Add(margin)) {
+	notBefore := w.rec.SendNotBefore()
+	if notBefore.IsZero() || w.now.After(notBefore.Add(margin)) {
 		return true
 	}
 	if w.chance(50) {
 		return false
 	}
-	for !w.now.After(quiet.Add(margin)) {
+	for !w.now.After(notBefore.Add(margin)) {
 		w.pass(40)
 	}
 	return true
 }
 
-// push sends Next once, without an old password, and deals with what comes of it.
+// push sends Next once, without an old password, and applies the outcome.
 func (w *world) push(staging bool) {
 	if w.rec.Next == nil && !w.makeNext() || w.rec.Next.Staged() || !w.ready() {
 		return
@@ -244,61 +248,61 @@ func (w *world) push(staging bool) {
 	sent := w.sending("")
 	switch dice := w.dice.IntN(100); {
 	case dice < 35 && staging:
-		w.open[sent.value] = true
-		w.exposed = max(w.exposed, sent.version)
-		w.queue(sent)
+		w.maybeApplied[sent.value] = true
+		w.maxExposed = max(w.maxExposed, sent.version)
+		w.enqueue(sent)
 		w.do("accepted", func(r Record) Record { return r.Staged(Accepted, w.now) })
 	case dice < 45:
-		w.work(true)
+		w.runQueue(true)
 		w.carryOut(sent)
 		w.confirmed(sent, false)
 		w.do("applied", func(r Record) Record { return r.Applied(w.now, false) })
 	case dice < 60:
 		w.do("busy", Record.NotApplied)
 	case dice < 67:
-		w.refuse(sent)
+		w.refusePassword(sent)
 	case dice < 74:
-		w.turnDown(sent)
+		w.refuseTarget(sent)
 	default:
 		w.lose(sent)
 	}
 }
 
-func (w *world) refuse(sent *request) {
+func (w *world) refusePassword(sent *request) {
 	w.refused[sent.value] = true
-	w.do("refused", Record.Refused)
+	w.do("refused", Record.PasswordRefused)
 	w.checkDropped(sent)
 }
 
-func (w *world) turnDown(sent *request) {
-	w.do("turned down", Record.TurnedDown)
+func (w *world) refuseTarget(sent *request) {
+	w.do("target refused", Record.TargetRefused)
 	w.checkDropped(sent)
-	if n := w.rec.Next; w.open[sent.value] && (n == nil || n.Value != sent.value) {
-		w.fail("the request was refused, not version %d", sent.version)
+	if n := w.rec.Next; w.maybeApplied[sent.value] && (n == nil || n.Value != sent.value) {
+		w.fail("version %d is no longer Next, although only the request was refused", sent.version)
 	}
 }
 
-// checkDropped: of a password that was never applied nothing is left once the remote system has refused it.
+// checkDropped requires that a refused password which was never applied leaves no trace.
 func (w *world) checkDropped(sent *request) {
 	for _, listed := range w.rec.List() {
-		if listed.Value == sent.value && !w.open[sent.value] {
-			w.fail("version %d was never applied and is listed", listed.Version)
+		if listed.Value == sent.value && !w.maybeApplied[sent.value] {
+			w.fail("version %d was refused and never applied, but is still listed", listed.Version)
 		}
 	}
 	if n := w.rec.Next; n != nil && n.Version < sent.version {
-		w.seen["the one before is next again"]++
+		w.seen["candidate became next again"]++
 	}
 }
 
 // lose: the answer is lost, or the process ends before it comes.
 func (w *world) lose(sent *request) {
-	w.open[sent.value] = true
-	w.exposed = max(w.exposed, sent.version)
+	w.maybeApplied[sent.value] = true
+	w.maxExposed = max(w.maxExposed, sent.version)
 	switch w.dice.IntN(3) {
 	case 0:
 		w.carryOut(sent)
 	case 1:
-		w.flying = append(w.flying, sent)
+		w.inFlight = append(w.inFlight, sent)
 	}
 	if w.chance(50) {
 		w.do("lost", Record.Unresolved)
@@ -307,20 +311,21 @@ func (w *world) lose(sent *request) {
 	w.note("crash")
 }
 
-// Three kinds of remote systems: one confirms, one queues, one wants the old password.
-func TestLongRandomStories(t *testing.T) {
+// TestRandomEventsLoseNoPassword runs random events against three kinds of remote systems: those that confirm a change,
+// those that queue it, and those that require the old password.
+func TestRandomEventsLoseNoPassword(t *testing.T) {
 	const seeds, steps = 100, 70
 	kinds := map[string]func(*world){
 		"confirms":                   func(w *world) { w.push(false) },
-		"queues":                     func(w *world) { w.pushOrRipen() },
-		"queues, and fails silently": func(w *world) { w.failing = true; w.pushOrRipen() },
-		"wants the old password": func(w *world) {
+		"queues":                     func(w *world) { w.pushOrSettle() },
+		"queues, and fails silently": func(w *world) { w.failing = true; w.pushOrSettle() },
+		"requires the old password": func(w *world) {
 			if w.rec.Current == nil && w.rec.Next == nil && len(w.rec.Candidates) == 0 {
-				w.speak()
+				w.confirmOrAdopt()
 			}
 			w.modify()
 		},
-		"wants the old password, and is reset now and then": func(w *world) {
+		"requires the old password, with occasional resets": func(w *world) {
 			if w.chance(15) {
 				w.push(false)
 				return
@@ -337,7 +342,7 @@ func TestLongRandomStories(t *testing.T) {
 		for seed := range uint64(seeds) {
 			w := newWorld(t, name, seed)
 			for range steps {
-				w.happen(act)
+				w.randomEvent(act)
 				w.check()
 				states[w.rec.View(w.now).State]++
 			}
@@ -348,19 +353,19 @@ func TestLongRandomStories(t *testing.T) {
 		t.Logf("%s: seeds 0 to %d", name, seeds-1)
 	}
 	for _, state := range States() {
-		if state != StateRestartRequired { // it differs from accepted by its name only
-			require.NotZero(t, states[state], "the stories never came to the state %s", state)
+		if state != StateRestartRequired { // covered by TestRandomRestartsLoseNoPassword
+			require.NotZero(t, states[state], "no story reached the state %s", state)
 		}
 	}
 	t.Logf("states seen: %v, also: %v", states, seen)
 	for _, what := range []string{
-		"adopted while another was queued", "queued, and not discarded", "discarded after its time", "the one before is next again",
+		"adopted while another was queued", "queued, so not discarded", "in force by time, then discarded", "candidate became next again",
 	} {
 		require.NotZero(t, seen[what], what)
 	}
 }
 
-func (w *world) happen(act func(*world)) {
+func (w *world) randomEvent(act func(*world)) {
 	switch dice := w.dice.IntN(100); {
 	case dice < 60:
 		act(w)
@@ -369,13 +374,13 @@ func (w *world) happen(act func(*world)) {
 	case dice < 83:
 		w.makeNext()
 	case dice < 86:
-		w.speak()
+		w.confirmOrAdopt()
 	case dice < 90:
 		w.discard()
 	case dice < 92:
-		w.makes++
-		w.held, w.stranger = fmt.Sprintf("theirs-%d", w.makes), true
-		w.note("(somebody else sets %s)", w.held)
+		w.generated++
+		w.actual, w.setElsewhere = fmt.Sprintf("theirs-%d", w.generated), true
+		w.note("(%s is set outside Vault)", w.actual)
 	default:
 		w.trim(w.valid)
 	}

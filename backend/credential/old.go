@@ -5,39 +5,39 @@ import (
 	"time"
 )
 
-// Some remote systems change a password only for who presents the present one, and lock the account after a few wrong
-// ones. These bounds keep the engine from locking anybody out: people who mistype need tries too.
+// Some remote systems change a password only if the request presents the present one, and lock the account after a few
+// wrong attempts. These limits keep the engine from locking the account, and leave attempts for people who mistype.
 const (
-	// maxOldTries is how many old passwords that may be wrong are presented in one lock window.
+	// maxOldTries is how many attempts with an uncertain old password are made in one lock window.
 	maxOldTries = 2
-	// minTriesLeft is how many tries the remote system must have left.
+	// minTriesLeft is how many attempts must be left on the remote system before the engine makes one.
 	minTriesLeft = 3
 )
 
-// OldTries counts what the remote system may have counted as wrong old passwords.
+// OldTries counts the attempts that the remote system may have counted as wrong old passwords.
 type OldTries struct {
-	// Count of tries since the window began.
+	// Count is the number of attempts since the lock window began.
 	Count int `json:"count,omitempty"`
-	// Until is when the window ends.
+	// Until is when the lock window ends.
 	Until time.Time `json:"until,omitzero"`
-	// Left is how many the remote system said were left, after the last wrong one; nil: it did not say.
+	// Left is how many attempts the remote system reported as left after the last wrong one; nil if it did not say.
 	Left *int `json:"left,omitempty"`
 }
 
-// Old is the answer of [Record.Old].
+// Old is the result of [Record.Old].
 type Old struct {
-	// Password to present; nil: the record holds none that the remote system has not refused, or no try may be
-	// spent on one.
+	// Password is the one to present. It is nil if the record holds none that the remote system has not refused, or if too
+	// few attempts are left to try one.
 	Password *Password
-	// Certain: the password is in force for all that is known, so that presenting it costs no try.
+	// Certain: as far as the engine knows the password is in force, so presenting it costs no attempt.
 	Certain bool
-	// NotBefore is when it may be presented; the zero time: now.
+	// NotBefore is when the password may be presented; the zero time means now.
 	NotBefore time.Time
 }
 
-// Old chooses the password to present as the old one with the next request: the one in force, or, once the remote
-// system has refused that, the candidates, newest first, each once. Where Next itself may be in force it has to become a
-// candidate first (Make).
+// Old chooses the password to present as the old one with the next request: Current or, once the remote system has refused
+// that, the candidates, newest first, and then Previous, which a restored backup puts in force again. Each is presented once.
+// If Next itself may be in force, it has to become a candidate first: see Make.
 func (r Record) Old(now time.Time) Old {
 	var out Old
 	switch {
@@ -53,6 +53,9 @@ func (r Record) Old(now time.Time) Old {
 				break
 			}
 		}
+		if p := r.Previous; out.Password == nil && r.Current != nil && p != nil && !p.Refused && p.Value != r.Current.Value {
+			out.Password = copyOf(&p.Password)
+		}
 	}
 	if out.Password == nil || !now.Before(r.OldTries.Until) {
 		return out
@@ -64,8 +67,8 @@ func (r Record) Old(now time.Time) Old {
 	return out
 }
 
-// SendWithOld is Send for a request that presents an old password. The try is counted before it is made, as a crash may
-// hide its answer; window is how long the remote system remembers wrong ones.
+// SendWithOld is Send for a request that presents an old password. The attempt is counted before it is made, because a
+// crash may hide its answer. window is how long the remote system remembers wrong attempts.
 func (r Record) SendWithOld(now, deadline time.Time, old Old, window time.Duration) Record {
 	out := r.Send(deadline, old.Password.Version)
 	if !now.Before(out.OldTries.Until) {
@@ -78,9 +81,10 @@ func (r Record) SendWithOld(now, deadline time.Time, old Old, window time.Durati
 	return out
 }
 
-// OldTryFree takes back the count of a try whose answer proves that the old password was not looked at. NotApplied
-// does not, since a wrong old password is "not applied" too. certain is that of the Old that was presented.
-func (r Record) OldTryFree(certain bool) Record {
+// OldTryNotCounted takes back the count of an attempt whose answer proves that the remote system did not check the old
+// password. NotApplied alone does not: a wrong old password is "not applied" too. certain is Old.Certain of the password
+// that was presented.
+func (r Record) OldTryNotCounted(certain bool) Record {
 	out := r.clone()
 	if !certain && out.OldTries.Count > 0 {
 		out.OldTries.Count--
@@ -88,8 +92,8 @@ func (r Record) OldTryFree(certain bool) Record {
 	return out
 }
 
-// OldRefused: the remote system says that the old password of this request is wrong; nothing was changed by it. left is
-// how many more wrong ones it takes, nil if it did not say.
+// OldRefused: the remote system says that the old password of this request is wrong. The request changed nothing. left is
+// how many attempts are left, nil if the remote system did not say. until is when the lock window ends.
 func (r Record) OldRefused(certain bool, left *int, until time.Time) Record {
 	out := r.clone()
 	if out.Next == nil {
@@ -101,21 +105,24 @@ func (r Record) OldRefused(certain bool, left *int, until time.Time) Record {
 		out.Current.Refused = true
 		out.Current.Confirmed = false
 	}
-	if at := out.candidate(version); at >= 0 {
+	if at := out.candidateIndex(version); at >= 0 {
 		out.Candidates[at].Refused = true
+	}
+	if out.Previous != nil && out.Previous.Version == version {
+		out.Previous.Refused = true
 	}
 	if certain {
 		out.OldTries.Count++
 	}
-	if until.After(out.OldTries.Until) { // a try before this one, whose answer was lost, may count for longer
+	if until.After(out.OldTries.Until) { // an earlier attempt whose answer was lost may count for longer
 		out.OldTries.Until = until
 	}
 	out.OldTries.Left = copyOf(left)
 	return out
 }
 
-// OldExhausted tells whether the engine can present no old password any more without a person's help. An exposed Next
-// is one that it can present, once it is a candidate.
+// OldExhausted reports whether the engine has no old password left to present, so that an operator has to name one. An
+// exposed Next counts as one that it can present, once that is a candidate.
 func (r Record) OldExhausted(now time.Time) bool {
 	return r.GiveUp().Old(now).Password == nil
 }

@@ -7,105 +7,119 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lockWindow is how long the remote system of these stories remembers wrong old passwords.
+// lockWindow is how long the remote system remembers wrong old passwords.
 const lockWindow = 5 * time.Minute
 
 // present sends Next with the old password that the record chooses, and returns the choice.
 func (s *story) present(second int) Old {
 	s.Helper()
 	old := s.Old(at(second))
-	require.NotNil(s, old.Password, "no old password is left to present")
-	require.False(s, old.NotBefore.After(at(second)), "not before %s", old.NotBefore)
+	require.NotNil(s, old.Password, "there is no old password to present")
+	require.False(s, old.NotBefore.After(at(second)), "it must not be presented before %s", old.NotBefore)
 	s.do(func(r Record) Record {
 		return r.SendWithOld(at(second), at(second).Add(requestTime), r.Old(at(second)), lockWindow)
 	})
 	return old
 }
 
-// wrong is the answer that the old password is wrong and that so many tries are left; below 0: it does not say.
-func (s *story) wrong(old Old, second, left int) {
+// oldRefused is the answer that the old password is wrong. left is how many attempts are left; below 0 if it does not say.
+func (s *story) oldRefused(old Old, second, left int) {
 	s.Helper()
-	var tries *int
+	var reported *int
 	if left >= 0 {
-		tries = &left
+		reported = &left
 	}
-	s.do(func(r Record) Record { return r.OldRefused(old.Certain, tries, at(second).Add(lockWindow)) })
+	s.do(func(r Record) Record { return r.OldRefused(old.Certain, reported, at(second).Add(lockWindow)) })
 }
 
-func (s *story) exclusively(second int) {
+// appliedExclusively is the confirmation of a change that required the right old password.
+func (s *story) appliedExclusively(second int) {
 	s.Helper()
 	s.do(func(r Record) Record { return r.Applied(at(second), true) })
 }
 
-// modified is a change that goes well where the old password is wanted.
-func (s *story) modified(n, second int) {
+// changedWithOld is a confirmed change on a remote system that requires the old password.
+func (s *story) changedWithOld(n, second int) {
 	s.Helper()
 	s.made(n, second)
 	s.present(second)
-	s.exclusively(second)
+	s.appliedExclusively(second)
 }
 
-// adopted is a role with version 2 in force and version 1 before it.
+// adopted returns a story in which version 1 was adopted and then changed to version 2.
 func adopted(t *testing.T) *story {
 	t.Helper()
 	s := &story{TB: t}
 	s.do(func(r Record) Record { return r.Adopt(value(1), "adopted", at(0)) })
-	s.modified(2, 1)
+	s.changedWithOld(2, 1)
 	s.is("current 2 confirmed, previous 1")
 	return s
 }
 
-func TestALostAnswerWithAnOldPasswordIsResolvedWithoutAPerson(t *testing.T) {
+// previousRefused presents Previous too, which is wrong.
+func (s *story) previousRefused(second int) {
+	s.Helper()
+	old := s.present(second)
+	require.Equal(s, s.Previous.Version, old.Password.Version)
+	require.False(s, old.Certain)
+	s.oldRefused(old, second+1, -1)
+	s.lists(old.Password.Version, ListedRefused)
+}
+
+func TestLostAnswerIsResolvedByPresentingCandidate(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
 	old := s.present(10)
 	require.True(t, old.Certain)
-	require.Zero(t, s.OldTries, "presenting what is in force costs no try")
+	require.Zero(t, s.OldTries, "presenting the password in force costs no attempt")
 	s.do(Record.Unresolved)
 	s.reads(10, "uncertain 2 or 3")
 
 	old = s.present(20) // the remote system did apply version 3
 	require.Equal(t, 2, old.Password.Version)
 	require.False(t, old.Certain)
-	require.Equal(t, 1, s.OldTries.Count, "counted before it is made")
-	s.wrong(old, 21, 4)
+	require.Equal(t, 1, s.OldTries.Count, "an attempt is counted before it is made")
+	s.oldRefused(old, 21, 4)
 	s.is("current 2 refused, next 3 unknown, previous 1")
 	s.reads(21, "uncertain 3")
-	require.False(t, s.OldExhausted(at(21)), "version 3 itself may be the old password")
+	require.False(t, s.OldExhausted(at(21)), "version 3 may be the old password")
 
 	s.made(4, 22)
 	s.is("current 2 refused, next 4 unsent, candidate 3 unresolved, previous 1")
 	s.reads(22, "uncertain 3")
-	require.Equal(t, at(40), s.QuietUntil())
+	require.Equal(t, at(40), s.SendNotBefore())
 	old = s.present(80)
 	require.Equal(t, 3, old.Password.Version)
-	s.exclusively(81)
+	s.appliedExclusively(81)
 	s.is("current 4 confirmed, previous 3, history 2 old, history 1 old")
 	s.reads(81, "active 4")
 	require.Zero(t, s.OldTries)
 	require.False(t, s.Unfinished())
-	require.Equal(t, value(3), s.View(at(81)).Last.Value, "the last one known to have worked: the remote system took it")
+	require.Equal(t, value(3), s.View(at(81)).Last.Value, "the remote system accepted it as the old password, so it was in force")
 }
 
-func TestALostAnswerThatWasNotAppliedIsResolvedByTheSamePassword(t *testing.T) {
+func TestLostRequestIsResolvedByRepeatingIt(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
 	s.present(10)
 	s.do(Record.Unresolved)
 	s.present(20)
-	s.exclusively(21)
+	s.appliedExclusively(21)
 	s.is("current 3 confirmed, previous 2, history 1 old")
 	s.reads(21, "active 3")
 	require.Zero(t, s.OldTries)
 }
 
-func TestARoleIsDriftedWhenEveryPasswordIsRefused(t *testing.T) {
+func TestRecordIsDriftedWhenCurrentIsRefused(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
 	old := s.present(10)
-	s.wrong(old, 11, 4)
-	require.Equal(t, 1, s.OldTries.Count, "the certain one was wrong after all")
-	require.True(t, s.OldExhausted(at(11)))
+	s.oldRefused(old, 11, 4)
+	require.Equal(t, 1, s.OldTries.Count, "the certain one was wrong after all, so it counts")
+	require.False(t, s.OldExhausted(at(11)), "the previous one may be in force again")
+	s.previousRefused(12)
+	require.Equal(t, 2, s.OldTries.Count)
+	require.True(t, s.OldExhausted(at(13)))
 	s.do(Record.GiveUp)
 	s.is("current 2 refused, previous 1")
 	s.reads(11, "drifted 2")
@@ -113,29 +127,31 @@ func TestARoleIsDriftedWhenEveryPasswordIsRefused(t *testing.T) {
 	require.Nil(t, s.Old(at(100000)).Password, "time does not help")
 	require.False(t, s.Unfinished())
 
-	s.do(func(r Record) Record { return r.Adopt("another", "word", at(20)) })
+	s.do(func(r Record) Record { return r.Adopt("another", "adopted", at(20)) })
 	s.is("current 3, previous 1, history 2 old")
 	s.reads(20, "assumed 3")
-	s.modified(4, 400)
+	s.changedWithOld(4, 400)
 	s.reads(400, "active 4")
 }
 
-func TestARoleIsDriftedWhenItsCandidatesAreRefusedToo(t *testing.T) {
+func TestRecordIsDriftedWhenCandidatesAreRefusedToo(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
 	s.present(10)
 	s.do(Record.Unresolved)
-	s.wrong(s.present(20), 21, -1)
+	s.oldRefused(s.present(20), 21, -1)
 	s.made(4, 22)
-	s.wrong(s.present(80), 81, -1)
+	s.oldRefused(s.present(80), 81, -1)
 	s.is("current 2 refused, next 4 unsent, candidate 3 unresolved wrong, previous 1")
-	require.True(t, s.OldExhausted(at(81)))
+	require.Equal(t, s.OldTries.Until, s.Old(at(81)).NotBefore, "there were two attempts in this window")
+	s.previousRefused(500)
+	require.True(t, s.OldExhausted(at(501)))
 	s.do(Record.GiveUp)
 	s.reads(81, "drifted 2")
 	s.lists(3, ListedRefused)
 	require.False(t, s.Unfinished())
 
-	// A reset does not ask for the old password; what was sent before it may still follow.
+	// A reset does not require the old password. A request sent before it may still be carried out.
 	s.made(4, 90)
 	s.sent(90)
 	s.applied(91)
@@ -143,7 +159,7 @@ func TestARoleIsDriftedWhenItsCandidatesAreRefusedToo(t *testing.T) {
 	s.reads(91, "assumed 4")
 }
 
-func TestNoMoreThanTwoTriesAreMadeInAWindow(t *testing.T) {
+func TestAtMostTwoOldPasswordAttemptsPerLockWindow(t *testing.T) {
 	s := adopted(t)
 	for n := 3; n <= 5; n++ {
 		s.made(n, 100*n) // three lost answers
@@ -153,34 +169,34 @@ func TestNoMoreThanTwoTriesAreMadeInAWindow(t *testing.T) {
 	s.made(6, 1000)
 	old := s.present(1000)
 	require.Equal(t, 2, old.Password.Version)
-	s.wrong(old, 1001, -1)
+	s.oldRefused(old, 1001, -1)
 	old = s.present(1002)
-	require.Equal(t, 5, old.Password.Version, "the newest candidate first")
-	s.wrong(old, 1003, -1)
+	require.Equal(t, 5, old.Password.Version, "the newest candidate comes first")
+	s.oldRefused(old, 1003, -1)
 	require.Equal(t, 2, s.OldTries.Count)
 
 	old = s.Old(at(1004))
 	require.Equal(t, 4, old.Password.Version)
-	require.Equal(t, at(1332), old.NotBefore, "the end of the window, for a try that may have arrived at its deadline")
+	require.Equal(t, at(1332), old.NotBefore, "the end of the window, counted from the deadline of the last attempt")
 	require.False(t, s.OldExhausted(at(1004)))
 	require.True(t, s.Unfinished())
 	require.Equal(t, 4, s.present(1332).Password.Version)
 	require.Equal(t, 1, s.OldTries.Count, "a new window")
-	s.exclusively(1333)
+	s.appliedExclusively(1333)
 	s.is("current 6 confirmed, previous 4, history 5 superseded, history 3 superseded, history 2 old, history 1 old")
 }
 
-func TestNoTryIsMadeWhenFewerThanThreeAreLeft(t *testing.T) {
+func TestNoOldPasswordAttemptWithFewerThanThreeLeft(t *testing.T) {
 	for left, allowed := range map[int]bool{0: false, 1: false, 2: false, 3: true, 4: true} {
 		s := adopted(t)
 		s.made(3, 10)
 		s.present(10)
 		s.do(Record.Unresolved)
-		s.wrong(s.present(20), 21, left)
+		s.oldRefused(s.present(20), 21, left)
 		require.Equal(t, !allowed, s.OldExhausted(at(22)), "left %d", left)
 		s.made(4, 22)
 		require.Equal(t, allowed, s.Old(at(22)).Password != nil, "left %d", left)
-		require.Equal(t, allowed, s.Old(at(1000)).Password != nil, "left %d: the remote system may not forget them", left)
+		require.Equal(t, allowed, s.Old(at(1000)).Password != nil, "left %d: the remote system may never forget them", left)
 		want := map[bool]State{true: StateUncertain, false: StateDrifted}[allowed]
 		require.Equal(t, want, s.View(at(22)).State, "left %d", left)
 		require.Equal(t, value(3), s.View(at(22)).Password.Value, "it was sent and not refused")
@@ -189,45 +205,45 @@ func TestNoTryIsMadeWhenFewerThanThreeAreLeft(t *testing.T) {
 	}
 }
 
-// A person's word names another old password. It is presented, but not in the window in which few tries are left.
-func TestAPersonsWordIsTriedAfterTheWindow(t *testing.T) {
+// An adopted password is another one to present, but not before the end of the lock window in which few attempts are left.
+func TestAdoptedPasswordIsPresentedAfterLockWindow(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
-	s.wrong(s.present(10), 11, 1)
+	s.oldRefused(s.present(10), 11, 1)
 	s.do(Record.GiveUp)
-	s.do(func(r Record) Record { return r.Adopt("another", "word", at(20)) })
+	s.do(func(r Record) Record { return r.Adopt("another", "adopted", at(20)) })
 	s.made(4, 21)
 	require.Equal(t, at(311), s.Old(at(21)).NotBefore)
 	require.Equal(t, "another", s.present(311).Password.Value)
 	require.Equal(t, OldTries{Count: 1, Until: at(341).Add(lockWindow)}, s.OldTries)
 }
 
-func TestATryThatWasNotLookedAtIsTakenBack(t *testing.T) {
+func TestUncheckedOldPasswordIsNotCounted(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
 	s.present(10)
 	s.do(Record.Unresolved)
 	old := s.present(20)
 	require.Equal(t, 1, s.OldTries.Count)
-	s.do(func(r Record) Record { return r.OldTryFree(old.Certain).NotApplied() })
+	s.do(func(r Record) Record { return r.OldTryNotCounted(old.Certain).NotApplied() })
 	require.Zero(t, s.OldTries.Count)
-	s.do(func(r Record) Record { return r.OldTryFree(false) })
-	require.Zero(t, s.OldTries.Count, "not below none")
+	s.do(func(r Record) Record { return r.OldTryNotCounted(false) })
+	require.Zero(t, s.OldTries.Count, "the count does not go below zero")
 	old = Old{Certain: true}
 	s.present(30)
-	s.do(func(r Record) Record { return r.OldTryFree(old.Certain) })
-	require.Equal(t, 1, s.OldTries.Count, "a certain one was not counted")
+	s.do(func(r Record) Record { return r.OldTryNotCounted(old.Certain) })
+	require.Equal(t, 1, s.OldTries.Count, "an attempt with a certain password was not counted, so there is nothing to take back")
 }
 
-// A reset presents no old password: a change that presents one proves nothing about it.
-func TestAChangeWithAnOldPasswordDoesNotSettleARequestWithoutOne(t *testing.T) {
+// A reset presents no old password, so a change that required one proves nothing about the reset.
+func TestExclusiveChangeDoesNotSettleUnconditionalRequest(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
 	s.sent(10)
 	s.do(Record.Unresolved)
 	s.made(4, 100)
 	s.present(100)
-	s.exclusively(101)
+	s.appliedExclusively(101)
 	s.is("current 4, candidate 3 unresolved overtaken outlived, previous 2, history 1 old")
 	s.reads(101, "assumed 4")
 
@@ -235,11 +251,11 @@ func TestAChangeWithAnOldPasswordDoesNotSettleARequestWithoutOne(t *testing.T) {
 	s.made(3, 10)
 	s.present(10)
 	s.do(Record.Unresolved)
-	s.sent(20) // the same password, once with the old one and once without
+	s.sent(20) // the same password, once with an old one and once without
 	s.do(Record.Unresolved)
 	s.made(4, 100)
 	s.present(100)
-	s.exclusively(101)
+	s.appliedExclusively(101)
 	s.is("current 4, candidate 3 unresolved overtaken outlived, previous 2, history 1 old")
 
 	s = adopted(t)
@@ -248,16 +264,16 @@ func TestAChangeWithAnOldPasswordDoesNotSettleARequestWithoutOne(t *testing.T) {
 	s.do(Record.Unresolved)
 	s.made(4, 100)
 	s.present(100)
-	s.exclusively(101)
+	s.appliedExclusively(101)
 	s.is("current 4 confirmed, previous 2, history 3 superseded, history 1 old")
 	s.reads(101, "active 4")
 }
 
-// A reset may leave the remote system's count of wrong passwords as it is.
-func TestAResetDoesNotForgetTheTries(t *testing.T) {
+// A reset may leave the remote system's count of wrong passwords unchanged.
+func TestResetKeepsOldPasswordAttempts(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
-	s.wrong(s.present(10), 11, 1)
+	s.oldRefused(s.present(10), 11, 1)
 	s.sent(20)
 	s.applied(21)
 	require.Equal(t, 1, *s.OldTries.Left)
@@ -265,7 +281,7 @@ func TestAResetDoesNotForgetTheTries(t *testing.T) {
 	require.Equal(t, at(311), s.Old(at(22)).NotBefore)
 }
 
-func TestWithoutAnyPasswordThereIsNoOldOne(t *testing.T) {
+func TestRecordWithoutPasswordHasNoOldPassword(t *testing.T) {
 	s := &story{TB: t}
 	s.made(1, 0)
 	require.Nil(t, s.Old(at(0)).Password)
@@ -274,10 +290,10 @@ func TestWithoutAnyPasswordThereIsNoOldOne(t *testing.T) {
 	s.do(Record.Unresolved)
 	require.False(t, s.OldExhausted(at(0)))
 	s.made(2, 100)
-	require.Equal(t, 1, s.Old(at(100)).Password.Version, "the first one may be in force")
+	require.Equal(t, 1, s.Old(at(100)).Password.Version, "version 1 may be in force")
 }
 
-func TestThePasswordInForceIsNotCertainWhileAnotherMayFollow(t *testing.T) {
+func TestOldPasswordIsUncertainWhileAnotherIsOpen(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)
 	require.True(t, s.Old(at(10)).Certain)
@@ -286,10 +302,10 @@ func TestThePasswordInForceIsNotCertainWhileAnotherMayFollow(t *testing.T) {
 	s.do(Record.Unresolved)
 	require.NoError(t, s.try(func(r Record) (Record, error) { return r.Discard(3, at(25)) }))
 	s.made(4, 20)
-	require.False(t, s.Old(at(20)).Certain, "a discarded one may follow")
+	require.False(t, s.Old(at(20)).Certain, "a discarded one may still come into force")
 
 	s = adopted(t)
-	s.do(func(r Record) Record { return r.Adopt("another", "word", at(10)) })
+	s.do(func(r Record) Record { return r.Adopt("another", "adopted", at(10)) })
 	s.made(4, 20)
-	require.False(t, s.Old(at(20)).Certain, "nobody confirmed it")
+	require.False(t, s.Old(at(20)).Certain, "it is not confirmed")
 }

@@ -9,19 +9,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// took is the answer that these parts have taken Next.
-func (s *story) took(second int, parts ...string) {
+// takenBy is the answer that these parts have taken Next.
+func (s *story) takenBy(second int, parts ...string) {
 	s.Helper()
-	s.do(func(r Record) Record { return r.Took(parts, RestartRequired, at(second)) })
+	s.do(func(r Record) Record { return r.TakenByParts(parts, RestartRequired, at(second)) })
 }
 
-// confirmOn is a person's word that the password of this version is in force on these parts.
+// confirmOn is an operator's confirmation that this version is in force on these parts.
 func (s *story) confirmOn(version, second int, parts ...string) error {
 	s.Helper()
 	return s.try(func(r Record) (Record, error) { return r.ConfirmOn(version, parts, servers, at(second)) })
 }
 
-// shows is how each part stands: version, state, and the version that may follow.
+// shows requires this state, version and next version of each part.
 func (s *story) shows(second int, want string) {
 	s.Helper()
 	var out []string
@@ -35,8 +35,8 @@ func (s *story) shows(second int, want string) {
 	require.Equal(s, want, strings.Join(out, ", "))
 }
 
-// partly is a story in which version 1 is in force and only a has taken version 2.
-func partly(t *testing.T) *story {
+// partlyTaken returns a story in which version 1 is in force and only a has taken version 2.
+func partlyTaken(t *testing.T) *story {
 	t.Helper()
 	s := &story{TB: t}
 	s.changed(1, 0)
@@ -44,7 +44,7 @@ func partly(t *testing.T) *story {
 	require.Equal(t, servers, s.Next.Missing(servers))
 	s.sent(10)
 	s.shows(10, "a: active 1, b: active 1")
-	s.took(11, "a")
+	s.takenBy(11, "a")
 	s.do(Record.NotApplied)
 	s.is("current 1 confirmed, next 2 restart_required taken a")
 	s.reads(12, "restart_required 1 or 2")
@@ -55,10 +55,10 @@ func partly(t *testing.T) *story {
 	return s
 }
 
-func TestTheRestTakesAPasswordThatOnlySomeHadTaken(t *testing.T) {
-	s := partly(t)
+func TestMissingPartTakesPasswordLater(t *testing.T) {
+	s := partlyTaken(t)
 	s.sent(20)
-	s.reads(20, "restart_required 1 or 2") // as before: it is a first request still
+	s.reads(20, "restart_required 1 or 2") // unchanged: no request is open
 	s.shows(20, "a: restart_required 1 or 2, b: active 1")
 	require.Equal(t, []string{"b"}, s.Next.Missing(servers))
 	s.reads(51, "uncertain 1 or 2")
@@ -75,56 +75,56 @@ func TestTheRestTakesAPasswordThatOnlySomeHadTaken(t *testing.T) {
 	s.shows(30, "a: active 2, b: active 2")
 }
 
-func TestTheRestRefusesThePasswordThatSomeHaveTaken(t *testing.T) {
-	s := partly(t)
+func TestMissingPartRefusesPassword(t *testing.T) {
+	s := partlyTaken(t)
 	s.sent(20)
-	s.do(Record.Refused)
+	s.do(Record.PasswordRefused)
 	s.is("current 1 confirmed, candidate 2 refused taken a")
-	s.reads(20, "restart_required 1 or 2") // a holds it at its next start
-	require.Zero(t, s.QuietUntil())
-	require.True(t, s.Unfinished(), "one is needed that all take")
+	s.reads(20, "restart_required 1 or 2") // a puts it in force when it restarts
+	require.Zero(t, s.SendNotBefore())
+	require.True(t, s.Unfinished(), "a password that all parts take is still needed")
 	refused := s.Record
 
-	s.waits(3, RestartRequired, 30)
+	s.changeStaged(3, RestartRequired, 30)
 	s.is("current 1 confirmed, next 3 restart_required, candidate 2 refused overtaken taken a")
 	require.False(t, s.Unfinished())
 	s.shows(31, "a: restart_required 1 or 3, b: restart_required 1 or 3")
 
-	s.Record = refused // and then some take the other one
+	s.Record = refused // then b takes the other one
 	s.made(3, 30)
 	s.sent(30)
-	s.took(31, "b")
+	s.takenBy(31, "b")
 	s.do(Record.NotApplied)
 	s.is("current 1 confirmed, next 3 restart_required taken b, candidate 2 refused taken a")
 	s.shows(31, "a: restart_required 1 or 2, b: restart_required 1 or 3")
 	s.adopt("another", 40)
-	s.is("current 4, next 3 restart_required taken b, candidate 2 refused taken a, previous 1") // each waits somewhere
+	s.is("current 4, next 3 restart_required taken b, candidate 2 refused taken a, previous 1") // each waits on a part
 	s.trimmed(0)
 	require.NoError(t, s.confirmOn(2, 50, "a"))
 	require.NoError(t, s.confirmOn(3, 50, "b"))
 	s.is("current 4, next 3 restart_required taken b on b, candidate 2 refused taken a on a, previous 1")
 	s.shows(50, "a: assumed 2, b: assumed 3")
 
-	// The first password of all: there is none to give instead.
+	// The very first password: there is no other to hand out.
 	s = &story{TB: t}
 	s.made(1, 0)
 	s.sent(0)
-	s.took(1, "b")
-	s.do(Record.Refused)
+	s.takenBy(1, "b")
+	s.do(Record.PasswordRefused)
 	s.is("candidate 1 refused taken b")
 	require.Nil(t, s.View(at(1)).Password)
 	require.Equal(t, StateRestartRequired, s.View(at(1)).State)
 	require.Equal(t, value(1), s.View(at(1)).Next.Value)
 }
 
-func TestTheAnswerOfTheRestIsLost(t *testing.T) {
-	s := partly(t)
+func TestAnswerOfMissingPartIsLost(t *testing.T) {
+	s := partlyTaken(t)
 	s.sent(20)
 	s.do(Record.Unresolved)
 	s.is("current 1 confirmed, next 2 unknown restart_required taken a")
 	s.reads(20, "uncertain 1 or 2")
 	s.shows(20, "a: restart_required 1 or 2, b: uncertain 1 or 2")
-	require.Equal(t, []string{"b"}, s.Next.Missing(servers), "what a has taken is not asked again")
+	require.Equal(t, []string{"b"}, s.Next.Missing(servers), "a has taken it and is not asked again")
 	require.Equal(t, at(50), s.LastRequest())
 	s.sent(60)
 	s.reads(60, "uncertain 1 or 2")
@@ -133,16 +133,16 @@ func TestTheAnswerOfTheRestIsLost(t *testing.T) {
 	require.Equal(t, at(50), s.Next.SentUntil)
 	open := s.Record
 	s.sent(70)
-	s.do(Record.Refused)
+	s.do(Record.PasswordRefused)
 	s.is("current 1 confirmed, candidate 2 refused taken a")
 	s.reads(70, "restart_required 1 or 2")
-	require.Equal(t, at(50), s.QuietUntil())
+	require.Equal(t, at(50), s.SendNotBefore())
 
 	s.Record = open
 	s.made(3, 70)
 	s.is("current 1 confirmed, next 3 unsent, candidate 2 unresolved taken a")
 	s.reads(70, "restart_required 1 or 2")
-	require.Equal(t, at(50), s.QuietUntil())
+	require.Equal(t, at(50), s.SendNotBefore())
 
 	s.Record = open
 	s.sent(70)
@@ -151,8 +151,8 @@ func TestTheAnswerOfTheRestIsLost(t *testing.T) {
 	require.Equal(t, at(50), s.LastRequest())
 }
 
-// A crash hides the answer of all parts.
-func TestACrashWhileThePartsAnswerLeavesEachOpen(t *testing.T) {
+// A crash hides the answers of all parts.
+func TestCrashLeavesEveryPartOpen(t *testing.T) {
 	s := &story{TB: t}
 	s.changed(1, 0)
 	s.made(2, 10)
@@ -162,38 +162,38 @@ func TestACrashWhileThePartsAnswerLeavesEachOpen(t *testing.T) {
 	s.shows(41, "a: uncertain 1 or 2, b: uncertain 1 or 2")
 	require.Equal(t, servers, s.Next.Missing(servers))
 	s.sent(50)
-	s.took(51, "a")
-	s.do(Record.NotApplied) // b does not take it now, but the first request may have reached it
+	s.takenBy(51, "a")
+	s.do(Record.NotApplied) // b did not take it now, but the first request may have reached it
 	s.is("current 1 confirmed, next 2 unknown restart_required taken a")
 
-	s = partly(t)
+	s = partlyTaken(t)
 	s.sent(20)
 	s.Record = stored(t, s.Record)
 	s.reads(51, "uncertain 1 or 2")
 	require.Equal(t, []string{"b"}, s.Next.Missing(servers))
 }
 
-func TestPartsThatTookNothingLeaveNothing(t *testing.T) {
+func TestPasswordTakenByNoPartStaysUnsent(t *testing.T) {
 	s := &story{TB: t}
-	s.took(0, "a")
+	s.takenBy(0, "a")
 	s.is("")
 	require.Empty(t, s.Next.Missing(servers))
 	require.False(t, s.Next.Partial())
 	s.changed(1, 0)
 	s.made(2, 10)
 	s.sent(10)
-	s.took(11)
+	s.takenBy(11)
 	s.do(Record.NotApplied)
 	s.is("current 1 confirmed, next 2 unsent")
 }
 
-func TestOnlySomeHaveTakenAPasswordThatIsUnderAnother(t *testing.T) {
+func TestPartsCanWaitForDifferentPasswords(t *testing.T) {
 	s := &story{TB: t}
 	s.changed(1, 0)
-	s.waits(2, RestartRequired, 10)
+	s.changeStaged(2, RestartRequired, 10)
 	s.made(3, 20)
 	s.sent(20)
-	s.took(21, "a")
+	s.takenBy(21, "a")
 	s.do(Record.NotApplied)
 	s.is("current 1 confirmed, next 3 restart_required taken a, candidate 2 staged")
 	s.shows(22, "a: restart_required 1 or 3, b: restart_required 1 or 2")
@@ -213,13 +213,13 @@ func TestOnlySomeHaveTakenAPasswordThatIsUnderAnother(t *testing.T) {
 	s.shows(61, "a: assumed 3, b: restart_required 2 or 3")
 }
 
-func TestPartsOfAnAccountWithoutAPassword(t *testing.T) {
+func TestPartsTakeFirstPasswordSeparately(t *testing.T) {
 	s := &story{TB: t}
 	s.shows(0, "a: none 0, b: none 0")
 	require.Empty(t, s.Parts(nil, at(0)))
 	s.made(1, 0)
 	s.sent(0)
-	s.took(1, "a")
+	s.takenBy(1, "a")
 	s.do(Record.NotApplied)
 	s.reads(1, "restart_required 1")
 	s.shows(1, "a: restart_required 0 or 1, b: none 0")
@@ -229,20 +229,20 @@ func TestPartsOfAnAccountWithoutAPassword(t *testing.T) {
 	s.is("current 1")
 }
 
-func TestAnAccountOfOneIsConfirmedAsAWhole(t *testing.T) {
+func TestConfirmOnWithoutPartsConfirmsAccount(t *testing.T) {
 	s := &story{TB: t}
 	s.changed(1, 0)
-	s.waits(2, RestartRequired, 10)
+	s.changeStaged(2, RestartRequired, 10)
 	require.NoError(t, s.try(func(r Record) (Record, error) { return r.ConfirmOn(2, nil, nil, at(20)) }))
 	s.is("current 2, previous 1")
 }
 
-// What one record is changed into must not show in another: each list is its own.
-func TestRecordsShareNoListsOfParts(t *testing.T) {
-	s := partly(t)
+// Changing one record must not change another.
+func TestRecordsShareNoPartLists(t *testing.T) {
+	s := partlyTaken(t)
 	s.made(3, 20)
 	s.sent(20)
-	s.took(21, "a")
+	s.takenBy(21, "a")
 	require.NoError(t, s.confirmOn(2, 30, "a"))
 	require.NoError(t, s.confirmOn(3, 30, "b"))
 	s.do(Record.NotApplied)
@@ -254,19 +254,19 @@ func TestRecordsShareNoListsOfParts(t *testing.T) {
 	}
 	require.Equal(t, before, encoded(t, s.Record))
 
-	s = partly(t)
+	s = partlyTaken(t)
 	copied = s.clone()
 	copied.Next.Taken[0] = "changed"
 	require.Equal(t, []string{"a"}, s.Next.Taken)
 
 	given := []string{"b", "a", "b"}
 	s = &story{TB: t}
-	s.waits(1, RestartRequired, 0)
-	s.Record = s.Took(slices.Clone(given), RestartRequired, at(1))
+	s.changeStaged(1, RestartRequired, 0)
+	s.Record = s.TakenByParts(slices.Clone(given), RestartRequired, at(1))
 	s.made(2, 1)
 	s.sent(1)
-	s.Record = s.Took(given, RestartRequired, at(2))
-	require.Equal(t, []string{"b", "a", "b"}, given, "the caller's list stays as it was")
+	s.Record = s.TakenByParts(given, RestartRequired, at(2))
+	require.Equal(t, []string{"b", "a", "b"}, given, "the caller's list must not change")
 	require.Equal(t, []string{"a", "b"}, s.Next.Taken)
 	given[1] = "changed"
 	require.Equal(t, []string{"a", "b"}, s.Next.Taken)

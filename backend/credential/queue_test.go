@@ -6,106 +6,106 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheNewestQueuedPasswordComesInForceByTime(t *testing.T) {
+func TestNewestQueuedPasswordSettlesByTime(t *testing.T) {
 	s := &story{TB: t}
 	s.changed(1, 0)
 	require.Zero(t, s.QueuedSince())
-	s.waits(2, Accepted, 10)
+	s.changeStaged(2, Accepted, 10)
 	require.Equal(t, at(11), s.QueuedSince())
-	s.ripe(10, 70)
+	s.settleByTime(10, 70)
 	s.is("current 1 confirmed, next 2 accepted")
-	s.waits(3, Accepted, 20)
+	s.changeStaged(3, Accepted, 20)
 	s.is("current 1 confirmed, next 3 accepted, candidate 2 staged")
 	s.reads(22, "accepted 1 or 3")
 	require.Equal(t, at(21), s.QueuedSince())
 	require.False(t, s.Unfinished())
 
 	both := s.Record
-	s.ripe(20, 80)
+	s.settleByTime(20, 80)
 	s.is("current 2, next 3 accepted, previous 1 open")
 	s.reads(80, "accepted 2 or 3")
 	require.Equal(t, at(80), s.Current.Since)
-	s.ripe(21, 90)
+	s.settleByTime(21, 90)
 	s.is("current 3, previous 2 unconfirmed open, history 1 old open")
 	s.reads(90, "assumed 3")
 	require.Zero(t, s.QueuedSince())
 
 	s.Record = both // both at once
-	s.ripe(21, 90)
+	s.settleByTime(21, 90)
 	s.is("current 3, candidate 2 staged overtaken, previous 1 open")
 	s.reads(90, "assumed 3")
-	s.waits(4, Accepted, 100)
-	s.ripe(101, 160)
+	s.changeStaged(4, Accepted, 100)
+	s.settleByTime(101, 160)
 	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
 }
 
-// What is queued comes in force though another password is being set, and whatever becomes of that.
-func TestAQueuedPasswordComesInForceUnderANewerOne(t *testing.T) {
+// A queued password comes into force even while another one is being set, and whatever the outcome of that is.
+func TestQueuedPasswordSettlesUnderNewerNext(t *testing.T) {
 	s := &story{TB: t}
 	s.changed(1, 0)
 	for n := 2; n <= 3; n++ {
-		s.waits(n, Accepted, 10*n)
+		s.changeStaged(n, Accepted, 10*n)
 	}
 	s.made(4, 40)
 	require.Equal(t, at(31), s.QueuedSince())
 	unsent := s.Record
-	s.ripe(31, 100)
+	s.settleByTime(31, 100)
 	s.is("current 3, next 4 unsent, candidate 2 staged overtaken, previous 1 open")
 	s.reads(100, "assumed 3")
 
 	s.Record = unsent
-	s.ripe(21, 100)
+	s.settleByTime(21, 100)
 	s.is("current 2, next 4 unsent, candidate 3 staged, previous 1 open")
 
 	s.Record = unsent
 	s.sent(40)
 	s.staged(Accepted, 41)
-	s.ripe(40, 100)
+	s.settleByTime(40, 100)
 	s.is("current 3, next 4 accepted, candidate 2 staged overtaken, previous 1 open") // the newest of the two
 
 	s.Record = unsent
 	s.sent(50)
 	s.do(Record.Unresolved)
-	s.ripe(31, 100)
+	s.settleByTime(31, 100)
 	s.is("current 3, next 4 unknown, candidate 2 staged overtaken, previous 1 open")
 	s.reads(100, "uncertain 3 or 4")
 	s.sent(110)
-	s.do(Record.Refused)
+	s.do(Record.PasswordRefused)
 	s.is("current 3, candidate 2 staged overtaken, candidate 4 refused, previous 1 open")
-	s.waits(5, Accepted, 200)
-	s.ripe(201, 260)
+	s.changeStaged(5, Accepted, 200)
+	s.settleByTime(201, 260)
 	s.is("current 5, candidate 4 refused overtaken, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
 }
 
-func TestARepetitionThatWasQueuedKeepsTheDistanceFromItsFirstRequest(t *testing.T) {
+func TestQueuedRepetitionKeepsSendNotBefore(t *testing.T) {
 	s := lost(t)
 	s.sent(20)
 	s.staged(Accepted, 21)
 	s.made(3, 22)
-	require.Equal(t, at(40), s.QuietUntil())
-	s.ripe(21, 30)
+	require.Equal(t, at(40), s.SendNotBefore())
+	s.settleByTime(21, 30)
 	s.is("current 2, next 3 unsent, previous 1 open")
-	require.Equal(t, at(40), s.QuietUntil())
+	require.Equal(t, at(40), s.SendNotBefore())
 
-	s = lost(t) // it is overtaken twice, and nothing tells of it any more
+	s = lost(t) // overtaken twice, so it is no longer a candidate
 	s.made(3, 50)
 	for n := 3; n <= 4; n++ {
-		s.waits(n, Accepted, 20*n)
-		s.ripe(20*n+1, 20*n+2)
+		s.changeStaged(n, Accepted, 20*n)
+		s.settleByTime(20*n+1, 20*n+2)
 	}
 	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
-	require.Equal(t, at(40), s.QuietUntil())
+	require.Equal(t, at(40), s.SendNotBefore())
 }
 
-// The remote system may fail without a word to do what it has queued, each time: what was in force before all of that is
-// kept, whatever size the history has and however often.
-func TestChangesThatFailSilentlyLoseNothing(t *testing.T) {
+// The remote system may silently fail to carry out what it has queued, every time. The password that was in force before is
+// kept, for any number of changes and any size of the history.
+func TestSilentlyFailingChangesLoseNothing(t *testing.T) {
 	for _, size := range []int{0, 5, 20} {
 		s := &story{TB: t}
 		s.changed(1, 0)
 		for n := 2; n <= 12; n++ {
-			s.waits(n, Accepted, 100*n)
-			s.ripe(100*n+1, 100*n+60)
+			s.changeStaged(n, Accepted, 100*n)
+			s.settleByTime(100*n+1, 100*n+60)
 			s.trimmed(size)
 			if n > 2 {
 				s.lists(1, ListedOld)
@@ -119,34 +119,34 @@ func TestChangesThatFailSilentlyLoseNothing(t *testing.T) {
 		s.lists(11, ListedUnconfirmed)
 		require.Equal(t, value(11), s.View(at(2000)).Last.Value)
 
-		again := s.Record // a login proves the newest one
-		s.waits(13, Accepted, 2100)
+		before := s.Record // a login proves the newest one
+		s.changeStaged(13, Accepted, 2100)
 		s.do(func(r Record) Record { return r.InForce(at(2160), true) })
 		s.trimmed(0)
 		s.is("current 13 confirmed, previous 12 unconfirmed")
 
-		s.Record = again // the remote system confirms it
+		s.Record = before // the remote system confirms it
 		s.changed(13, 2100)
 		s.trimmed(0)
 		s.is("current 13 confirmed, previous 12 unconfirmed")
 
-		s.Record = again // a person finds an old one in force
+		s.Record = before // an operator finds an old one in force
 		s.adopt(value(3), 2100)
-		s.is("current 3, previous 12 unconfirmed, history 11 unconfirmed open, " + newer + older + ", history 1 old open")
+		s.is("current 13, previous 12 unconfirmed, history 11 unconfirmed open, " + newer + older + ", history 1 old open")
 		s.trimmed(0)
 		s.lists(1, ListedOld)
 	}
 }
 
-// The last one that is known to have worked is kept among those that may be valid, not each that is.
-func TestTheLastOneThatIsKnownToHaveWorkedIsKept(t *testing.T) {
+// Of the old passwords that may be valid, Trim always keeps the last one known to have worked, but not those before it.
+func TestTrimKeepsLastPasswordKnownToWork(t *testing.T) {
 	s := &story{TB: t}
 	s.changed(1, 0)
-	s.waits(2, Accepted, 100)
-	require.NoError(t, s.confirm(2, 110)) // a word counts
+	s.changeStaged(2, Accepted, 100)
+	require.NoError(t, s.confirm(2, 110)) // a confirmation counts
 	for n := 3; n <= 5+maxOpenPast; n++ {
-		s.waits(n, Accepted, 100*n)
-		s.ripe(100*n+1, 100*n+60)
+		s.changeStaged(n, Accepted, 100*n)
+		s.settleByTime(100*n+1, 100*n+60)
 		s.trimmed(0)
 	}
 	s.lists(2, ListedOld)
@@ -154,18 +154,18 @@ func TestTheLastOneThatIsKnownToHaveWorkedIsKept(t *testing.T) {
 	require.NotContains(t, encoded(t, s.Record), `"`+value(3)+`"`)
 	require.Len(t, s.History, maxOpenPast+1)
 
-	s.waits(20, Accepted, 3000) // the one before is known to have worked
-	s.ripe(3001, 3060)
+	s.changeStaged(20, Accepted, 3000) // then version 20 is the last one known to have worked
+	s.settleByTime(3001, 3060)
 	require.NoError(t, s.confirm(s.Current.Version, 3070))
-	s.waits(21, Accepted, 3100)
-	s.ripe(3101, 3160)
+	s.changeStaged(21, Accepted, 3100)
+	s.settleByTime(3101, 3160)
 	s.lists(20, ListedPrevious)
 	s.trimmed(0)
 	require.NotContains(t, encoded(t, s.Record), `"`+value(2)+`"`)
 	require.Len(t, s.History, maxOpenPast)
 }
 
-func TestTrimCountsOpenPasswordsAndOthersApart(t *testing.T) {
+func TestTrimCountsOpenPasswordsSeparately(t *testing.T) {
 	past := func(version int, open bool) Past {
 		return Past{Password: Password{Version: version, Value: value(version)}, State: ListedOld, Open: open}
 	}
@@ -180,20 +180,20 @@ func TestTrimCountsOpenPasswordsAndOthersApart(t *testing.T) {
 	s.trimmed(0)
 	require.Len(t, s.History, maxOpenPast)
 	require.Equal(t, 23, s.Forgotten)
-	s.do(func(r Record) Record { r = r.clone(); r.provePast(); return r })
+	s.do(func(r Record) Record { r = r.clone(); r.closePast(); return r })
 	s.trimmed(0)
 	require.Empty(t, s.History)
 	s.made(25, 0)
 	require.Equal(t, 25, s.Next.Version)
 }
 
-// One confirmed change may be followed by a request that nobody knows the end of; two are not.
-func TestTheSecondConfirmedChangeSettlesWhatTimeAloneHasOvertaken(t *testing.T) {
+// A request of unknown outcome may still be carried out after one confirmed change, but not after two.
+func TestSecondConfirmedChangeSettlesLatePasswords(t *testing.T) {
 	s := lost(t)
 	s.made(3, 100)
 	for n := 3; n <= 4; n++ {
-		s.waits(n, Accepted, 100*n)
-		s.ripe(100*n+1, 100*n+60)
+		s.changeStaged(n, Accepted, 100*n)
+		s.settleByTime(100*n+1, 100*n+60)
 	}
 	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open late, history 1 old open")
 	byTime := s.Record
@@ -206,7 +206,7 @@ func TestTheSecondConfirmedChangeSettlesWhatTimeAloneHasOvertaken(t *testing.T) 
 	s.is("current 6 confirmed, previous 5, history 4 unconfirmed, history 2 superseded")
 	s.reads(600, "active 6")
 
-	s.Record = byTime // a word counts for the first one, since the distance from the request is kept
+	s.Record = byTime // a confirmation counts as the first change, because NotBefore covers the request
 	require.NoError(t, s.confirm(4, 500))
 	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open, history 1 old open")
 	s.changed(5, 600)
@@ -217,7 +217,7 @@ func TestTheSecondConfirmedChangeSettlesWhatTimeAloneHasOvertaken(t *testing.T) 
 	s.is("current 5, previous 4 unconfirmed, history 3 unconfirmed open, history 2 superseded open, history 1 old open")
 
 	s.Record = byTime
-	s.waits(5, Accepted, 500)
+	s.changeStaged(5, Accepted, 500)
 	require.NoError(t, s.confirm(5, 510))
 	s.is("current 5, previous 4 unconfirmed, history 3 unconfirmed open, history 2 superseded open, history 1 old open")
 
@@ -226,28 +226,28 @@ func TestTheSecondConfirmedChangeSettlesWhatTimeAloneHasOvertaken(t *testing.T) 
 	s.is("current 4, previous 3 unconfirmed open, history 2 superseded open, history 1 old open")
 
 	s.Record = byTime // a login leaves nothing to settle
-	s.waits(5, Accepted, 500)
+	s.changeStaged(5, Accepted, 500)
 	s.do(func(r Record) Record { return r.InForce(at(560), true) })
 	s.is("current 5 confirmed, previous 4 unconfirmed, history 3 unconfirmed, history 2 superseded, history 1 old")
 
-	s = lost(t) // the first one comes before what time alone overtakes
+	s = lost(t) // the first confirmed change comes before the one that settles by time
 	s.made(3, 100)
 	s.sent(100)
 	s.applied(101)
 	s.is("current 3, candidate 2 unresolved overtaken outlived, previous 1")
-	s.waits(4, Accepted, 200)
-	s.ripe(201, 260)
+	s.changeStaged(4, Accepted, 200)
+	s.settleByTime(201, 260)
 	s.is("current 4, previous 3 open, history 2 superseded open, history 1 old")
 	s.changed(5, 300)
 	s.is("current 5 confirmed, previous 4 unconfirmed, history 3 old, history 2 superseded, history 1 old")
 }
 
-// The remote system refuses the password in force, as a change that it had queued failed: the one before may be valid.
-func TestARefusedPasswordThatCameByTimeLeavesTheOneBeforeItOpen(t *testing.T) {
+// The remote system refuses the password in force because a queued change failed. The one before may still be valid.
+func TestRefusedPasswordInForceByTimeLeavesPreviousOpen(t *testing.T) {
 	s := &story{TB: t}
 	s.changed(1, 0)
-	s.waits(2, Accepted, 10)
-	s.ripe(11, 70)
+	s.changeStaged(2, Accepted, 10)
+	s.settleByTime(11, 70)
 	s.made(3, 80)
 	s.do(func(r Record) Record { return r.Send(at(110), 2) })
 	s.do(func(r Record) Record { return r.OldRefused(false, nil, at(81)) })
@@ -256,7 +256,7 @@ func TestARefusedPasswordThatCameByTimeLeavesTheOneBeforeItOpen(t *testing.T) {
 	refused := s.Record
 	s.staged(Accepted, 91)
 	staged := s.Record
-	s.ripe(91, 150)
+	s.settleByTime(91, 150)
 	s.is("current 3, previous 1 open, history 2 old")
 	s.Record = staged
 	s.do(func(r Record) Record { return r.InForce(at(150), true) })

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Staged: the remote system took Next and puts it in force later.
+// Staged: the remote system has taken Next and puts it in force later. phase is Accepted or RestartRequired.
 func (r Record) Staged(phase Phase, now time.Time) Record {
 	out := r.clone()
 	n := out.Next
@@ -16,8 +16,8 @@ func (r Record) Staged(phase Phase, now time.Time) Record {
 	n.SentUntil = n.UnresolvedUntil // this request has its answer
 	if phase == RestartRequired {
 		for i := range out.Candidates {
-			if c := &out.Candidates[i]; c.Stage == RestartRequired { // the last one before the start counts
-				out.quiet(c.SentUntil)
+			if c := &out.Candidates[i]; c.Stage == RestartRequired { // only the last one before the restart counts
+				out.raiseNotBefore(c.SentUntil)
 				c.Overtaken = true
 			}
 		}
@@ -25,9 +25,9 @@ func (r Record) Staged(phase Phase, now time.Time) Record {
 	return out
 }
 
-// Took: these parts of the account took Next, and put it in force later. What became of the others NotApplied,
-// Unresolved or Refused has to say.
-func (r Record) Took(parts []string, phase Phase, now time.Time) Record {
+// TakenByParts: these parts of the account have taken Next and put it in force later. Follow it with NotApplied, Unresolved,
+// PasswordRefused or TargetRefused for the other parts.
+func (r Record) TakenByParts(parts []string, phase Phase, now time.Time) Record {
 	out := r.clone()
 	n := out.Next
 	if n == nil || len(parts) == 0 {
@@ -35,13 +35,13 @@ func (r Record) Took(parts []string, phase Phase, now time.Time) Record {
 	}
 	whole := n.Stage != "" && !n.Partial()
 	n.Stage, n.StagedSince = phase, now
-	if n.Phase != Sending && n.Phase != Unknown { // no request asked for it, but it may be valid
+	if n.Phase != Sending && n.Phase != Unknown { // no request is known to have asked for it, but it may be valid
 		n.Phase = phase
 	}
 	if !whole {
 		n.Taken = union(n.Taken, parts)
 	}
-	for i := range out.Candidates { // the last one before the start counts on each part
+	for i := range out.Candidates { // on each part, only the last one before the restart counts
 		c := &out.Candidates[i]
 		instead := !slices.ContainsFunc(c.Taken, func(part string) bool { return !slices.Contains(n.Taken, part) })
 		if phase == RestartRequired && c.Stage == RestartRequired && len(c.Taken) > 0 && c.SentUntil.IsZero() && instead {
@@ -51,7 +51,7 @@ func (r Record) Took(parts []string, phase Phase, now time.Time) Record {
 	return out
 }
 
-// Missing are the parts of the account that have not taken Next: all of them while nothing has.
+// Missing returns the parts of all that have not taken Next: all of them, as long as none has.
 func (n *Next) Missing(all []string) []string {
 	if n == nil || n.Stage != "" && !n.Partial() {
 		return nil
@@ -59,34 +59,36 @@ func (n *Next) Missing(all []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(part string) bool { return slices.Contains(n.Taken, part) })
 }
 
-// InForce: a staged Next has come into force; proved says whether anybody saw it.
+// InForce: a staged Next has come into force. proved means that a login has shown it.
 func (r Record) InForce(now time.Time, proved bool) Record {
 	if !r.Next.Staged() {
 		return r.clone()
 	}
-	return r.comeInForce(r.Next.Version, now, proved)
+	return r.putInForce(r.Next.Version, now, proved)
 }
 
-// Ripe: the newest password that the remote system had queued until then has come into force, as enough time has passed.
-func (r Record) Ripe(queuedUntil, now time.Time) Record {
+// SettleByTime: enough time has passed for everything that was queued up to queuedUntil. The newest such password counts as
+// in force.
+func (r Record) SettleByTime(queuedUntil, now time.Time) Record {
 	if version, since := r.queued(); version != 0 && !since.After(queuedUntil) {
-		return r.comeInForce(version, now, false)
+		return r.putInForce(version, now, false)
 	}
-	for _, c := range slices.Backward(r.Candidates) { // a newer one may have been queued since
+	for _, c := range slices.Backward(r.Candidates) { // the newest one may have been queued later
 		if c.queued() && !c.StagedSince.After(queuedUntil) {
-			return r.comeInForce(c.Version, now, false)
+			return r.putInForce(c.Version, now, false)
 		}
 	}
 	return r.clone()
 }
 
-// QueuedSince is when the remote system queued the last password that waits in its queue; the zero time: none does.
+// QueuedSince returns when the remote system queued the newest password that is still in its queue; the zero time if there
+// is none.
 func (r Record) QueuedSince() time.Time {
 	_, since := r.queued()
 	return since
 }
 
-// queued is the newest password that waits in the remote system's queue, and since when; 0: none does.
+// queued returns the version of the newest password in the remote system's queue, and since when; 0 if there is none.
 func (r Record) queued() (version int, since time.Time) {
 	if r.Next != nil && r.Next.Phase == Accepted {
 		return r.Next.Version, r.Next.StagedSince
@@ -99,17 +101,17 @@ func (r Record) queued() (version int, since time.Time) {
 	return 0, time.Time{}
 }
 
-// queued tells whether the candidate waits in the remote system's queue.
+// queued reports whether the candidate is in the remote system's queue.
 func (c Candidate) queued() bool { return c.Stage == Accepted && c.open() }
 
-// comeInForce installs a staged password. Those sent before it are overtaken; the second one that overtakes them sends
-// them to the history.
-func (r Record) comeInForce(version int, now time.Time, proved bool) Record {
+// putInForce installs a staged password. Candidates sent before it are overtaken; those that were overtaken before move to
+// the history.
+func (r Record) putInForce(version int, now time.Time, proved bool) Record {
 	out := r.clone()
 	var value Password
 	if out.Next != nil && out.Next.Version == version {
 		value = out.Next.Password
-		out.quiet(out.Next.UnresolvedUntil)
+		out.raiseNotBefore(out.Next.UnresolvedUntil)
 		out.Next = nil
 	}
 	var open []Candidate
@@ -117,14 +119,14 @@ func (r Record) comeInForce(version int, now time.Time, proved bool) Record {
 		switch {
 		case c.Version == version:
 			value = c.Password
-			out.quiet(c.SentUntil)
+			out.raiseNotBefore(c.SentUntil)
 		case proved:
 			out.archive(c.Password, ListedSuperseded)
-		case c.Version > version: // nothing is known of it
+		case c.Version > version: // sent later: still open
 			open = append(open, c)
 		case c.Overtaken:
-			out.quiet(c.SentUntil)
-			out.keep(Past{Password: c.Password, State: ListedSuperseded, Open: true, Late: !c.Outlived})
+			out.raiseNotBefore(c.SentUntil)
+			out.addPast(Past{Password: c.Password, State: ListedSuperseded, Open: true, Late: !c.Outlived})
 		default:
 			c.Overtaken = true
 			open = append(open, c)
@@ -137,15 +139,15 @@ func (r Record) comeInForce(version int, now time.Time, proved bool) Record {
 	}
 	out.install(value, now, basis, proved)
 	if proved {
-		out.provePast()
+		out.closePast()
 	} else if out.Previous != nil {
 		out.Previous.Open = true
 	}
 	return out
 }
 
-// leave: other passwords than before are in force on these parts.
-func (r *Record) leave(parts []string) {
+// removeInForceOn records that no open password is in force on these parts.
+func (r *Record) removeInForceOn(parts []string) {
 	without := func(on []string) []string {
 		return slices.DeleteFunc(on, func(part string) bool { return slices.Contains(parts, part) })
 	}
@@ -157,8 +159,8 @@ func (r *Record) leave(parts []string) {
 	}
 }
 
-// everywhere: a password is in force on all parts of the account, so that the others are on none.
-func (r *Record) everywhere() {
+// clearInForceOn records that Current is in force on all parts, so no open password is in force on any.
+func (r *Record) clearInForceOn() {
 	if r.Next != nil {
 		r.Next.InForceOn = nil
 	}
@@ -174,22 +176,22 @@ func union(a, b []string) []string {
 	return slices.Compact(out)
 }
 
-// PartView is how one part of an account stands.
+// PartView is the state of one part of an account.
 type PartView struct {
 	Part string
-	// State is that of the account, as far as it concerns this part.
+	// State is the state of the account as far as it concerns this part.
 	State State
-	// Version is that of the password in force there; 0: none is known to be.
+	// Version is the version in force there; 0 if none is known to be.
 	Version int
-	// NextVersion is that of a password that may take its place there; 0: none.
+	// NextVersion is the version that may replace it there; 0 if there is none.
 	NextVersion int
 }
 
-// Parts tells how each part of the account stands.
+// Parts returns the state of each part of the account.
 func (r Record) Parts(all []string, now time.Time) []PartView {
 	out := make([]PartView, 0, len(all))
 	for _, part := range all {
-		v := PartView{Part: part, State: r.settled()}
+		v := PartView{Part: part, State: r.settledState()}
 		if r.Current != nil {
 			v.Version = r.Current.Version
 		}
@@ -211,7 +213,8 @@ func (r Record) Parts(all []string, now time.Time) []PartView {
 	return out
 }
 
-// pendingOn is the state that an open password brings about on a part of the account, and its version; 0: there is none.
+// pendingOn returns the state that an open or staged password causes on a part of the account, and its version; 0 if there
+// is none.
 func (r Record) pendingOn(part string, now time.Time) (State, int) {
 	took := func(stage Phase, taken []string) bool {
 		return stage != "" && (len(taken) == 0 || slices.Contains(taken, part))
@@ -220,12 +223,12 @@ func (r Record) pendingOn(part string, now time.Time) (State, int) {
 	case !n.Exposed() || r.firstSend(now):
 	case took(n.Stage, n.Taken):
 		return stateOf(n.Stage), n.Version
-	case !n.Staged() && !r.underWay(now):
+	case !n.Staged() && !r.inFlight(now):
 		return StateUncertain, n.Version
 	}
 	for _, c := range slices.Backward(r.Candidates) {
 		switch {
-		case !c.open() || c.Stage != "" && c.SentUntil.IsZero() && !took(c.Stage, c.Taken): // the others answered
+		case !c.open() || c.Stage != "" && c.SentUntil.IsZero() && !took(c.Stage, c.Taken): // only other parts have taken it
 		case took(c.Stage, c.Taken):
 			return stateOf(c.Stage), c.Version
 		default:

@@ -1,8 +1,8 @@
 package credential
 
-// table says what every event makes of every phase: phase | event | what the record holds | what a reader is told at once,
-// and after the deadline of the request under way where that differs. Answers to requests that were never made are in it
-// too: what may be in force is kept whatever they say.
+// table lists the result of every event in every phase: phase | event | what the record holds | what a reader is told at once
+// and, if that differs, after the deadline of the request in flight. It includes answers to requests that were never made:
+// whatever they say, a password that may be in force is kept.
 const table = `
 none | Make | current 2 confirmed, next 3 unsent, previous 1 | active 2
 none | Send | current 2 confirmed, previous 1 | active 2
@@ -13,8 +13,8 @@ none | Staged restart | current 2 confirmed, previous 1 | active 2
 none | InForce by time | current 2 confirmed, previous 1 | active 2
 none | InForce proved | current 2 confirmed, previous 1 | active 2
 none | NotApplied | current 2 confirmed, previous 1 | active 2
-none | Refused | current 2 confirmed, previous 1 | active 2
-none | TurnedDown | current 2 confirmed, previous 1 | active 2
+none | PasswordRefused | current 2 confirmed, previous 1 | active 2
+none | TargetRefused | current 2 confirmed, previous 1 | active 2
 none | Unresolved | current 2 confirmed, previous 1 | active 2
 none | OldRefused | current 2 confirmed, previous 1 | active 2
 none | GiveUp | current 2 confirmed, previous 1 | active 2
@@ -25,10 +25,10 @@ none | Discard current | error | no password of this version is waiting to be co
 none | Discard another | error | no password of this version is waiting to be confirmed or discarded
 none | Adopt next | current 3, previous 2, history 1 old | assumed 3
 none | Adopt current | current 2 confirmed, previous 1 | active 2
-none | Adopt previous | current 1, previous 2 | assumed 1
+none | Adopt previous | current 3, previous 2 | assumed 3
 none | Adopt another | current 3, previous 2, history 1 old | assumed 3
-none | Took | current 2 confirmed, previous 1 | active 2
-none | Ripe | current 2 confirmed, previous 1 | active 2
+none | TakenByParts | current 2 confirmed, previous 1 | active 2
+none | SettleByTime | current 2 confirmed, previous 1 | active 2
 none | ConfirmOn part | error | no password of this version is waiting to be confirmed or discarded
 none | ConfirmOn all | error | no password of this version is waiting to be confirmed or discarded
 
@@ -41,8 +41,8 @@ unsent | Staged restart | current 2 confirmed, next 3 restart_required, previous
 unsent | InForce by time | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | InForce proved | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | NotApplied | current 2 confirmed, next 3 unsent, previous 1 | active 2
-unsent | Refused | current 2 confirmed, previous 1 | active 2
-unsent | TurnedDown | current 2 confirmed, previous 1 | active 2
+unsent | PasswordRefused | current 2 confirmed, previous 1 | active 2
+unsent | TargetRefused | current 2 confirmed, previous 1 | active 2
 unsent | Unresolved | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | OldRefused | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | GiveUp | current 2 confirmed, previous 1 | active 2
@@ -53,10 +53,10 @@ unsent | Discard current | error | no password of this version is waiting to be 
 unsent | Discard another | error | no password of this version is waiting to be confirmed or discarded
 unsent | Adopt next | current 3, previous 2, history 1 old | assumed 3
 unsent | Adopt current | current 2 confirmed, next 3 unsent, previous 1 | active 2
-unsent | Adopt previous | current 1, previous 2 | assumed 1
+unsent | Adopt previous | current 3, previous 2 | assumed 3
 unsent | Adopt another | current 3, previous 2, history 1 old | assumed 3
-unsent | Took | current 2 confirmed, next 3 restart_required taken b, previous 1 | restart_required 2 or 3
-unsent | Ripe | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | TakenByParts | current 2 confirmed, next 3 restart_required taken b, previous 1 | restart_required 2 or 3
+unsent | SettleByTime | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | ConfirmOn part | error | no password of this version is waiting to be confirmed or discarded
 unsent | ConfirmOn all | error | no password of this version is waiting to be confirmed or discarded
 
@@ -69,8 +69,8 @@ sending | Staged restart | current 2 confirmed, next 3 restart_required, previou
 sending | InForce by time | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
 sending | InForce proved | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
 sending | NotApplied | current 2 confirmed, next 3 unsent, previous 1 | active 2
-sending | Refused | current 2 confirmed, previous 1 | active 2
-sending | TurnedDown | current 2 confirmed, previous 1 | active 2
+sending | PasswordRefused | current 2 confirmed, previous 1 | active 2
+sending | TargetRefused | current 2 confirmed, previous 1 | active 2
 sending | Unresolved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 sending | OldRefused | current 2 refused, next 3 unsent, previous 1 | drifted 2
 sending | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | uncertain 2 or 3
@@ -81,10 +81,10 @@ sending | Discard current | error | no password of this version is waiting to be
 sending | Discard another | error | no password of this version is waiting to be confirmed or discarded
 sending | Adopt next | current 3, previous 2, history 1 old | assumed 3
 sending | Adopt current | current 2, previous 1, history 3 superseded open | assumed 2
-sending | Adopt previous | current 1, previous 2, history 3 superseded open | assumed 1
+sending | Adopt previous | current 4, previous 2, history 3 superseded open | assumed 4
 sending | Adopt another | current 4, previous 2, history 3 superseded open, history 1 old | assumed 4
-sending | Took | current 2 confirmed, next 3 sending restart_required taken b, previous 1 | restart_required 2 or 3, later uncertain 2 or 3
-sending | Ripe | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
+sending | TakenByParts | current 2 confirmed, next 3 sending restart_required taken b, previous 1 | restart_required 2 or 3, later uncertain 2 or 3
+sending | SettleByTime | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
 sending | ConfirmOn part | current 2 confirmed, next 3 sending on b, previous 1 | active 2, later uncertain 2 or 3
 sending | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
@@ -97,8 +97,8 @@ sending again | Staged restart | current 2 confirmed, next 3 restart_required, p
 sending again | InForce by time | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
 sending again | InForce proved | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
 sending again | NotApplied | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
-sending again | Refused | current 2 confirmed, candidate 3 refused, previous 1 | uncertain 2 or 3
-sending again | TurnedDown | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+sending again | PasswordRefused | current 2 confirmed, candidate 3 refused, previous 1 | uncertain 2 or 3
+sending again | TargetRefused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 sending again | Unresolved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 sending again | OldRefused | current 2 refused, next 3 unknown, previous 1 | uncertain 3
 sending again | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | uncertain 2 or 3
@@ -109,10 +109,10 @@ sending again | Discard current | error | no password of this version is waiting
 sending again | Discard another | error | no password of this version is waiting to be confirmed or discarded
 sending again | Adopt next | current 3, previous 2, history 1 old | assumed 3
 sending again | Adopt current | current 2, previous 1, history 3 superseded open | assumed 2
-sending again | Adopt previous | current 1, previous 2, history 3 superseded open | assumed 1
+sending again | Adopt previous | current 4, previous 2, history 3 superseded open | assumed 4
 sending again | Adopt another | current 4, previous 2, history 3 superseded open, history 1 old | assumed 4
-sending again | Took | current 2 confirmed, next 3 sending restart_required taken b, previous 1 | uncertain 2 or 3
-sending again | Ripe | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+sending again | TakenByParts | current 2 confirmed, next 3 sending restart_required taken b, previous 1 | uncertain 2 or 3
+sending again | SettleByTime | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
 sending again | ConfirmOn part | current 2 confirmed, next 3 sending on b, previous 1 | uncertain 2 or 3
 sending again | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
@@ -125,8 +125,8 @@ unknown | Staged restart | current 2 confirmed, next 3 restart_required, previou
 unknown | InForce by time | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown | InForce proved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown | NotApplied | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
-unknown | Refused | current 2 confirmed, candidate 3 refused, previous 1 | uncertain 2 or 3
-unknown | TurnedDown | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown | PasswordRefused | current 2 confirmed, candidate 3 refused, previous 1 | uncertain 2 or 3
+unknown | TargetRefused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown | Unresolved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown | OldRefused | current 2 refused, next 3 unknown, previous 1 | uncertain 3
 unknown | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | uncertain 2 or 3
@@ -137,10 +137,10 @@ unknown | Discard current | error | no password of this version is waiting to be
 unknown | Discard another | error | no password of this version is waiting to be confirmed or discarded
 unknown | Adopt next | current 3, previous 2, history 1 old | assumed 3
 unknown | Adopt current | current 2, previous 1, history 3 superseded open | assumed 2
-unknown | Adopt previous | current 1, previous 2, history 3 superseded open | assumed 1
+unknown | Adopt previous | current 4, previous 2, history 3 superseded open | assumed 4
 unknown | Adopt another | current 4, previous 2, history 3 superseded open, history 1 old | assumed 4
-unknown | Took | current 2 confirmed, next 3 unknown restart_required taken b, previous 1 | uncertain 2 or 3
-unknown | Ripe | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown | TakenByParts | current 2 confirmed, next 3 unknown restart_required taken b, previous 1 | uncertain 2 or 3
+unknown | SettleByTime | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown | ConfirmOn part | current 2 confirmed, next 3 unknown on b, previous 1 | uncertain 2 or 3
 unknown | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
@@ -153,8 +153,8 @@ accepted | Staged restart | current 2 confirmed, next 3 restart_required, previo
 accepted | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
 accepted | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
 accepted | NotApplied | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
-accepted | Refused | current 2 confirmed, candidate 3 refused, previous 1 | accepted 2 or 3
-accepted | TurnedDown | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+accepted | PasswordRefused | current 2 confirmed, candidate 3 refused, previous 1 | accepted 2 or 3
+accepted | TargetRefused | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted | Unresolved | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted | OldRefused | current 2 refused, next 3 accepted, previous 1 | accepted 3
 accepted | GiveUp | current 2 confirmed, candidate 3 staged, previous 1 | accepted 2 or 3
@@ -165,10 +165,10 @@ accepted | Discard current | error | no password of this version is waiting to b
 accepted | Discard another | error | no password of this version is waiting to be confirmed or discarded
 accepted | Adopt next | current 3, previous 2, history 1 old | assumed 3
 accepted | Adopt current | current 2, next 3 accepted, previous 1 | accepted 2 or 3
-accepted | Adopt previous | current 1, next 3 accepted, previous 2 | accepted 1 or 3
+accepted | Adopt previous | current 4, next 3 accepted, previous 2 | accepted 4 or 3
 accepted | Adopt another | current 4, next 3 accepted, previous 2, history 1 old | accepted 4 or 3
-accepted | Took | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-accepted | Ripe | current 3, previous 2 open, history 1 old | assumed 3
+accepted | TakenByParts | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+accepted | SettleByTime | current 3, previous 2 open, history 1 old | assumed 3
 accepted | ConfirmOn part | current 2 confirmed, next 3 accepted on b, previous 1 | accepted 2 or 3
 accepted | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
@@ -181,8 +181,8 @@ restart_required | Staged restart | current 2 confirmed, next 3 restart_required
 restart_required | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
 restart_required | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
 restart_required | NotApplied | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-restart_required | Refused | current 2 confirmed, candidate 3 refused, previous 1 | restart_required 2 or 3
-restart_required | TurnedDown | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | PasswordRefused | current 2 confirmed, candidate 3 refused, previous 1 | restart_required 2 or 3
+restart_required | TargetRefused | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
 restart_required | Unresolved | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
 restart_required | OldRefused | current 2 refused, next 3 restart_required, previous 1 | restart_required 3
 restart_required | GiveUp | current 2 confirmed, candidate 3 staged, previous 1 | restart_required 2 or 3
@@ -193,10 +193,10 @@ restart_required | Discard current | error | no password of this version is wait
 restart_required | Discard another | error | no password of this version is waiting to be confirmed or discarded
 restart_required | Adopt next | current 3, previous 2, history 1 old | assumed 3
 restart_required | Adopt current | current 2, next 3 restart_required, previous 1 | restart_required 2 or 3
-restart_required | Adopt previous | current 1, next 3 restart_required, previous 2 | restart_required 1 or 3
+restart_required | Adopt previous | current 4, next 3 restart_required, previous 2 | restart_required 4 or 3
 restart_required | Adopt another | current 4, next 3 restart_required, previous 2, history 1 old | restart_required 4 or 3
-restart_required | Took | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-restart_required | Ripe | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | TakenByParts | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
+restart_required | SettleByTime | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
 restart_required | ConfirmOn part | current 2 confirmed, next 3 restart_required on b, previous 1 | restart_required 2 or 3
 restart_required | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
@@ -209,8 +209,8 @@ partly taken | Staged restart | current 2 confirmed, next 3 restart_required, pr
 partly taken | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
 partly taken | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
 partly taken | NotApplied | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
-partly taken | Refused | current 2 confirmed, candidate 3 refused taken a, previous 1 | restart_required 2 or 3
-partly taken | TurnedDown | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
+partly taken | PasswordRefused | current 2 confirmed, candidate 3 refused taken a, previous 1 | restart_required 2 or 3
+partly taken | TargetRefused | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
 partly taken | Unresolved | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
 partly taken | OldRefused | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
 partly taken | GiveUp | current 2 confirmed, candidate 3 staged taken a, previous 1 | restart_required 2 or 3
@@ -221,10 +221,10 @@ partly taken | Discard current | error | no password of this version is waiting 
 partly taken | Discard another | error | no password of this version is waiting to be confirmed or discarded
 partly taken | Adopt next | current 3, previous 2, history 1 old | assumed 3
 partly taken | Adopt current | current 2, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
-partly taken | Adopt previous | current 1, next 3 restart_required taken a, previous 2 | restart_required 1 or 3
+partly taken | Adopt previous | current 4, next 3 restart_required taken a, previous 2 | restart_required 4 or 3
 partly taken | Adopt another | current 4, next 3 restart_required taken a, previous 2, history 1 old | restart_required 4 or 3
-partly taken | Took | current 2 confirmed, next 3 restart_required taken a+b, previous 1 | restart_required 2 or 3
-partly taken | Ripe | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
+partly taken | TakenByParts | current 2 confirmed, next 3 restart_required taken a+b, previous 1 | restart_required 2 or 3
+partly taken | SettleByTime | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
 partly taken | ConfirmOn part | current 2 confirmed, next 3 restart_required on b, previous 1 | restart_required 2 or 3
 partly taken | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
@@ -237,8 +237,8 @@ partly taken, rest unknown | Staged restart | current 2 confirmed, next 3 restar
 partly taken, rest unknown | InForce by time | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, rest unknown | InForce proved | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, rest unknown | NotApplied | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
-partly taken, rest unknown | Refused | current 2 confirmed, candidate 3 refused taken a, previous 1 | restart_required 2 or 3
-partly taken, rest unknown | TurnedDown | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | PasswordRefused | current 2 confirmed, candidate 3 refused taken a, previous 1 | restart_required 2 or 3
+partly taken, rest unknown | TargetRefused | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, rest unknown | Unresolved | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, rest unknown | OldRefused | current 2 refused, next 3 unknown restart_required taken a, previous 1 | uncertain 3
 partly taken, rest unknown | GiveUp | current 2 confirmed, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
@@ -249,10 +249,10 @@ partly taken, rest unknown | Discard current | error | no password of this versi
 partly taken, rest unknown | Discard another | error | no password of this version is waiting to be confirmed or discarded
 partly taken, rest unknown | Adopt next | current 3, previous 2, history 1 old | assumed 3
 partly taken, rest unknown | Adopt current | current 2, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
-partly taken, rest unknown | Adopt previous | current 1, next 3 unknown restart_required taken a, previous 2 | uncertain 1 or 3
+partly taken, rest unknown | Adopt previous | current 4, next 3 unknown restart_required taken a, previous 2 | uncertain 4 or 3
 partly taken, rest unknown | Adopt another | current 4, next 3 unknown restart_required taken a, previous 2, history 1 old | uncertain 4 or 3
-partly taken, rest unknown | Took | current 2 confirmed, next 3 unknown restart_required taken a+b, previous 1 | uncertain 2 or 3
-partly taken, rest unknown | Ripe | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | TakenByParts | current 2 confirmed, next 3 unknown restart_required taken a+b, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | SettleByTime | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, rest unknown | ConfirmOn part | current 2 confirmed, next 3 restart_required on b, previous 1 | restart_required 2 or 3
 partly taken, rest unknown | ConfirmOn all | current 3, previous 2, history 1 old | assumed 3
 
@@ -265,8 +265,8 @@ unknown, another unsent | Staged restart | current 2 confirmed, next 4 restart_r
 unknown, another unsent | InForce by time | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 unknown, another unsent | InForce proved | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 unknown, another unsent | NotApplied | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
-unknown, another unsent | Refused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
-unknown, another unsent | TurnedDown | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown, another unsent | PasswordRefused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown, another unsent | TargetRefused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown, another unsent | Unresolved | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 unknown, another unsent | OldRefused | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 unknown, another unsent | GiveUp | current 2 confirmed, candidate 3 unresolved, previous 1 | uncertain 2 or 3
@@ -277,10 +277,10 @@ unknown, another unsent | Discard current | error | no password of this version 
 unknown, another unsent | Discard another | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown, another unsent | Adopt next | current 3, next 4 unsent, previous 2, history 1 old | assumed 3
 unknown, another unsent | Adopt current | current 2, next 4 unsent, previous 1, history 3 superseded open | assumed 2
-unknown, another unsent | Adopt previous | current 1, previous 2, history 3 superseded open | assumed 1
+unknown, another unsent | Adopt previous | current 4, previous 2, history 3 superseded open | assumed 4
 unknown, another unsent | Adopt another | current 4, previous 2, history 3 superseded open, history 1 old | assumed 4
-unknown, another unsent | Took | current 2 confirmed, next 4 restart_required taken b, candidate 3 unresolved, previous 1 | restart_required 2 or 4
-unknown, another unsent | Ripe | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
+unknown, another unsent | TakenByParts | current 2 confirmed, next 4 restart_required taken b, candidate 3 unresolved, previous 1 | restart_required 2 or 4
+unknown, another unsent | SettleByTime | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 unknown, another unsent | ConfirmOn part | current 2 confirmed, next 4 unsent, candidate 3 unresolved on b, previous 1 | uncertain 2 or 3
 unknown, another unsent | ConfirmOn all | current 3, next 4 unsent, previous 2, history 1 old | assumed 3
 
@@ -293,8 +293,8 @@ accepted, another unsent | Staged restart | current 2 confirmed, next 4 restart_
 accepted, another unsent | InForce by time | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
 accepted, another unsent | InForce proved | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
 accepted, another unsent | NotApplied | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
-accepted, another unsent | Refused | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
-accepted, another unsent | TurnedDown | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+accepted, another unsent | PasswordRefused | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
+accepted, another unsent | TargetRefused | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted, another unsent | Unresolved | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
 accepted, another unsent | OldRefused | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
 accepted, another unsent | GiveUp | current 2 confirmed, candidate 3 staged, previous 1 | accepted 2 or 3
@@ -305,10 +305,10 @@ accepted, another unsent | Discard current | error | no password of this version
 accepted, another unsent | Discard another | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted, another unsent | Adopt next | current 3, next 4 unsent, previous 2, history 1 old | assumed 3
 accepted, another unsent | Adopt current | current 2, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
-accepted, another unsent | Adopt previous | current 1, candidate 3 staged, previous 2 | accepted 1 or 3
+accepted, another unsent | Adopt previous | current 4, candidate 3 staged, previous 2 | accepted 4 or 3
 accepted, another unsent | Adopt another | current 4, candidate 3 staged, previous 2, history 1 old | accepted 4 or 3
-accepted, another unsent | Took | current 2 confirmed, next 4 restart_required taken b, candidate 3 staged, previous 1 | restart_required 2 or 4
-accepted, another unsent | Ripe | current 3, next 4 unsent, previous 2 open, history 1 old | assumed 3
+accepted, another unsent | TakenByParts | current 2 confirmed, next 4 restart_required taken b, candidate 3 staged, previous 1 | restart_required 2 or 4
+accepted, another unsent | SettleByTime | current 3, next 4 unsent, previous 2 open, history 1 old | assumed 3
 accepted, another unsent | ConfirmOn part | current 2 confirmed, next 4 unsent, candidate 3 staged on b, previous 1 | accepted 2 or 3
 accepted, another unsent | ConfirmOn all | current 3, next 4 unsent, previous 2, history 1 old | assumed 3
 
@@ -321,8 +321,8 @@ partly taken, another unsent | Staged restart | current 2 confirmed, next 4 rest
 partly taken, another unsent | InForce by time | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
 partly taken, another unsent | InForce proved | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
 partly taken, another unsent | NotApplied | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
-partly taken, another unsent | Refused | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
-partly taken, another unsent | TurnedDown | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, another unsent | PasswordRefused | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, another unsent | TargetRefused | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, another unsent | Unresolved | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
 partly taken, another unsent | OldRefused | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
 partly taken, another unsent | GiveUp | current 2 confirmed, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
@@ -333,10 +333,10 @@ partly taken, another unsent | Discard current | error | no password of this ver
 partly taken, another unsent | Discard another | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, another unsent | Adopt next | current 3, next 4 unsent, previous 2, history 1 old | assumed 3
 partly taken, another unsent | Adopt current | current 2, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
-partly taken, another unsent | Adopt previous | current 1, candidate 3 unresolved taken a, previous 2 | restart_required 1 or 3
+partly taken, another unsent | Adopt previous | current 4, candidate 3 unresolved taken a, previous 2 | restart_required 4 or 3
 partly taken, another unsent | Adopt another | current 4, candidate 3 unresolved taken a, previous 2, history 1 old | restart_required 4 or 3
-partly taken, another unsent | Took | current 2 confirmed, next 4 restart_required taken b, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 4
-partly taken, another unsent | Ripe | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
+partly taken, another unsent | TakenByParts | current 2 confirmed, next 4 restart_required taken b, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 4
+partly taken, another unsent | SettleByTime | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
 partly taken, another unsent | ConfirmOn part | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a on b, previous 1 | restart_required 2 or 3
 partly taken, another unsent | ConfirmOn all | current 3, next 4 unsent, previous 2, history 1 old | assumed 3
 
@@ -349,22 +349,22 @@ by time | Staged restart | current 3, previous 2 open, history 1 old | assumed 3
 by time | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
 by time | InForce proved | current 3, previous 2 open, history 1 old | assumed 3
 by time | NotApplied | current 3, previous 2 open, history 1 old | assumed 3
-by time | Refused | current 3, previous 2 open, history 1 old | assumed 3
-by time | TurnedDown | current 3, previous 2 open, history 1 old | assumed 3
+by time | PasswordRefused | current 3, previous 2 open, history 1 old | assumed 3
+by time | TargetRefused | current 3, previous 2 open, history 1 old | assumed 3
 by time | Unresolved | current 3, previous 2 open, history 1 old | assumed 3
 by time | OldRefused | current 3, previous 2 open, history 1 old | assumed 3
 by time | GiveUp | current 3, previous 2 open, history 1 old | assumed 3
 by time | Confirm next | current 3, previous 2 open, history 1 old | assumed 3
-by time | Confirm current | error | no password of this version is waiting to be confirmed or discarded
-by time | Discard next | current 2, candidate 3 discarded, history 1 old | assumed 2
+by time | Confirm current | current 4, previous 3 unconfirmed, history 1 old | assumed 4
+by time | Discard next | current 4, candidate 3 discarded, history 1 old | assumed 4
 by time | Discard current | error | no password of this version is waiting to be confirmed or discarded
 by time | Discard another | error | no password of this version is waiting to be confirmed or discarded
 by time | Adopt next | current 3, previous 2 open, history 1 old | assumed 3
-by time | Adopt current | current 2, previous 3 unconfirmed, history 1 old | assumed 2
-by time | Adopt previous | current 1, previous 3 unconfirmed, history 2 old open | assumed 1
+by time | Adopt current | current 4, previous 3 unconfirmed, history 1 old | assumed 4
+by time | Adopt previous | current 4, previous 3 unconfirmed, history 2 old open | assumed 4
 by time | Adopt another | current 4, previous 3 unconfirmed, history 2 old open, history 1 old | assumed 4
-by time | Took | current 3, previous 2 open, history 1 old | assumed 3
-by time | Ripe | current 3, previous 2 open, history 1 old | assumed 3
+by time | TakenByParts | current 3, previous 2 open, history 1 old | assumed 3
+by time | SettleByTime | current 3, previous 2 open, history 1 old | assumed 3
 by time | ConfirmOn part | current 3, previous 2 open, history 1 old | assumed 3
 by time | ConfirmOn all | current 3, previous 2 open, history 1 old | assumed 3
 `

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// phases are records with version 3 in every phase of Next, over a confirmed version 2; with version 4 over it, not sent
-// yet; and in force by time alone.
+// phases returns records with version 3 in every phase of Next over a confirmed version 2; some with an unsent version 4 over
+// it; and one with version 3 in force by time alone.
 func phases(t testing.TB) ([]string, map[string]Record) {
 	t.Helper()
 	base := story{TB: t}
@@ -34,7 +34,7 @@ func phases(t testing.TB) ([]string, map[string]Record) {
 		require.NoError(t, err)
 		return out
 	}
-	took := func(r Record) Record { return r.Took(servers[:1], RestartRequired, at(11)) }
+	taken := func(r Record) Record { return r.TakenByParts(servers[:1], RestartRequired, at(11)) }
 
 	names := []string{
 		"none", "unsent", "sending", "sending again", "unknown", "accepted", "restart_required",
@@ -50,18 +50,18 @@ func phases(t testing.TB) ([]string, map[string]Record) {
 		"accepted":         with(send, accepted),
 		"restart_required": with(send, restart),
 
-		"partly taken":               with(send, took, Record.NotApplied),
-		"partly taken, rest unknown": with(send, took, Record.Unresolved),
+		"partly taken":               with(send, taken, Record.NotApplied),
+		"partly taken, rest unknown": with(send, taken, Record.Unresolved),
 
 		"unknown, another unsent":      with(send, Record.Unresolved, another),
 		"accepted, another unsent":     with(send, accepted, another),
-		"partly taken, another unsent": with(send, took, Record.Unresolved, another),
+		"partly taken, another unsent": with(send, taken, Record.Unresolved, another),
 
-		"by time": with(send, accepted, func(r Record) Record { return r.Ripe(at(11), at(20)) }),
+		"by time": with(send, accepted, func(r Record) Record { return r.SettleByTime(at(11), at(20)) }),
 	}
 }
 
-// events are everything that can happen to a record.
+// events returns every event that can happen to a record.
 func events() ([]string, map[string]func(Record) (Record, error)) {
 	now := at(25)
 	ok := func(event func(Record) Record) func(Record) (Record, error) {
@@ -70,10 +70,10 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 	left := 4
 	names := []string{
 		"Make", "Send", "Applied", "Applied exclusive", "Staged accepted", "Staged restart", "InForce by time", "InForce proved",
-		"NotApplied", "Refused", "TurnedDown", "Unresolved", "OldRefused", "GiveUp", "Confirm next", "Confirm current", "Discard next",
+		"NotApplied", "PasswordRefused", "TargetRefused", "Unresolved", "OldRefused", "GiveUp", "Confirm next", "Confirm current", "Discard next",
 		"Discard current", "Discard another",
 		"Adopt next", "Adopt current", "Adopt previous", "Adopt another",
-		"Took", "Ripe", "ConfirmOn part", "ConfirmOn all",
+		"TakenByParts", "SettleByTime", "ConfirmOn part", "ConfirmOn all",
 	}
 	return names, map[string]func(Record) (Record, error){
 		"Make":              func(r Record) (Record, error) { return r.Make(value(9), "table", false, now) },
@@ -85,8 +85,8 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 		"InForce by time":   ok(func(r Record) Record { return r.InForce(now, false) }),
 		"InForce proved":    ok(func(r Record) Record { return r.InForce(now, true) }),
 		"NotApplied":        ok(Record.NotApplied),
-		"Refused":           ok(Record.Refused),
-		"TurnedDown":        ok(Record.TurnedDown),
+		"PasswordRefused":   ok(Record.PasswordRefused),
+		"TargetRefused":     ok(Record.TargetRefused),
 		"Unresolved":        ok(Record.Unresolved),
 		"OldRefused":        ok(func(r Record) Record { return r.OldRefused(true, &left, now) }),
 		"GiveUp":            ok(Record.GiveUp),
@@ -99,8 +99,8 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 		"Adopt current":     ok(func(r Record) Record { return r.Adopt(value(2), "table", now) }),
 		"Adopt previous":    ok(func(r Record) Record { return r.Adopt(value(1), "table", now) }),
 		"Adopt another":     ok(func(r Record) Record { return r.Adopt("another", "table", now) }),
-		"Took":              ok(func(r Record) Record { return r.Took(servers[1:], RestartRequired, now) }),
-		"Ripe":              ok(func(r Record) Record { return r.Ripe(at(11), now) }),
+		"TakenByParts":      ok(func(r Record) Record { return r.TakenByParts(servers[1:], RestartRequired, now) }),
+		"SettleByTime":      ok(func(r Record) Record { return r.SettleByTime(at(11), now) }),
 		"ConfirmOn part":    func(r Record) (Record, error) { return r.ConfirmOn(3, servers[1:], servers, now) },
 		"ConfirmOn all":     func(r Record) (Record, error) { return r.ConfirmOn(3, servers, servers, now) },
 	}
@@ -116,7 +116,7 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 			want[cells[0]+" | "+cells[1]] = cells[2] + " | " + cells[3]
 		}
 	}
-	require.Len(t, want, len(phaseNames)*len(eventNames), "the table has a line for every pair")
+	require.Len(t, want, len(phaseNames)*len(eventNames), "the table must have a line for every pair")
 	for _, phase := range phaseNames {
 		for _, event := range eventNames {
 			t.Run(phase+", "+event, func(t *testing.T) {
@@ -126,11 +126,12 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 	}
 }
 
+// outcome returns what the table says of an event: the record after it, and what a reader is told.
 func outcome(t *testing.T, before Record, event func(Record) (Record, error)) string {
 	t.Helper()
 	after, err := step(t, before, event)
 	if err != nil {
-		require.Equal(t, encoded(t, before), encoded(t, after), "an event that fails changes nothing")
+		require.Equal(t, encoded(t, before), encoded(t, after), "an event that fails must change nothing")
 		return "error | " + err.Error()
 	}
 	view := after.View(at(25))
@@ -138,7 +139,7 @@ func outcome(t *testing.T, before Record, event func(Record) (Record, error)) st
 	if view.Last != nil {
 		require.Equal(t, after.Previous.Password, *view.Last)
 	}
-	within, later := tells(after, at(25)), tells(after, at(100))
+	within, later := viewText(after, at(25)), viewText(after, at(100))
 	if within != later {
 		within += ", later " + later
 	}

@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// Errors of transitions. They are mistakes of a request, not of the engine.
+// Errors of transitions. Each is caused by the operator's request.
 var (
-	// ErrUnsettled: too many passwords are open; a person has to say which one is in force.
-	ErrUnsettled = errors.New("too many passwords of this role were sent with unknown outcome")
-	// ErrNothingToConfirm: no password of that version waits for a word.
+	// ErrUnsettled: there are too many candidates. An operator has to say which password is in force.
+	ErrUnsettled = errors.New("too many passwords of this role have an unknown outcome")
+	// ErrNothingToConfirm: no password of this version can be confirmed or discarded.
 	ErrNothingToConfirm = errors.New("no password of this version is waiting to be confirmed or discarded")
-	// ErrQueued: the remote system has queued the password, so that a word about now would be wrong soon.
+	// ErrQueued: the remote system has queued the password, so it may still come into force.
 	ErrQueued = errors.New("the remote system has queued the password of this version")
-	// ErrInForceOn: a person has said that the password is in force on parts of the account.
+	// ErrInForceOn: an operator has confirmed the password on parts of the account.
 	ErrInForceOn = errors.New("the password of this version was confirmed on some servers")
 )
 
-// Make puts a new password in place as Next, not sent yet. A Next that no request can have put in force is replaced;
-// any other becomes a candidate. given marks a password that a person chose. Returns ErrUnsettled where that would make
-// too many.
+// Make puts a new password in place as Next, unsent. A previous Next that was never exposed is dropped; any other becomes a
+// candidate. given marks a password that an operator chose. Make returns ErrUnsettled if there would be too many
+// candidates.
 func (r Record) Make(value, reason string, given bool, now time.Time) (Record, error) {
-	out := r.GiveUp() // a password that was never sent leaves no trace, and its version is free again
+	out := r.GiveUp() // a password that was never sent leaves no trace, and its version is reused
 	if len(out.Candidates) > MaxCandidates {
 		return r, ErrUnsettled
 	}
@@ -46,9 +46,9 @@ func (r *Record) retireNext(why Why) {
 	r.Next = nil
 }
 
-// Send marks Next as being sent until the deadline. old is the version presented as the old password, 0 if none.
-// Store the result before the request leaves. Whatever was sent before and has no answer "not applied" stays unresolved,
-// a request that the process did not see the end of too.
+// Send marks Next as being sent until the deadline. old is the version presented as the old password, 0 if none. Store
+// the result before the request leaves. An earlier request that was not answered "not applied" stays unresolved, including
+// one that was interrupted by a crash.
 func (r Record) Send(deadline time.Time, old int) Record {
 	out := r.clone()
 	n := out.Next
@@ -68,8 +68,8 @@ func (r Record) Send(deadline time.Time, old int) Record {
 	return out
 }
 
-// Applied: the remote system confirmed Next. With exclusive, it did so only because the old password was right, and no
-// earlier request that presents one can follow.
+// Applied: the remote system confirmed that Next is in force. exclusive means that it made the change only because the old
+// password was right, so no earlier request that presented an old password can be applied any more.
 func (r Record) Applied(now time.Time, exclusive bool) Record {
 	out := r.clone()
 	if out.Next == nil {
@@ -77,12 +77,13 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 	}
 	n := out.Next
 	out.Next = nil
-	out.quiet(n.UnresolvedUntil)
+	out.raiseNotBefore(n.UnresolvedUntil)
 	if exclusive {
 		out.OldTries = OldTries{}
-		if at := out.candidate(n.OldVersion); at >= 0 && out.Candidates[at].Conditional { // it was right, so in force
+		if at := out.candidateIndex(n.OldVersion); at >= 0 && out.Candidates[at].Conditional {
+			// The old password was right, so this candidate was in force.
 			worked := out.Candidates[at].Password
-			out.forget(worked.Version)
+			out.remove(worked.Version)
 			out.install(worked, now, BasisAnswer, true)
 		}
 	}
@@ -103,8 +104,8 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 	return out
 }
 
-// NotApplied: the answer proves that this request changed nothing, or nothing more than Took has said. What earlier
-// requests did stays open.
+// NotApplied: the answer proves that this request changed nothing, or nothing beyond what TakenByParts has recorded. It
+// settles no earlier request.
 func (r Record) NotApplied() Record {
 	out := r.clone()
 	n := out.Next
@@ -119,13 +120,13 @@ func (r Record) NotApplied() Record {
 	}
 	n.Phase = Unsent
 	if n.Stage != "" {
-		n.Phase = n.Stage // by parts of the account
+		n.Phase = n.Stage // some parts have taken it
 	}
 	n.SentUntil = time.Time{}
 	return out
 }
 
-// Unresolved: nobody knows whether the request was applied, or will be.
+// Unresolved: it is unknown whether the request was applied, or will be.
 func (r Record) Unresolved() Record {
 	out := r.clone()
 	if out.Next != nil && out.Next.Phase == Sending {
@@ -134,32 +135,32 @@ func (r Record) Unresolved() Record {
 	return out
 }
 
-// Refused: the remote system refuses Next as a password. It is never sent again: dropped if every request with it was
-// answered "not applied", else kept as a candidate.
-func (r Record) Refused() Record {
+// PasswordRefused: the remote system does not accept Next as a password, so it is not sent again. It is dropped if every
+// request with it was answered "not applied"; otherwise it becomes a candidate.
+func (r Record) PasswordRefused() Record {
 	out := r.NotApplied()
 	if out.Next.Exposed() {
 		out.retireNext(WhyRefused)
 	} else {
-		out.withdraw()
+		out.withdrawNext()
 	}
 	return out
 }
 
-// TurnedDown: the remote system refuses the account or the request, whatever the password. Next is dropped if every
-// request with it was answered "not applied". Else it stays what it is: another password would fare no better.
-func (r Record) TurnedDown() Record {
+// TargetRefused: the remote system refuses the account or the request, whatever the password. Next is dropped if every
+// request with it was answered "not applied". Otherwise it stays Next, because another password would be refused too.
+func (r Record) TargetRefused() Record {
 	out := r.NotApplied()
 	if !out.Next.Exposed() {
-		out.withdraw()
+		out.withdrawNext()
 	}
 	return out
 }
 
-// withdraw drops a Next that no request can have put in force, and makes the newest candidate Next again, whose place it
-// took: what was to be found out or to be finished then still is.
-func (r *Record) withdraw() {
-	if r.Next == nil { // nothing took its place
+// withdrawNext drops a Next that was never applied, and makes the candidate that it replaced Next again: the engine still
+// has to find out its outcome, or to finish it.
+func (r *Record) withdrawNext() {
+	if r.Next == nil { // there is none, so it replaced no candidate
 		return
 	}
 	r.Next = nil
@@ -179,8 +180,8 @@ func (r *Record) withdraw() {
 	}
 }
 
-// GiveUp: no more requests are made with Next. It is dropped if every request with it was answered "not applied", else
-// kept as a candidate.
+// GiveUp stops setting Next. It is dropped if every request with it was answered "not applied"; otherwise it becomes a
+// candidate.
 func (r Record) GiveUp() Record {
 	out := r.clone()
 	switch {
@@ -193,18 +194,19 @@ func (r Record) GiveUp() Record {
 	return out
 }
 
-func (r *Record) quiet(until time.Time) {
-	if until.After(r.Quiet) {
-		r.Quiet = until
+// raiseNotBefore moves NotBefore to the given time if that is later.
+func (r *Record) raiseNotBefore(until time.Time) {
+	if until.After(r.NotBefore) {
+		r.NotBefore = until
 	}
 }
 
-// forget removes a version from the candidates, Previous and the history: it is about to be installed again.
-func (r *Record) forget(version int) {
+// remove takes a version out of Candidates, Previous and History, because it is about to become Current again.
+func (r *Record) remove(version int) {
 	if version == 0 {
 		return
 	}
-	if at := r.candidate(version); at >= 0 {
+	if at := r.candidateIndex(version); at >= 0 {
 		r.Candidates = append(r.Candidates[:at:at], r.Candidates[at+1:]...)
 	}
 	if r.Previous != nil && r.Previous.Version == version {
@@ -218,7 +220,7 @@ func (r *Record) forget(version int) {
 	}
 }
 
-// install puts a password in force. The present one becomes Previous if it worked, else part of the history.
+// install makes a password Current. The old Current becomes Previous, or part of the history if it was refused.
 func (r *Record) install(value Password, now time.Time, basis Basis, confirmed bool) {
 	if old := r.Current; old != nil {
 		switch {
@@ -226,7 +228,7 @@ func (r *Record) install(value Password, now time.Time, basis Basis, confirmed b
 			r.archive(old.Password, ListedOld)
 		default:
 			if r.Previous != nil {
-				r.keep(r.Previous.older())
+				r.addPast(r.Previous.older())
 			}
 			r.Previous = &Past{Password: old.Password, State: ListedPrevious, Worked: old.Basis != BasisTime}
 			if !r.Previous.Worked {
@@ -234,14 +236,24 @@ func (r *Record) install(value Password, now time.Time, basis Basis, confirmed b
 			}
 		}
 	}
-	r.Current = &Current{Password: value, Since: now, Basis: basis, Confirmed: confirmed}
-	r.everywhere()
+	r.setCurrent(value, now, basis)
+	r.Current.Confirmed = confirmed
+	r.clearInForceOn()
 }
 
-// archive puts a password into the history.
-func (r *Record) archive(p Password, state string) { r.keep(Past{Password: p, State: state}) }
+// setCurrent replaces Current. Versions never go back: an older password that is in force again gets a new version.
+func (r *Record) setCurrent(value Password, now time.Time, basis Basis) {
+	former := 0
+	if r.Current != nil && value.Version <= r.Current.Version {
+		former, value.Version = value.Version, r.newVersion()
+	}
+	r.Current = &Current{Password: value, Since: now, Basis: basis, Formerly: former}
+}
 
-// older is the one before, once there is another.
+// archive adds a settled password to the history.
+func (r *Record) archive(p Password, state string) { r.addPast(Past{Password: p, State: state}) }
+
+// older returns p as it appears in the history once another password is Previous.
 func (p Past) older() Past {
 	if p.State == ListedPrevious {
 		p.State = ListedOld
@@ -249,8 +261,8 @@ func (p Past) older() Past {
 	return p
 }
 
-// keep puts a past password into the history, which is sorted by version so that Trim drops the oldest first.
-func (r *Record) keep(p Past) {
+// addPast adds a password to the history, which is sorted by version so that Trim drops the oldest first.
+func (r *Record) addPast(p Past) {
 	at := 0
 	for at < len(r.History) && r.History[at].Version > p.Version {
 		at++
@@ -258,8 +270,8 @@ func (r *Record) keep(p Past) {
 	r.History = slices.Insert(r.History, at, p)
 }
 
-// provePast: somebody has seen that the present password is in force, which settles those before it.
-func (r *Record) provePast() {
+// closePast settles all past passwords: a login has proved that Current is in force.
+func (r *Record) closePast() {
 	if r.Previous != nil {
 		r.Previous.Open = false
 	}
@@ -268,7 +280,8 @@ func (r *Record) provePast() {
 	}
 }
 
-// overtakePast: the remote system has confirmed a change. That settles the past passwords, late ones the second time.
+// overtakePast records that the remote system has confirmed a change. That settles past passwords; late ones need a second
+// confirmed change.
 func (r *Record) overtakePast() {
 	if r.Previous != nil {
 		r.Previous.Open = false
@@ -279,7 +292,8 @@ func (r *Record) overtakePast() {
 	}
 }
 
-func (r *Record) candidate(version int) int {
+// candidateIndex returns the index of the candidate with this version, or -1.
+func (r *Record) candidateIndex(version int) int {
 	for i, c := range r.Candidates {
 		if c.Version == version {
 			return i
@@ -288,10 +302,10 @@ func (r *Record) candidate(version int) int {
 	return -1
 }
 
-// QuietUntil is when the last request with a password other than Next had to end that nobody resolved: a different
-// password must not be sent before that, plus a margin. The zero time: there is none.
-func (r Record) QuietUntil() time.Time {
-	until := r.Quiet
+// SendNotBefore returns the latest deadline of the unresolved requests with passwords other than Next; the zero time if
+// there are none. Until then, plus a margin, Next must not be sent: such a request could still be applied after it.
+func (r Record) SendNotBefore() time.Time {
+	until := r.NotBefore
 	for _, c := range r.Candidates {
 		if !c.Overtaken && c.SentUntil.After(until) {
 			until = c.SentUntil
@@ -300,43 +314,45 @@ func (r Record) QuietUntil() time.Time {
 	return until
 }
 
-// Exposed tells whether a password is open whose outcome the engine has to find out.
+// Exposed reports whether Next is exposed or a candidate is open: the record holds a password that may yet turn out to be in
+// force.
 func (r Record) Exposed() bool {
 	return r.Next.Exposed() || slices.ContainsFunc(r.Candidates, Candidate.open)
 }
 
-// LastRequest is when the last request had to end that nobody resolved, with whichever password. The zero time: there is
-// none.
+// LastRequest returns the latest deadline of all unresolved requests, or when the remote system last queued a password
+// that is still in its queue, whichever is later; the zero time if there are none.
 func (r Record) LastRequest() time.Time {
 	out := r.clone()
-	out.keepQuiet()
-	return out.Quiet
+	out.keepNotBefore()
+	return out.NotBefore
 }
 
-// Heed takes over what an earlier record for the same account knew: when its last unresolved request had to end, and the
-// old passwords that the remote system may have counted as wrong.
-func (r Record) Heed(lastRequest time.Time, tries OldTries) Record {
+// InheritLimits takes over the limits of an earlier record for the same account: its LastRequest, and the old passwords that
+// the remote system may have counted as wrong.
+func (r Record) InheritLimits(lastRequest time.Time, tries OldTries) Record {
 	out := r.clone()
-	out.quiet(lastRequest)
+	out.raiseNotBefore(lastRequest)
 	out.OldTries = tries
 	out.OldTries.Left = copyOf(tries.Left)
 	return out
 }
 
-// Open tells whether a password other than the one in force may be in force, or may come in force: it is staged, its
-// outcome is unknown, or a request with it may still be under way.
+// Open reports whether a password other than Current may be in force, or may come into force: it is staged, its outcome is
+// unknown, or a request with it may still be in flight.
 func (r Record) Open(now time.Time) bool {
 	waits := func(c Candidate) bool { return c.Stage == RestartRequired && !c.Overtaken }
-	return r.Exposed() || slices.ContainsFunc(r.Candidates, waits) || now.Before(r.QuietUntil())
+	return r.Exposed() || slices.ContainsFunc(r.Candidates, waits) || now.Before(r.SendNotBefore())
 }
 
-// Unfinished tells whether the engine has something to find out or to finish that waits for no one else.
+// Unfinished reports whether the engine itself has work left: an outcome to find out, or a password to send. What waits for
+// the remote system or for an operator does not count.
 func (r Record) Unfinished() bool {
 	if r.Next != nil {
 		return !r.Next.Staged() || r.Next.Partial()
 	}
 	for _, c := range r.Candidates {
-		if c.open() && (c.Stage == "" || c.Why == WhyRefused) { // refused by some parts, and taken by others
+		if c.open() && (c.Stage == "" || c.Why == WhyRefused) { // some parts refused it after others had taken it
 			return true
 		}
 	}

@@ -5,57 +5,58 @@ import (
 	"time"
 )
 
-// State is what a reader is told about a role's password.
+// State is the state of a role's password, as reported to readers.
 type State string
 
 const (
-	// StateNone: no password yet.
+	// StateNone: there is no password yet.
 	StateNone State = "none"
 	// StateActive: confirmed by the remote system or proved by a login.
 	StateActive State = "active"
-	// StateAssumed: believed in force, but nobody confirmed it.
+	// StateAssumed: believed to be in force, but not confirmed.
 	StateAssumed State = "assumed"
 	// StateAccepted: the remote system has queued the next password.
 	StateAccepted State = "accepted"
-	// StateRestartRequired: the next password comes into force at the next start.
+	// StateRestartRequired: the next password comes into force when the remote system restarts.
 	StateRestartRequired State = "restart_required"
 	// StateUncertain: the next password was sent and its outcome is unknown.
 	StateUncertain State = "uncertain"
-	// StateDrifted: the remote system refuses what the record holds.
+	// StateDrifted: the remote system refuses the passwords that the record holds.
 	StateDrifted State = "drifted"
 )
 
-// States lists every state, in the order of the documentation.
+// States returns every state, in the order of the documentation.
 func States() []State {
 	return []State{StateNone, StateActive, StateAssumed, StateAccepted, StateRestartRequired, StateUncertain, StateDrifted}
 }
 
-// View is what a reader is told.
+// View is what a reader of the role is told.
 type View struct {
 	State State
-	// Password is in force to the best of the engine's knowledge; if none is known to be, the newest one set; nil in
-	// StateNone.
+	// Password is the one to use: the password in force, as far as the engine knows, or else the newest one that the
+	// remote system may hold and has not refused. A refused password in force is the last resort. Nil if there is none.
 	Password *Password
-	// Since is when Password came into force; zero if it is not known to be.
+	// Since is when Password came into force; zero if that is not known.
 	Since time.Time
-	// Next may take its place; set in the states accepted, restart_required and uncertain only, and only if it differs.
+	// Next may replace Password. Set only in the states accepted, restart_required and uncertain, and only if it differs
+	// from Password.
 	Next *Password
-	// Last is the one known to have worked before.
+	// Last was in force before.
 	Last *Password
 }
 
-// View tells what the record means to a reader at this time.
+// View returns what a reader is told at the given time.
 func (r Record) View(now time.Time) View {
-	state, next := r.pending(now)
+	state, next := r.pendingState(now)
 	if state == "" {
-		state = r.settled()
+		state = r.settledState()
 	}
 	v := View{State: state}
 	switch {
 	case r.Current != nil && !r.Current.Refused:
 		v.Password, v.Since = copyOf(&r.Current.Password), r.Current.Since
 	default:
-		v.Password = r.believed(now)
+		v.Password = r.newestPossible(now)
 	}
 	if v.Password == nil && r.Current != nil {
 		v.Password, v.Since = copyOf(&r.Current.Password), r.Current.Since
@@ -69,19 +70,19 @@ func (r Record) View(now time.Time) View {
 	return v
 }
 
-// pending returns the state that an open password brings about, and that password.
-func (r Record) pending(now time.Time) (State, *Password) {
+// pendingState returns the state caused by an open or staged password, and that password; "" if there is none.
+func (r Record) pendingState(now time.Time) (State, *Password) {
 	if n := r.Next; n.Exposed() && !r.firstSend(now) {
-		if n.Staged() || n.Stage != "" && r.underWay(now) { // the rest of it is being sent
+		if n.Staged() || n.Stage != "" && r.inFlight(now) { // the other parts are being asked
 			return stateOf(n.Stage), &n.Password
 		}
 		return StateUncertain, &n.Password
 	}
-	return r.pendingCandidate()
+	return r.pendingCandidateState()
 }
 
-// pendingCandidate is pending without Next.
-func (r Record) pendingCandidate() (State, *Password) {
+// pendingCandidateState is pendingState for the candidates only.
+func (r Record) pendingCandidateState() (State, *Password) {
 	for _, c := range slices.Backward(r.Candidates) {
 		if !c.open() {
 			continue
@@ -97,7 +98,7 @@ func (r Record) pendingCandidate() (State, *Password) {
 	return "", nil
 }
 
-// stateOf is the state that a staged password brings about.
+// stateOf returns the state caused by a password at this stage.
 func stateOf(stage Phase) State {
 	if stage == Accepted {
 		return StateAccepted
@@ -105,34 +106,34 @@ func stateOf(stage Phase) State {
 	return StateRestartRequired
 }
 
-// firstSend: the first request with Next is under way and within its deadline. Readers see nothing of it: between two
-// changes that go well, their answer does not change.
+// firstSend reports whether the first request with Next is in flight and within its deadline. Readers see nothing of it,
+// so that a change that goes well changes their answer exactly once.
 func (r Record) firstSend(now time.Time) bool {
-	return r.underWay(now) && r.Next.Stage == ""
+	return r.inFlight(now) && r.Next.Stage == ""
 }
 
-// underWay: a request with Next is under way and within its deadline, and no other one is open.
-func (r Record) underWay(now time.Time) bool {
+// inFlight reports whether a request with Next is in flight and within its deadline, and no earlier one is open.
+func (r Record) inFlight(now time.Time) bool {
 	n := r.Next
 	return n != nil && n.Phase == Sending && !n.Unresolved && !now.After(n.SentUntil)
 }
 
-// settled returns the state of a record in which nothing is open.
-func (r Record) settled() State {
+// settledState returns the state of a record in which nothing is pending.
+func (r Record) settledState() State {
 	switch {
 	case r.Current == nil:
 		return StateNone
 	case r.Current.Refused:
 		return StateDrifted
-	case r.Current.Confirmed && len(r.Candidates) == 0: // one that was discarded since may still follow
+	case r.Current.Confirmed && len(r.Candidates) == 0: // a discarded one may still come into force
 		return StateActive
 	default:
 		return StateAssumed
 	}
 }
 
-// believed is the newest password that the remote system may hold and has not refused.
-func (r Record) believed(now time.Time) *Password {
+// newestPossible returns the newest password that the remote system may hold and has not refused.
+func (r Record) newestPossible(now time.Time) *Password {
 	if r.Next.Exposed() && !r.firstSend(now) {
 		return copyOf(&r.Next.Password)
 	}

@@ -6,32 +6,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withdrawals are the ways in which a Next goes that was never applied.
+// withdrawals are the ways in which a Next that was never applied is dropped.
 var withdrawals = map[string]func(*story){
 	"discarded": func(s *story) { require.NoError(s, s.discard(s.Next.Version)) },
 	"refused": func(s *story) {
 		s.sent(200)
-		s.do(Record.Refused)
+		s.do(Record.PasswordRefused)
 	},
-	"turned down": func(s *story) {
+	"target refused": func(s *story) {
 		s.sent(200)
-		s.do(Record.TurnedDown)
+		s.do(Record.TargetRefused)
 	},
 	"busy, then refused": func(s *story) {
 		s.sent(200)
 		s.do(Record.NotApplied)
 		s.sent(300)
-		s.do(Record.Refused)
+		s.do(Record.PasswordRefused)
 	},
-	"replaced, then turned down": func(s *story) {
+	"replaced, then target refused": func(s *story) {
 		s.made(8, 200)
 		s.sent(210)
-		s.do(Record.TurnedDown)
+		s.do(Record.TargetRefused)
 	},
 }
 
-// What is gone without a trace leaves the record as it was: what was to be found out or to be finished still is.
-func TestAPasswordThatGoesWithoutATraceLeavesWhatItReplaced(t *testing.T) {
+// A password that is withdrawn leaves no trace. What the engine had to find out or finish before, it still has to.
+func TestWithdrawnPasswordLeavesRecordUnchanged(t *testing.T) {
 	_, records := phases(t)
 	records["accepted, the first answer lost"] = records["sending again"].Staged(Accepted, at(21))
 	records["restart_required, the first answer lost"] = records["sending again"].Staged(RestartRequired, at(21))
@@ -42,7 +42,7 @@ func TestAPasswordThatGoesWithoutATraceLeavesWhatItReplaced(t *testing.T) {
 		for how, withdraw := range withdrawals {
 			for _, given := range []bool{false, true} {
 				t.Run(phase+", "+how, func(t *testing.T) {
-					s := &story{TB: t, Record: records[phase].Unresolved()} // one that is being sent was, when another takes its place
+					s := &story{TB: t, Record: records[phase].Unresolved()} // a request in flight is unresolved once another password replaces Next
 					if s.Next != nil {
 						s.Next.Given = given
 						if s.Next.Phase == RestartRequired {
@@ -56,27 +56,27 @@ func TestAPasswordThatGoesWithoutATraceLeavesWhatItReplaced(t *testing.T) {
 					if before.Next != nil {
 						require.Equal(t, before.Next.SentUntil, s.Next.SentUntil)
 					}
-					require.Equal(t, before.QuietUntil(), s.QuietUntil())
+					require.Equal(t, before.SendNotBefore(), s.SendNotBefore())
 					require.Equal(t, before.LastRequest(), s.LastRequest())
 					require.Equal(t, before.QueuedSince(), s.QueuedSince())
 					require.Equal(t, before.Unfinished(), s.Unfinished())
 					require.Equal(t, before.Open(at(1000)), s.Open(at(1000)))
 					require.Equal(t, before.View(at(1000)), s.View(at(1000)))
 					require.Equal(t, before.Parts(servers, at(1000)), s.Parts(servers, at(1000)))
-					require.Equal(t, describe(before.Ripe(at(500), at(1000))), describe(s.Ripe(at(500), at(1000))))
+					require.Equal(t, describe(before.SettleByTime(at(500), at(1000))), describe(s.SettleByTime(at(500), at(1000))))
 					again := func(r Record) string { return encoded(t, r.Send(at(1030), 2)) }
-					require.Equal(t, again(before), again(s.Record), "nothing tells that there was another")
+					require.Equal(t, again(before), again(s.Record), "the withdrawn password must leave no trace")
 				})
 			}
 		}
 	}
 }
 
-// Only the newest is the one whose place was taken, and only where something is left to do about it.
-func TestWhatIsSettledOrRefusedIsNotBroughtBack(t *testing.T) {
+// Only the newest candidate can become Next again, and only if the engine still has work to do on it.
+func TestSettledCandidateDoesNotBecomeNext(t *testing.T) {
 	left := 4
 	for name, settle := range map[string]func(*story){
-		"refused":   func(s *story) { s.sent(50); s.do(Record.Refused) },
+		"refused":   func(s *story) { s.sent(50); s.do(Record.PasswordRefused) },
 		"discarded": func(s *story) { require.NoError(s, s.discard(3)) },
 		"wrong as the old password": func(s *story) {
 			s.made(4, 50)
@@ -92,42 +92,42 @@ func TestWhatIsSettledOrRefusedIsNotBroughtBack(t *testing.T) {
 		require.Len(t, candidates, 2, name)
 		s.made(9, 100)
 		s.sent(200)
-		s.do(Record.TurnedDown)
+		s.do(Record.TargetRefused)
 		require.Nil(t, s.Next, name)
 		require.Equal(t, candidates, s.Candidates, name)
 	}
 
-	s := lost(t) // overtaken by what came in force by time
-	s.waits(3, Accepted, 50)
-	s.ripe(51, 110)
+	s := lost(t) // overtaken by one that came into force by time
+	s.changeStaged(3, Accepted, 50)
+	s.settleByTime(51, 110)
 	s.made(4, 120)
 	require.NoError(t, s.discard(4))
 	s.is("current 3, candidate 2 unresolved overtaken, previous 1 open")
 
-	s = &story{TB: t} // it came in force meanwhile
+	s = &story{TB: t} // it came into force in the meantime
 	s.changed(1, 0)
-	s.waits(2, Accepted, 10)
+	s.changeStaged(2, Accepted, 10)
 	s.made(3, 20)
-	s.ripe(11, 70)
+	s.settleByTime(11, 70)
 	s.sent(80)
-	s.do(Record.TurnedDown)
+	s.do(Record.TargetRefused)
 	s.is("current 2, previous 1 open")
 }
 
-// Two that were sent wait under one that was not: the newer one is next again, and the older one once that is gone too.
-func TestTheOneThatWasReplacedLastIsBroughtBack(t *testing.T) {
+// Two exposed passwords are below an unsent one. The newer of them becomes Next again.
+func TestNewestCandidateBecomesNextAgain(t *testing.T) {
 	s := lost(t)
-	s.waits(3, Accepted, 50)
+	s.changeStaged(3, Accepted, 50)
 	s.made(4, 60)
 	s.sent(70)
-	s.do(Record.TurnedDown)
+	s.do(Record.TargetRefused)
 	s.is("current 1 confirmed, next 3 accepted, candidate 2 unresolved")
-	s.ripe(51, 110)
+	s.settleByTime(51, 110)
 	s.is("current 3, candidate 2 unresolved overtaken, previous 1 open")
 }
 
-func TestAnAnswerWithoutARequestBringsNothingBack(t *testing.T) {
-	for name, event := range map[string]func(Record) Record{"refused": Record.Refused, "turned down": Record.TurnedDown} {
+func TestAnswerWithoutRequestRestoresNothing(t *testing.T) {
+	for name, event := range map[string]func(Record) Record{"refused": Record.PasswordRefused, "target refused": Record.TargetRefused} {
 		s := lost(t)
 		s.do(Record.GiveUp)
 		s.do(event)
@@ -136,31 +136,31 @@ func TestAnAnswerWithoutARequestBringsNothingBack(t *testing.T) {
 	}
 }
 
-// The remote system refuses the account or the request: another password would fare no better.
-func TestARequestThatIsTurnedDownLeavesThePassword(t *testing.T) {
+// The remote system refuses the account or the request, so another password would be refused too.
+func TestTargetRefusedKeepsPassword(t *testing.T) {
 	s := lost(t)
 	s.sent(60)
-	s.do(Record.TurnedDown)
+	s.do(Record.TargetRefused)
 	s.is("current 1 confirmed, next 2 unknown")
-	require.Equal(t, at(40), s.LastRequest(), "of the request that may have been applied, not of the one that was not")
+	require.Equal(t, at(40), s.LastRequest(), "the deadline of the request that may have been applied, not of the refused one")
 	require.True(t, s.Unfinished())
 	s.sent(70)
 	s.applied(71)
 	s.is("current 2 confirmed, previous 1")
 
-	s = partly(t)
+	s = partlyTaken(t)
 	s.sent(20)
-	s.do(Record.TurnedDown)
+	s.do(Record.TargetRefused)
 	s.is("current 1 confirmed, next 2 restart_required taken a")
 	require.Equal(t, []string{"b"}, s.Next.Missing(servers))
 	require.Zero(t, s.LastRequest())
-	require.True(t, s.Unfinished(), "the rest is asked again")
+	require.True(t, s.Unfinished(), "the missing part is asked again")
 
-	s = partly(t)
+	s = partlyTaken(t)
 	s.sent(20)
 	s.do(Record.Unresolved)
 	s.sent(60)
-	s.do(Record.TurnedDown)
+	s.do(Record.TargetRefused)
 	s.is("current 1 confirmed, next 2 unknown restart_required taken a")
 	require.Equal(t, at(50), s.LastRequest())
 
@@ -169,21 +169,21 @@ func TestARequestThatIsTurnedDownLeavesThePassword(t *testing.T) {
 	for second := 10; second < 40; second += 10 {
 		s.made(2, second)
 		s.sent(second)
-		s.do(Record.TurnedDown)
+		s.do(Record.TargetRefused)
 		s.is("current 1 confirmed")
 		s.reads(second, "active 1")
 		require.False(t, s.Open(at(second)))
 	}
 
-	s.made(2, 50) // parts take it in this very request
+	s.made(2, 50) // a part takes it in the same request
 	s.sent(50)
-	s.took(51, "b")
-	s.do(Record.TurnedDown)
+	s.takenBy(51, "b")
+	s.do(Record.TargetRefused)
 	s.is("current 1 confirmed, next 2 restart_required taken b")
 }
 
-// A person's own password stays one, also when another one comes and goes.
-func TestAGivenPasswordIsBroughtBackAsOne(t *testing.T) {
+// A password chosen by an operator keeps that mark after another one was withdrawn.
+func TestGivenPasswordStaysGiven(t *testing.T) {
 	for _, given := range []bool{false, true} {
 		s := &story{TB: t}
 		require.NoError(t, s.try(func(r Record) (Record, error) { return r.Make(value(1), "story", given, at(0)) }))
@@ -196,24 +196,24 @@ func TestAGivenPasswordIsBroughtBackAsOne(t *testing.T) {
 	}
 }
 
-// A promised rotation is dropped by no word but that somebody has changed the password elsewhere.
-func TestAWordLeavesAPasswordThatWaitsToBeSent(t *testing.T) {
-	for name, word := range map[string]func(*story){
-		"confirms what was sent":  func(s *story) { require.NoError(s, s.confirm(2, 60)) },
-		"confirms what was there": func(s *story) { require.NoError(s, s.confirm(1, 60)) },
-		"confirms it by parts": func(s *story) {
+// A requested rotation is dropped only if an operator says that the password was changed elsewhere.
+func TestOperatorStatementKeepsUnsentPassword(t *testing.T) {
+	for name, statement := range map[string]func(*story){
+		"confirms candidate": func(s *story) { require.NoError(s, s.confirm(2, 60)) },
+		"confirms current":   func(s *story) { require.NoError(s, s.confirm(1, 60)) },
+		"confirms candidate by parts": func(s *story) {
 			require.NoError(s, s.confirmOn(2, 60, "a"))
 			require.NoError(s, s.confirmOn(2, 61, "b"))
 		},
-		"confirms what was, a part": func(s *story) { require.NoError(s, s.confirmOn(1, 60, "a")) },
-		"adopts what was sent":      func(s *story) { s.adopt(value(2), 60) },
-		"adopts what was there":     func(s *story) { s.adopt(value(1), 60) },
-		"discards what was sent":    func(s *story) { require.NoError(s, s.discard(2)) },
+		"confirms current on a part": func(s *story) { require.NoError(s, s.confirmOn(1, 60, "a")) },
+		"adopts candidate":           func(s *story) { s.adopt(value(2), 60) },
+		"adopts current":             func(s *story) { s.adopt(value(1), 60) },
+		"discards candidate":         func(s *story) { require.NoError(s, s.discard(2)) },
 	} {
 		s := lost(t)
 		s.made(3, 50)
 		next := *s.Next
-		word(s)
+		statement(s)
 		require.NotNil(t, s.Next, name)
 		require.Equal(t, next, *s.Next, name)
 		require.True(t, s.Unfinished(), name)
@@ -221,16 +221,16 @@ func TestAWordLeavesAPasswordThatWaitsToBeSent(t *testing.T) {
 		s.applied(101)
 		require.Equal(t, value(3), s.Current.Value, name)
 	}
-	for name, word := range map[string]func(*story){
-		"adopts another":     func(s *story) { s.adopt("another", 60) },
-		"adopts an old one":  func(s *story) { s.adopt(value(0), 60) },
-		"adopts that itself": func(s *story) { s.adopt(value(3), 60) },
+	for name, statement := range map[string]func(*story){
+		"adopts another":    func(s *story) { s.adopt("another", 60) },
+		"adopts an old one": func(s *story) { s.adopt(value(0), 60) },
+		"adopts next":       func(s *story) { s.adopt(value(3), 60) },
 	} {
 		s := &story{TB: t}
 		s.changed(0, 0)
 		s.changed(1, 1)
 		s.made(3, 50)
-		word(s)
+		statement(s)
 		require.Nil(t, s.Next, name)
 		require.Equal(t, StateAssumed, s.View(at(60)).State, name)
 	}

@@ -2,38 +2,34 @@ package provider
 
 import "time"
 
-// Outcome is what an answer of a remote system proves.
+// Outcome is what a response of a remote system proves.
 type Outcome string
 
 const (
-	// Applied: the remote system confirmed the change (or the check).
+	// Applied: the remote system confirmed that the new password is in force (or the check).
 	Applied Outcome = "applied"
-	// Staged: the remote system took the change and puts it in force later; see Result.Stage.
+	// Staged: the remote system accepted the change, which comes into force later; see Result.Stage.
 	Staged Outcome = "staged"
-	// Rejected: the remote system refused, and changed nothing. Result.Scope says what it refused: the password
-	// (ScopePassword) or the account or request (ScopeTarget).
+	// Rejected: the remote system refused the request and changed nothing. Result.Scope is what it refused: the
+	// password (ScopePassword), the account or request (ScopeTarget), or requests for any account (ScopeConnection), for
+	// example because its license has expired.
 	Rejected Outcome = "rejected"
-	// Mismatch: the remote system says that the old password is wrong; this call changed nothing.
+	// Mismatch: the remote system reports that the old password is wrong; this call changed nothing.
 	Mismatch Outcome = "mismatch"
-	// Busy: the remote system proved, by its own envelope or by HTTP 429, that it did nothing because it is busy,
-	// throttles, or has locked the account (ScopeTarget) or the login (ScopeConnection) for a while.
+	// Busy: the remote system proved, by its own error envelope or by HTTP 429, that it did nothing because it is
+	// busy, throttles requests, or has temporarily locked the account (ScopeTarget) or the login (ScopeConnection).
 	Busy Outcome = "busy"
-	// Denied: the remote system refused the connection's credential (ScopeConnection: more tries may lock it) or its
-	// rights to this account (ScopeTarget); nothing was changed.
+	// Denied: the remote system refused the connection's credential (ScopeConnection: more attempts may lock it) or
+	// its permission for this account (ScopeTarget); nothing was changed.
 	Denied Outcome = "denied"
-	// Unreachable: the request that would change something was not sent (no connection, no TLS, no session), or was
-	// refused before it did anything and could not be sent again.
+	// Unreachable: the modifying request was not sent (no connection, no TLS, no session), or was refused before it
+	// did anything and could not be sent again.
 	Unreachable Outcome = "unreachable"
-	// Unknown: anything else. The change may have been made, may be made later, or not at all.
+	// Unknown: anything else. The change may have been made, may be made later, or may never be made.
 	Unknown Outcome = "unknown"
 )
 
-// Outcomes lists every outcome.
-func Outcomes() []Outcome {
-	return []Outcome{Applied, Staged, Rejected, Mismatch, Busy, Denied, Unreachable, Unknown}
-}
-
-// Unchanged tells whether the outcome proves that this very request changed nothing.
+// Unchanged reports whether the outcome proves that this request changed nothing.
 func (o Outcome) Unchanged() bool {
 	switch o {
 	case Rejected, Mismatch, Busy, Denied, Unreachable:
@@ -43,11 +39,11 @@ func (o Outcome) Unchanged() bool {
 	}
 }
 
-// Scope says whom an outcome concerns.
+// Scope is what an outcome applies to.
 type Scope string
 
 const (
-	// ScopePassword: this password only; another one may do.
+	// ScopePassword: this password only; another one may be accepted.
 	ScopePassword Scope = "password"
 	// ScopeTarget: this account only.
 	ScopeTarget Scope = "target"
@@ -55,7 +51,7 @@ const (
 	ScopeConnection Scope = "connection"
 )
 
-// Stage says what a staged change waits for.
+// Stage is what a staged change waits for.
 type Stage string
 
 const (
@@ -65,45 +61,62 @@ const (
 	StageRestart Stage = "restart_required"
 )
 
-// Result is the outcome of one call and what an operator has to know about it. Nothing in it may come from the text of
-// an answer, which could hold anything: Code, RequestID and the numbers are parsed, Reason is the provider's own words.
+// Result is the outcome of one call and what an operator needs to know about it. It must never hold free text from a
+// response, which could contain secrets: Code, RequestID and the numbers are parsed, and Reason is in the provider's
+// own words.
 type Result struct {
 	Outcome Outcome
 	Scope   Scope
-	// Stage says what a change waits for that was taken; set with Staged and with Taken.
+	// Stage is what an accepted change waits for; set with Staged and with Taken.
 	Stage Stage
 
-	// Taken names the parts of the target that took the change although the others did not: Outcome is then that of
-	// the others. Empty with Staged and Applied, which are for all parts of the Change.
+	// Taken lists the parts of the target that took the change although others did not; Outcome then applies to the
+	// others. Empty with Staged and Applied, which apply to all parts of the Change.
 	Taken []string
-	// Failures says of parts that did not take the change why not, where the remote system tells them apart.
+	// Failures explains why parts did not take the change, if the remote system reports it for each part.
 	Failures []PartFailure
 
-	// Exclusive: the remote system applied this change because the old password was right, so that no earlier change
-	// that is still under way can follow it.
+	// Exclusive: the remote system verified the old password before it applied this change, so no earlier change that
+	// is still in progress can take effect after it.
 	Exclusive bool
 
-	// Code is the remote system's own error code ("1013", "DCS.4961"), or "HTTP 502" where it gave none.
+	// Code is the remote system's own error code ("1013", "DCS.4961"), or "HTTP 502" if it gave none.
 	Code string
 	// RequestID is the remote system's identifier of the call, for its support.
 	RequestID string
-	// Reason is one sentence about what happened, for operators.
+	// Reason is one sentence for operators about what happened.
 	Reason string
-	// RetryAfter is the remote system's hint when to come back; 0: none.
+	// RetryAfter is how long the remote system asks to wait before a retry; 0 if it did not say.
 	RetryAfter time.Duration
-	// Unseen: the credential was shown and the answer does not tell whether it was refused, although the outcome proves that
-	// nothing was changed. With the outcome Unknown that goes without saying.
+	// Misconfigured: a field of the connection is wrong, such as an address whose host does not exist, so only another
+	// write of the connection helps.
+	Misconfigured bool
+	// System identifies the remote system, whatever address it was reached at: set by a successful check if the system
+	// has an identifier of its own, which must be hashed.
+	System string
+	// Unseen: the credential was sent and the response does not tell whether it was refused, although the outcome
+	// proves that nothing was changed. The outcome Unknown implies it.
 	Unseen bool
-	// TriesLeft is how many more wrong old passwords the remote system takes before it locks the account; nil: it
+	// Accepted: the remote system accepted the credential, although the outcome is Unknown. The outcomes Applied, Staged
+	// and Mismatch imply it.
+	Accepted bool
+	// Unsent: no request was made, so the outcome proves nothing about the credential.
+	Unsent bool
+	// TriesLeft is how many more wrong old passwords the remote system accepts before it locks the account; nil if it
 	// did not say.
 	TriesLeft *int
 }
 
-// PartFailure is why one part of a target did not take a change.
+// Unsendable returns the result of a call that was not made, because the client itself rejects it.
+func Unsendable(scope Scope, reason string) Result {
+	return Result{Outcome: Rejected, Scope: scope, Reason: reason + "; nothing was sent"}
+}
+
+// PartFailure explains why one part of a target did not take a change.
 type PartFailure struct {
 	Part string `json:"part"`
 	// Code is the remote system's own error code, or "".
 	Code string `json:"code,omitempty"`
-	// Reason is one clause about what happened, for operators, in the provider's own words.
+	// Reason is one clause for operators about what happened, in the provider's own words.
 	Reason string `json:"reason"`
 }

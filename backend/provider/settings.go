@@ -3,25 +3,22 @@ package provider
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
+
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
-// Settings are field values by name. They are stored as JSON, so the getters take what JSON makes of a value. A field
-// that is absent has its type's zero value.
+// Settings maps field names to values. Settings are stored as JSON, so the getters accept the types that decoding JSON
+// produces. They return the zero value for an absent field.
 type Settings map[string]any
 
-// Has tells whether the field is there and not empty.
+// Has reports whether the field is present and not empty.
 func (s Settings) Has(name string) bool {
-	switch v := s[name].(type) {
-	case nil:
-		return false
-	case string:
-		return v != ""
-	default:
-		return true
-	}
+	v := s[name]
+	return v != nil && v != ""
 }
 
 // String returns a text field.
@@ -54,27 +51,27 @@ func (s Settings) Strings(name string) []string {
 	}
 }
 
-// Seconds returns a duration field, which is kept as whole seconds.
+// Seconds returns a duration field, which is stored in whole seconds.
 func (s Settings) Seconds(name string) time.Duration {
 	switch v := s[name].(type) {
 	case int:
-		return time.Duration(v) * time.Second
+		return timing.Seconds(v)
 	case int64:
-		return time.Duration(v) * time.Second
+		return timing.Seconds(v)
 	case float64:
-		return time.Duration(v) * time.Second
+		return timing.Seconds(v)
 	case json.Number:
 		n, err := v.Int64()
 		if err != nil {
 			return 0
 		}
-		return time.Duration(n) * time.Second
+		return timing.Seconds(n)
 	default:
 		return 0
 	}
 }
 
-// Format prints the names of the fields: some of their values are secrets, and which ones is known to their provider only.
+// Format prints only the names of the fields: any value may be a secret, which only the provider knows.
 func (s Settings) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "settings %q (values hidden)", slices.Sorted(maps.Keys(s)))
 }
@@ -89,3 +86,10 @@ func (s Settings) Clone() Settings {
 	}
 	return out
 }
+
+// Hidden hides a struct that embeds it from every verb of fmt, so that no log line or error shows a password by mistake.
+// Encoding it to JSON or XML is unaffected.
+type Hidden struct{}
+
+// Format prints nothing of the struct.
+func (Hidden) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(hidden)") }

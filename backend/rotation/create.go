@@ -5,395 +5,325 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/password"
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
+	"vault-plugin-secrets-hosting/backend/store"
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
-// NewRole is a role to be made.
+// NewRole is a role to create.
 type NewRole struct {
+	provider.Hidden
 	Name       string
 	Connection string
-	// Target holds the target fields as given.
+	// Target holds the target fields of the request.
 	Target  provider.Settings
-	Options Options
-	// Password is the account's present one, where given.
+	Options role.Options
+	// Password is the account's current password, if given.
 	Password string
 }
 
-// Create makes a role and sets its first password, unless it adopts the account as it is. Where the remote system refuses
-// and nothing was set, there is no role and an error; in every other case the role is there and the report says how it
-// stands.
+// checkPresent checks a password that an operator states is in force.
+func (w *work) checkPresent(value string) error {
+	rules := password.Rules{}
+	if w.h != nil { // otherwise the connection cannot be read, which must not prevent a confirmation
+		rules = w.h.Kind.Rules(w.h.Completed, w.role.Target)
+	}
+	if err := rules.CheckPresent(value); err != nil {
+		return problem.Mistake("%s", err)
+	}
+	return nil
+}
+
+// Create creates a role and sets its first password, unless it adopts the account. If the remote system refuses the
+// password and nothing was set, Create returns an error and no role exists. Otherwise the role exists, and the report has
+// its state.
 func (e *Engine) Create(ctx context.Context, storage logical.Storage, in NewRole) (*Report, error) {
-	s := store{storage}
+	s := store.Store{Storage: storage}
 	return e.await(ctx, s, in.Name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
-		unlock, err := e.locks.lock(waiting, in.Name)
-		if err != nil {
-			return nil, busy("another request is working on the role %q; this one changed nothing: try again", in.Name)
-		}
-		defer unlock()
-		return e.create(work, waiting, promise, s, in)
+		return e.answer(in.Name, e.work(work, waiting, promise, s, in.Name, intent{trigger: triggerCreate, create: &in}))
 	})
 }
 
-func (e *Engine) create(ctx, waiting context.Context, promise *commitment, s store, in NewRole) (*Report, error) {
-	role, l, err := e.prepare(ctx, waiting, s, in)
-	if err != nil {
-		return nil, err
+// creation is the work on a new role.
+type creation struct {
+	*work
+	in NewRole
+}
+
+// create creates the role and sets its first password.
+func (c *creation) create(ctx context.Context) result {
+	if err := c.plan(ctx); err != nil {
+		return result{err: err}
 	}
-	c := &change{e: e, s: s, l: l, role: role, trigger: triggerCreate, waiting: waiting}
-	if !in.Options.SkipInitialRotation { // before the role is stored: a crash after that leaves something to resume
+	if !c.in.Options.SkipInitialRotation { // before the role is stored, so that a crash after that leaves something to resume
 		if err := c.make(ctx, "", "first password"); err != nil {
-			return nil, withoutRole(err)
+			return result{err: notCreated(err)}
 		}
 	}
-	if err := e.reserve(ctx, waiting, promise, s, l, role); err != nil {
-		return nil, err
+	if err := c.reserve(ctx); err != nil {
+		return result{err: err}
 	}
-	if in.Options.SkipInitialRotation {
-		e.schedule(role)
-		return e.report(role), nil
+	if c.in.Options.SkipInitialRotation {
+		return result{role: c.role, h: c.h, asIs: true}
 	}
-	if until := c.restsUntil(); until.After(e.clock()) {
-		err = busy("the remote system counts wrong passwords for this account and has to forget the last ones; try again at %s", stamp(until))
+	var err error
+	if until := c.role.Record.Old(c.Now()).NotBefore; c.oldPassword().Required && until.After(c.Now()) { // earlier roles used up the attempts
+		err = problem.Busy("%s. Try again at %s", explain.Obstacle(role.LockWindow), explain.Time(until))
 	} else {
 		err = c.drive(ctx)
 	}
-	var lost *unstoredError
-	if errors.As(err, &lost) { // the engine finds it out: what storage says is not what is known here
-		return e.driven(c, err).answer(e)
+	res := c.done(err)
+	if res.asIs { // the outcome is unknown
+		return res
 	}
-	report, err := e.driven(c, err).answer(e)
-	if err == nil || !nothingSet(c.role) || waiting.Err() != nil { // a request that was told that it goes on must not be undone
-		e.schedule(c.role)
-		return e.soFar(c.role, report, err)
+	if _, err = c.answer(c.name, res); err == nil {
+		return res
 	}
-	return nil, e.undo(ctx, s, c, err)
+	if c.leftTrace() || !c.promise.claim() {
+		return c.createdSoFar(res, err)
+	}
+	return result{err: c.undo(ctx, err)}
 }
 
-// restsUntil is until when no old password may be presented for a new role: earlier roles for the account spent the tries.
-func (c *change) restsUntil() time.Time {
-	if !c.l.kind.OldPassword(c.role.Target).Required {
-		return time.Time{}
-	}
-	return c.role.Record.Old(c.e.clock()).NotBefore
+// leftTrace reports whether the remote system may have the first password, or is only busy.
+func (c *creation) leftTrace() bool {
+	rec, last := c.role.Record, c.role.Retry.Last
+	return rec.Next.Exposed() || len(rec.Candidates) > 0 || last != nil && last.Class == provider.Busy
 }
 
-// undo removes a new role that set nothing, and returns the error that says so.
-func (e *Engine) undo(ctx context.Context, s store, c *change, cause error) error {
-	ctx, cancel := lastEffort(ctx) // the engine may be stopping
+// createdSoFar returns the result for a role that exists although its first password is not set.
+func (c *creation) createdSoFar(res result, err error) result {
+	known, ok := errors.AsType[*problem.Error](err)
+	if !ok {
+		return result{err: err}
+	}
+	const lead = "The role was created, but has no new password yet"
+	note := lead + ": " + known.Message + "."
+	if res.err == nil { // the error is that of the last failure
+		note = c.facts(c.role, c.h).Failure(lead) + "."
+	}
+	res.err, res.asIs, res.note = nil, true, note
+	return res
+}
+
+// undo deletes a new role that set no password, and returns the error of the request.
+func (c *creation) undo(ctx context.Context, cause error) error {
+	ctx, cancel := timing.LastEffort(ctx) // the engine may be stopping
 	defer cancel()
-	if err := e.remove(ctx, s, c.role); err != nil {
-		e.scheduler.set(c.role.Name, c.role.Connection, e.clock())
-		if readOnly(err) {
+	if err := c.remove(ctx); err != nil {
+		if problem.ReadOnly(err) {
 			return logical.ErrReadOnly
 		}
-		return fmt.Errorf("the role %q failed (%s) and may be there all the same, and go on by itself, as removing it failed (%s): write it again, or delete it",
-			c.role.Name, cause.Error(), err.Error())
+		return fmt.Errorf("creating role %q failed (%s), and so did removing it (%s): it may exist and set a password later. Write it again, or delete it",
+			c.name, cause.Error(), err.Error())
 	}
-	if last := c.role.Retry.Last; last != nil && last.Class == provider.Mismatch {
-		return Mistake("the role was not created: %s; repeat the request with the account's present password", last)
+	last := c.role.Retry.Last
+	if last != nil && last.Class == provider.Mismatch {
+		return problem.Mistake("the role was not created: %s. Repeat the request with the account's current password", last)
 	}
-	c.role.Record = credential.Record{} // it waits for nothing any more
-	if failed := e.failed(c.role, "the role was not created"); failed != nil {
-		return failed
+	if last == nil {
+		return notCreated(cause)
 	}
-	return withoutRole(cause)
+	c.role.Record, c.role.Retry = credential.Record{}, role.Retry{Last: last} // so that the error does not announce a retry
+	if err := problem.OfOutcome(last.Class, c.facts(c.role, c.h).Failure("the role was not created")); err != nil {
+		return err
+	}
+	return notCreated(cause)
 }
 
-// soFar reports on a role that is there though its first change is not done.
-func (e *Engine) soFar(role *Role, report *Report, err error) (*Report, error) {
-	if err == nil {
-		return report, nil
-	}
-	var known *Error
-	if !errors.As(err, &known) {
-		return nil, err
-	}
-	report = e.report(role)
-	report.Warning = "the role was created, but has no new password yet: " + known.Message
-	return report, nil
-}
-
-// withoutRole says that the role was not made.
-func withoutRole(err error) error {
-	var known *Error
-	if errors.As(err, &known) {
-		return &Error{Kind: known.Kind, Message: "the role was not created: " + known.Message}
+// notCreated adds to an error that the role was not created.
+func notCreated(err error) error {
+	if known, ok := errors.AsType[*problem.Error](err); ok {
+		return &problem.Error{Kind: known.Kind, Message: "the role was not created: " + known.Message}
 	}
 	return err
 }
 
-// nothingSet tells whether a new role's first change left no trace on the remote system and cannot be waited for.
-func nothingSet(role *Role) bool {
-	rec := role.Record
-	if rec.Next.Exposed() || len(rec.Candidates) > 0 {
-		return false
-	}
-	return role.Retry.Last == nil || role.Retry.Last.Class != provider.Busy
-}
-
-// prepare validates a new role. It stores nothing.
-func (e *Engine) prepare(ctx, waiting context.Context, s store, in NewRole) (*Role, *live, error) {
-	switch there, err := s.role(ctx, in.Name); {
+// plan validates a new role. It stores nothing.
+func (c *creation) plan(ctx context.Context) error {
+	switch there, err := c.s.Role(ctx, c.in.Name); {
 	case err != nil:
-		return nil, nil, storageError("reading the role "+in.Name, err)
+		return problem.Storage("reading role "+c.in.Name, err)
 	case there != nil:
-		return nil, nil, ErrRoleExists
+		return problem.ErrRoleExists
 	}
-	l, err := e.connection(ctx, s, in.Connection)
+	c.absent = true
+	var err error
+	c.h, err = c.Connections.Handle(ctx, c.s, c.in.Connection)
 	switch {
-	case errors.Is(err, ErrNoConnection):
-		return nil, nil, Mistake("the connection %q does not exist: write config/%s first", in.Connection, in.Connection)
+	case errors.Is(err, problem.ErrNoConnection):
+		return problem.Mistake("connection %q does not exist: write config/%s first", c.in.Connection, c.in.Connection)
 	case err != nil:
-		return nil, nil, storageError("reading the connection "+in.Connection, err)
+		return problem.Storage("reading connection "+c.in.Connection, err)
 	}
-	target, err := l.kind.Target(l.complete, in.Target)
+	target, err := c.h.Kind.Target(c.h.Completed, c.in.Target)
 	if err != nil {
-		return nil, nil, Mistake("%s", err)
+		return problem.Mistake("%s", err)
 	}
-	role := &Role{
-		Name: in.Name, Connection: in.Connection, Provider: l.Provider, Target: target, Options: in.Options,
+	c.role = &role.Role{Name: c.in.Name, Connection: c.in.Connection, Provider: c.h.Provider, Target: target, Options: c.in.Options}
+	if err := c.h.Allows(c.in.Name, target); err != nil {
+		return problem.Mistake("%s", err)
 	}
-	if err := l.allows(role.Name, target); err != nil {
-		return nil, nil, err
+	if err := c.passwords.checkOptions(ctx, c.h, c.role, true, c.Now()); err != nil {
+		return err
 	}
-	if err := e.checkOptions(ctx, l, role, true); err != nil {
-		return nil, nil, err
+	if err := c.checkGiven(); err != nil {
+		return err
 	}
-	if err := checkPassword(l, role, in.Password); err != nil {
-		return nil, nil, err
-	}
-	now := e.clock()
-	if in.Password != "" {
-		role.Record = role.Record.Adopt(in.Password, "adopted", now)
-		role.Due = role.Options.dueAfter(now)
-		if role.Adopted, err = newDigest(in.Password, e.random); err != nil {
-			return nil, nil, err
+	if c.in.Password != "" {
+		c.role.Record = c.role.Record.Adopt(c.in.Password, "adopted", c.Now())
+		c.role.Due = c.role.Options.DueAfter(c.Now())
+		if c.role.Adopted, err = role.NewDigest(c.in.Password, c.Random); err != nil {
+			return err
 		}
 	}
-	if in.Options.SkipInitialRotation { // otherwise the change itself finds out
-		if err := e.checkTarget(ctx, waiting, s, l, role); err != nil {
-			return nil, nil, err
-		}
+	if c.in.Options.SkipInitialRotation { // otherwise the first change checks the target
+		return c.checkTarget(ctx)
 	}
-	return role, l, nil
+	return nil
 }
 
-// checkPassword checks the present password that comes with a new role.
-func checkPassword(l *live, role *Role, given string) error {
-	old := l.kind.OldPassword(role.Target)
-	required, otherwise := old.Required, ""
+// checkGiven checks the current password in the request.
+func (c *creation) checkGiven() error {
+	old := c.oldPassword()
+	otherwise := ""
 	if old.Otherwise != "" {
 		otherwise = ", or " + old.Otherwise
 	}
 	switch {
-	case len(given) > maxGiven:
-		return Mistake("password is too long: at most %d bytes", maxGiven)
-	case given == "" && required:
-		return Mistake("password is missing: %s changes a password only for who presents the present one; give it%s", l.Provider, otherwise)
-	case given != "" && !required && !role.Options.SkipInitialRotation:
-		return Mistake("password goes with skip_initial_rotation=true only: without it the role sets a password of its own, and the present one is not needed")
+	case c.in.Password == "" && old.Required:
+		return problem.Mistake("password is missing: provider %q changes a password only if the current one is given. Add it%s", c.h.Provider, otherwise)
+	case c.in.Password != "" && !old.Required && !c.in.Options.SkipInitialRotation:
+		return problem.Mistake("password requires skip_initial_rotation=true: otherwise, the role sets a password of its own and does not need the current one")
+	default:
+		return c.checkPresent(c.in.Password)
 	}
-	return nil
 }
 
-// checkLogins refuses a target that a connection of this mount logs in with.
-func (e *Engine) checkLogins(ctx context.Context, s store, target provider.Target) error {
-	names, err := s.storage.List(ctx, connectionPrefix)
+// checkTarget checks on the remote system that the account exists.
+func (c *creation) checkTarget(ctx context.Context) error {
+	began := c.Now()
+	released := c.releases()
+	result, err := c.h.Call(ctx, c.asks(), c.s, func() error { return nil }, func(ctx context.Context, client provider.Client) provider.Result {
+		return client.CheckTarget(ctx, c.role.Target)
+	})
+	released()
 	if err != nil {
-		return storageError("listing connections", err)
+		return notCreated(c.Connections.Refuse(ctx, c.s, c.h, err))
 	}
-	for _, name := range names {
-		l, err := e.connection(ctx, s, name)
-		if errors.Is(err, ErrNoConnection) {
-			continue
-		}
-		if err != nil {
-			return storageError("reading the connection "+name, err)
-		}
-		if login := l.kind.LoginIdentity(l.complete); login != "" && slices.Contains(target.Identities, login) {
-			return Mistake("the connection %q logs in with this account: a role that changed its password would lock the connection out", name)
-		}
-	}
-	return nil
-}
-
-// askTarget makes the call of checkTarget, in a slot of the connection and a turn of its credential.
-func (e *Engine) askTarget(ctx, waiting context.Context, s store, l *live, target provider.Target) (provider.Result, error) {
-	release, err := l.acquire(waiting)
-	if err != nil {
-		return provider.Result{}, err
-	}
-	defer release()
-	turn, err := l.guard.enter(waiting)
-	if err != nil {
-		return provider.Result{}, err
-	}
-	defer turn.leave()
-	if l.guard.suspected() {
-		return provider.Result{}, busy("the credential of the connection %q was refused a moment ago and is being checked; try again", l.Name)
-	}
-	if err := e.mayCall(ctx, s, l, turn); err != nil {
-		return provider.Result{}, err
-	}
-	if err := e.countTry(ctx, s, turn); err != nil {
-		return provider.Result{}, storageError("storing that the credential of the connection "+l.Name+" is tried", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout())
-	defer cancel()
-	result := l.client.CheckTarget(ctx, target)
-	e.tell(context.WithoutCancel(ctx), s, turn, result)
-	return result, nil
-}
-
-// checkTarget asks the remote system whether the account exists.
-func (e *Engine) checkTarget(ctx, waiting context.Context, s store, l *live, role *Role) error {
-	if pause := l.paused(); pause != nil {
-		return e.pausedError(l.Name, pause)
-	}
-	began := e.clock()
-	result, err := e.askTarget(ctx, waiting, s, l, role.Target)
-	if err != nil {
-		return withoutRole(err)
-	}
-	failure := (&Failure{Code: result.Code, Reason: result.Reason}).String()
+	failure := explain.CheckFailure(result)
 	switch result.Outcome {
 	case provider.Applied:
 		return nil
 	case provider.Rejected:
-		return Mistake("the role was not created: %s", failure)
+		return problem.Mistake("the role was not created: %s", failure)
 	case provider.Busy:
-		return busy("the role was not created: %s; try again later", failure)
+		return problem.Busy("the role was not created: %s. Try again later", failure)
 	case provider.Denied:
 		if result.Scope != provider.ScopeTarget {
-			e.denied(ctx, s, l, began)
+			c.Connections.Denied(ctx, c.s, c.h, began)
 		}
-		return unreachable("the role was not created: %s; check the credential and the rights of config/%s", failure, l.Name)
+		if pause := c.h.Paused(); pause != nil {
+			return problem.Unreachable("the role was not created: %s; %s", failure, explain.NowPaused(c.h.Name, pause))
+		}
+		return problem.Unreachable("the role was not created: %s. Check the credential of config/%s and its permissions", failure, c.h.Name)
 	default:
-		return unreachable("the role was not created: %s", failure)
+		return problem.Unreachable("the role was not created: %s", failure)
 	}
 }
 
-// reserve stores the target's index entries and then the role. An entry whose role is absent or has another target is
-// free: a crash in between leaves nothing that blocks. What an earlier role left to heed there goes into the new one's record.
-func (e *Engine) reserve(ctx, waiting context.Context, promise *commitment, s store, l *live, role *Role) error {
-	failpoint.Reach(failpoint.BeforeReserved, role.Name)
-	unlock, err := e.index.lock(waiting, "")
+// reserve stores the target's index entries and then the role. The role inherits limits that a deleted role for the account
+// left.
+func (c *creation) reserve(ctx context.Context) error {
+	failpoint.Reach(failpoint.BeforeReserved, c.name)
+	unlock, err := c.index.Lock(c.waiting, "")
 	if err != nil {
-		return errGivenUp
+		return problem.ErrGivenUp
 	}
 	defer unlock()
-	if now, err := s.connection(ctx, l.Name); err != nil {
-		return storageError("reading the connection "+l.Name, err)
-	} else if now == nil || now.Revision != l.Revision {
-		return busy("the connection %q was changed in the meantime; the role was not created, try again", l.Name)
+	if now, err := c.s.Connection(ctx, c.h.Name); err != nil {
+		return problem.Storage("reading connection "+c.h.Name, err)
+	} else if now == nil || now.Revision != c.h.Revision {
+		return problem.Busy("the role was not created, because the connection %q was changed in the meantime. Try again", c.h.Name)
 	}
-	if err := e.checkLogins(ctx, s, role.Target); err != nil {
+	if err := c.checkOthers(ctx); err != nil {
 		return err
 	}
-	entries, err := e.claim(ctx, s, role)
-	if err != nil {
-		return err
-	}
-	if !promise.made() {
-		return errGivenUp
+	entries, err := c.s.Claim(ctx, c.role)
+	var taken *store.TakenError
+	switch {
+	case errors.As(err, &taken):
+		return problem.Mistake("the role was not created, because %s: two roles would change one password", taken)
+	case err != nil:
+		return problem.Storage("reading the index of targets", err)
+	case !c.promise.commit():
+		return problem.ErrGivenUp
 	}
 	for _, entry := range entries {
-		if err := s.putOwner(ctx, entry); err != nil {
-			return storageError("storing the index of targets", err) // it is free without the role
+		if err := c.s.PutOwner(ctx, entry); err != nil {
+			return problem.Storage("storing the index of targets", err) // without the role, the target is free
 		}
 	}
-	failpoint.Reach(failpoint.Reserved, role.Name)
-	cause := s.putRole(ctx, role)
-	if cause == nil || readOnly(cause) {
-		return storageError("", cause)
-	}
-	// It may have been stored all the same, and the engine would then set a password for a role that failed.
-	ctx, cancel := lastEffort(ctx)
-	defer cancel()
-	if err := s.storage.Delete(ctx, rolePrefix+role.Name); err != nil {
-		return e.unsure(role.Name, cause)
-	}
-	return storageError("storing the role "+role.Name, cause)
+	failpoint.Reach(failpoint.Reserved, c.name)
+	return c.store(ctx, "storing role "+c.name)
 }
 
-// claim returns the index entries that make the target the role's, unless another role has a part of it.
-func (e *Engine) claim(ctx context.Context, s store, role *Role) ([]owner, error) {
-	var entries []owner
-	for i, identity := range role.Target.Identities {
-		held, found, err := s.owner(ctx, identity)
-		if err != nil {
-			return nil, storageError("reading the index of targets", err)
-		}
-		if found && held.Role != role.Name {
-			other, err := s.role(ctx, held.Role)
-			if err != nil {
-				return nil, storageError("reading the role "+held.Role, err)
-			}
-			if other != nil && slices.Contains(other.Target.Identities, identity) {
-				return nil, Mistake("the role %q has the target %q already: two roles would change one password", held.Role, nameOf(role.Target, i))
-			}
-		}
-		role.Record = role.Record.Heed(held.Quiet, held.OldTries)
-		held.Role, held.Identity = role.Name, identity
-		entries = append(entries, held)
-	}
-	return entries, nil
-}
-
-// nameOf is the canonical name that goes with an identity of the target.
-func nameOf(target provider.Target, i int) string {
-	if len(target.Names) != len(target.Identities) {
-		return strings.Join(target.Names, ",")
-	}
-	return target.Names[i]
-}
-
-// remove deletes a role, then its index entries; but they stay, and are free, where the next role for the account has
-// something to heed: a request that may still be under way, or old passwords that were wrong. An error means that the role
-// is there still, for all that storage says.
-func (e *Engine) remove(ctx context.Context, s store, role *Role) error {
-	unlock, err := e.index.lock(ctx, "")
+// checkOthers returns an error if a connection of this mount logs in with the account, or if another role has the account at
+// another address of the remote system.
+func (c *creation) checkOthers(ctx context.Context) error {
+	names, err := c.s.List(ctx, store.ConnectionPrefix)
 	if err != nil {
-		return errGivenUp
+		return problem.Storage("listing connections", err)
 	}
-	defer unlock()
-	keys := []string{readPrefix + role.Name} // the first read, then the index entries
-	for _, identity := range role.Target.Identities {
-		keys = append(keys, targetKey(identity))
-	}
-	if err := s.removable(ctx, keys...); err != nil {
-		return storageError("reading what belongs to the role "+role.Name, err)
-	}
-	left := owner{Role: role.Name, Quiet: role.Record.LastRequest(), OldTries: role.Record.OldTries}
-	now := e.clock()
-	heeded := now.Before(left.Quiet.Add(lastBackoff)) || now.Before(left.OldTries.Until) // longer than any margin
-	for _, identity := range role.Target.Identities {
-		if !heeded {
-			break
+	for _, name := range names {
+		h, err := c.Connections.Handle(ctx, c.s, name)
+		if errors.Is(err, problem.ErrNoConnection) {
+			continue
 		}
-		left.Identity = identity
-		if err := s.putOwner(ctx, left); err != nil {
-			return storageError("storing the index of targets", err)
+		if err != nil {
+			return problem.Storage("reading connection "+name, err)
 		}
-	}
-	if err := s.storage.Delete(ctx, rolePrefix+role.Name); err != nil {
-		return notStored("deleting the role "+role.Name, err)
-	}
-	e.gone(role.Name)
-	if heeded {
-		keys = keys[:1]
-	}
-	for _, key := range keys {
-		if err := s.storage.Delete(ctx, key); err != nil {
-			e.logger.Warn("an entry of a deleted role could not be removed: it counts for nothing", "role", role.Name, "error", err)
+		identities, err := c.identitiesAt(ctx, h)
+		if err != nil {
+			return err
+		}
+		if login := h.Kind.LoginIdentity(h.Completed); login != "" && slices.Contains(identities, login) {
+			return problem.Mistake("the role was not created, because the connection %q logs in with this account: a new password would lock it out", name)
 		}
 	}
 	return nil
+}
+
+// identitiesAt returns the identities of the account at the address of a connection, and checks that no other role has it
+// there. If the connection is not known to lead to the same remote system, they are those of the role.
+func (c *creation) identitiesAt(ctx context.Context, h *connection.Handle) ([]string, error) {
+	own := c.role.Target.Identities
+	if !h.SameSystem(c.h.Connection) {
+		return own, nil
+	}
+	there, err := h.Kind.Target(h.Completed, c.role.Target.Settings)
+	if err != nil || slices.Equal(there.Identities, own) {
+		return own, nil //nolint:nilerr // the account cannot be named there
+	}
+	for _, identity := range there.Identities {
+		other, owner, err := c.s.OwnerOf(ctx, identity)
+		if err != nil {
+			return nil, problem.Storage("reading the index of targets", err)
+		}
+		if other != nil {
+			return nil, problem.Mistake("the role was not created, because role %q already manages this account: its connection %q leads to the same remote system at another address, and two roles would change one password", other.Name, other.Connection)
+		}
+		c.role.Record = c.role.Record.InheritLimits(owner.NotBefore, owner.OldTries)
+	}
+	return there.Identities, nil
 }

@@ -1,30 +1,43 @@
-// Package rotation changes passwords: it stores a new one, pushes it to the remote system, and settles what came of it.
+// Package rotation changes passwords: it stores a new one, sends it to the remote system, and settles the outcome.
 //
-// It alone decides about time and tries. A provider says what one answer proves, package credential says what that
-// means for the passwords of an account, and this package decides when the next request is made, whether it is, and
-// with which password. The steps of one change are in change.go and read from top to bottom; what a crash between
-// two of them leaves is said there.
+// An [Engine] manages the passwords of one mount. All work on a role goes through [work]: requests, due rotations, retries,
+// changes that a restart interrupted, and the first password of a new role. Work takes the role's lock, reads the role, does
+// what the request wants or what [role.Role.Next] returns, and puts the role back in the queue. The file change.go has the
+// steps of a change, and describes what a crash between two of them leaves.
 //
-// An [Engine] works in its own context: a request that asked for a change may go away, the change goes on. Work that
-// a restart interrupts is found in storage by Start and resumed.
+// The engine works in its own context: if a request ends, its change continues. After Start, the engine finds in storage
+// what a restart interrupted, and resumes it.
+//
+// The package decides about storage, attempts and time. Package provider calls the remote systems, package credential
+// defines what an answer means for an account's passwords, and package explain has the texts for operators.
 package rotation
 
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"io"
-	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/vault/sdk/logical"
 
+	"vault-plugin-secrets-hosting/backend/connection"
+	"vault-plugin-secrets-hosting/backend/connections"
+	"vault-plugin-secrets-hosting/backend/gate"
+	"vault-plugin-secrets-hosting/backend/health"
+	"vault-plugin-secrets-hosting/backend/lockout"
+	"vault-plugin-secrets-hosting/backend/locks"
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/queue"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/store"
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
-// Policies makes passwords from Vault's password policies. logical.SystemView implements it.
+// Policies generates passwords from Vault's password policies. logical.SystemView implements it.
 type Policies interface {
 	GeneratePasswordFromPolicy(ctx context.Context, policy string) (string, error)
 }
@@ -34,141 +47,173 @@ type Config struct {
 	Types    []provider.Type
 	Policies Policies
 	Logger   hclog.Logger
-	// Writable tells whether this node may write to storage and change remote systems; asked before each piece of work.
+	// Writable reports whether this node may write to storage and change remote systems. It is called before all work.
 	Writable func() bool
-	// Clock and Random are time.Now and crypto/rand.Reader where nil. Random makes passwords and spreads waits; it may be
-	// read concurrently.
+	// Clock and Random default to time.Now and crypto/rand.Reader. Random is used for passwords and jitter, and may be read
+	// concurrently.
 	Clock  func() time.Time
 	Random io.Reader
-	// Events is told what happens to a role, with pairs of names and values that may be shown; nil: nobody is. It is called
-	// while the role is worked on, and must not call the engine.
-	Events func(ctx context.Context, kind, role string, metadata []string)
+	// Events receives events of roles and connections, with pairs of names and values that are not secret; it may be nil. It
+	// is called under the role's lock, and must not call the engine.
+	Events func(ctx context.Context, kind, name string, metadata []string)
 }
 
-// Engine owns the passwords of one mount. Its methods may be called concurrently.
+// Times of the engine. Package timing has more.
+const (
+	// requestWait is how long a request waits for its change. Vault ends requests after 90 s.
+	requestWait = 45 * time.Second
+	// sendMargin is the minimum time between the deadline of an unresolved request, on which the remote system may still be
+	// working, and a request with a different password.
+	sendMargin = 30 * time.Second
+	// checkWait is how long a role waits while the connection's credential is being checked.
+	checkWait = time.Second
+	// quickFailures is for how many failures in a row without a request the wait grows.
+	quickFailures = 4
+	// stopWait bounds how long Stop waits for running work: Vault stops all mounts of a plugin one after the other.
+	stopWait = 1500 * time.Millisecond
+	// catchUp is the time over which late changes are spread.
+	catchUp = time.Minute
+)
+
+// Engine manages the passwords of one mount. Its methods may be called concurrently.
 type Engine struct {
-	types    map[string]provider.Type
-	policies Policies
-	logger   hclog.Logger
-	writable func() bool
-	clock    func() time.Time
-	random   io.Reader
-	events   func(ctx context.Context, kind, role string, metadata []string)
+	timing.Timing
+	// Connections and Gate are the parts of the mount that requests use directly.
+	Connections *connections.Connections
+	Gate        *gate.Gate
 
-	connections connections
-	guards      guards
-	locks       locks
-	scheduler   *scheduler
-	board       board
-	complaints  complaints
-	ice         ice
-	reads       reads
-	// catchUp is over how long late changes are spread.
+	types     map[string]provider.Type
+	passwords generator
+	logger    hclog.Logger
+	writable  func() bool
+	events    func(ctx context.Context, kind, name string, metadata []string)
+
+	guards  *lockout.Guards
+	cache   *connection.Cache
+	queue   *queue.Queue[job]
+	health  health.Board
+	sweeper sweeper
+	// failures counts, for each role, how often in a row work failed for the same reason; see work.failed.
+	failures failures
+	reads    firstReads
+	// locks has one lock for each role. index has one lock for all of them; see connections.Config.
+	locks, index locks.Locks
+	// catchUp is the time over which late changes are spread.
 	catchUp time.Duration
-
-	// writing is one lock for each connection that is being written.
-	writing locks
-	// hiccups counts outcomes in a row that could not be stored, by role.
-	hiccups hiccups
-	// index has one lock, of no name, for what ties roles to targets and connections: checks together with the writes
-	// that follow from them. It is held over storage calls only.
-	index locks
 
 	ctx     context.Context // ends with Stop
 	cancel  context.CancelFunc
 	working sync.WaitGroup
 
-	mu        sync.Mutex // guards the fields below
-	stopped   bool
-	lastSweep time.Time
-	swept     bool  // all roles are known to the scheduler
-	store     store // for work that no request asked for; set by Start
+	mu      sync.Mutex // guards the fields below
+	stopped bool
+	storage store.Store // for work without a request; set by Start
 }
 
-// New returns an engine that does nothing by itself before Start. It does no I/O.
+// job is a job of the queue: the next step of a role, or a probe of a paused connection.
+type job struct {
+	name  string
+	probe bool
+}
+
+// New returns an engine, which does nothing without a request until Start. It does no I/O.
 func New(c Config) *Engine {
+	if c.Clock == nil {
+		c.Clock = func() time.Time { return time.Now().UTC().Round(0) } // as storage returns it
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Writable == nil {
+		c.Writable = func() bool { return true }
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
 	e := &Engine{
-		types: map[string]provider.Type{}, policies: c.Policies, logger: c.Logger, writable: c.Writable,
-		clock: c.Clock, random: c.Random, events: c.Events,
+		Timing: timing.Timing{Now: c.Clock, Random: c.Random},
+		types:  map[string]provider.Type{}, passwords: generator{c.Policies, c.Random}, logger: c.Logger, writable: c.Writable, events: c.Events,
+		catchUp: timing.Scaled(catchUp),
 	}
 	for _, kind := range c.Types {
 		e.types[kind.Name()] = kind
 	}
-	if e.clock == nil {
-		e.clock = func() time.Time { return time.Now().UTC().Round(0) } // as it reads back from storage
-	}
-	if e.random == nil {
-		e.random = rand.Reader
-	}
-	if e.writable == nil {
-		e.writable = func() bool { return true }
-	}
-	if e.logger == nil {
-		e.logger = hclog.NewNullLogger()
-	}
-	e.catchUp = scaled(catchUp)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.scheduler = newScheduler(e.clock, e.due, e.room, e.mayAct)
+	e.guards = lockout.NewGuards(lockout.Config{
+		Timing: e.Timing, Warn: func(message string, err error) { e.logger.Warn(message, "error", err) },
+	})
+	e.cache = connection.NewCache(e.types, e.guards, timing.Scaled(sendMargin))
+	e.sweeper.e = e
+	e.Connections = connections.New(connections.Config{
+		Timing: e.Timing, Types: e.types, Cache: e.cache, Health: &e.health, Index: &e.index, Logger: e.logger,
+		TryPolicy: e.passwords.try, Retry: e.retry,
+		Probes: func(name string, at time.Time) { // zero: it is not probed
+			key := job{name: name, probe: true}
+			if at.IsZero() {
+				e.queue.Forget(key)
+				return
+			}
+			e.queue.Set(key, name, at)
+		},
+	})
+	e.Gate = gate.New(gate.Config{
+		Timing: e.Timing, Logger: e.logger, Writable: e.writable,
+		Opened: func() { // all late roles are spread
+			e.queue.Spread(func(j job) bool { return !j.probe }, func() time.Duration { return e.Within(e.catchUp) })
+		},
+		Background: func(f func(context.Context, store.Store)) {
+			e.background(func(ctx context.Context) { f(ctx, e.own()) })
+		},
+	})
+	e.queue = queue.New(queue.Config[job]{Clock: e.Now, Work: e.due, Room: e.room, Open: e.Gate.Open})
 	return e
 }
 
-// errStopped is returned to requests that come while the plugin ends.
-var errStopped = &Error{Kind: KindBusy, Message: "the plugin is stopping; nothing was changed, try again"}
-
-// Start makes the engine work by itself: it resumes what a restart interrupted and retries what failed. It returns at
-// once; roles are read in the background.
+// Start starts automatic work: the engine resumes what a restart interrupted, retries what failed, and rotates what is due.
+// Start returns at once; roles are read in the background.
 func (e *Engine) Start(storage logical.Storage) {
 	e.mu.Lock()
-	e.store = store{storage}
-	e.lastSweep = e.clock()
+	e.storage = store.Store{Storage: storage}
 	e.mu.Unlock()
-	e.background(func(ctx context.Context) { e.scheduler.run(ctx) })
-	e.background(e.sweep)
+	e.background(e.queue.Run)
+	e.sweeper.wake()
 }
 
-// Wake is called by Vault's periodic function. It lists the roles every ten minutes and returns at once.
+// Wake is called by Vault's periodic function, about every minute, and returns at once.
 func (e *Engine) Wake() {
-	e.mu.Lock()
-	due := !e.stopped && e.store.storage != nil && e.clock().Sub(e.lastSweep) >= sweepEvery
-	if due {
-		e.lastSweep = e.clock()
+	if e.own().Storage != nil {
+		e.sweeper.wake()
+		e.Gate.Wake()
 	}
-	e.mu.Unlock()
-	if due {
-		e.background(e.sweep)
-	}
-	if e.beats() {
-		e.background(e.beat)
-	}
-	e.scheduler.poke() // the clock may have been set
+	e.queue.Wake() // the clock may have been set
 }
 
-// Stop ends all work. It waits for what is under way for less than two seconds; what does not end by then is resumed
-// from storage by the next Start.
+// Stop ends all work. It waits for running work for less than two seconds. The next Start resumes what has not ended by
+// then.
 func (e *Engine) Stop() {
 	e.mu.Lock()
 	e.stopped = true
 	e.mu.Unlock()
 	e.cancel()
-	e.ice.stop()
+	e.Gate.Stop()
 	done := make(chan struct{})
 	go func() { e.working.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-time.After(stopWait):
-		e.logger.Warn("work was still under way when the plugin stopped; it is resumed at the next start")
+		e.logger.Warn("work was still running when the plugin stopped; the next start resumes it")
 	}
 }
 
-// own is the storage for work that no request asked for.
-func (e *Engine) own() store {
+// own returns the storage for work without a request.
+func (e *Engine) own() store.Store {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.store
+	return e.storage
 }
 
-// background runs work in the engine's context. It tells whether it did: not after Stop.
-func (e *Engine) background(work func(context.Context)) bool {
+// background starts a function in the engine's context. After Stop, it returns false and does not.
+func (e *Engine) background(f func(context.Context)) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.stopped {
@@ -177,58 +222,123 @@ func (e *Engine) background(work func(context.Context)) bool {
 	e.working.Add(1)
 	go func() {
 		defer e.working.Done()
-		defer e.recovered("in the background")
-		work(e.ctx)
+		defer func() { problem.LogPanic(e.logger, recover(), "in the background") }()
+		f(e.ctx)
 	}()
 	return true
 }
 
-// recovered keeps a panic from ending the process, which serves other mounts too. What panicked is logged without its
-// value, which could be anything. Call it deferred.
-func (e *Engine) recovered(doing string) {
-	cause := recover() //nolint:revive // this is the deferred function
-	if cause != nil {
-		e.logger.Error("a panic was caught: please report it", "doing", doing, "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
-	}
-}
-
-// Invalidate is called on a node whose storage was changed by another one.
+// Invalidate is called when another node has changed an entry.
 func (e *Engine) Invalidate(key string) {
-	for _, prefix := range []string{connectionPrefix, pausePrefix} {
-		if name, ok := cut(key, prefix); ok {
-			e.connections.drop(name)
+	for _, prefix := range []string{store.ConnectionPrefix, store.PausePrefix} {
+		if name, ok := strings.CutPrefix(key, prefix); ok {
+			e.cache.Drop(name)
 		}
 	}
-	if _, ok := cut(key, guardPrefix); ok {
-		e.guards.doubt(key)
+	if guard, ok := strings.CutPrefix(key, store.GuardPrefix); ok {
+		e.guards.Invalidate(guard)
 	}
-	if role, ok := cut(key, readPrefix); ok {
-		e.reads.drop(role)
+	if name, ok := strings.CutPrefix(key, store.ReadPrefix); ok {
+		e.reads.byRole.Delete(name)
+	}
+	if key == store.FreezeKey {
+		e.Gate.Invalidate()
 	}
 }
 
-func cut(key, prefix string) (string, bool) {
-	if len(key) > len(prefix) && key[:len(prefix)] == prefix {
-		return key[len(prefix):], true
-	}
-	return "", false
-}
-
-// Type returns the provider of that name, or nil.
+// Type returns the provider with this name, or nil.
 func (e *Engine) Type(name string) provider.Type { return e.types[name] }
 
-// Now is the engine's clock.
-func (e *Engine) Now() time.Time { return e.clock() }
+// due runs a job of the queue.
+func (e *Engine) due(ctx context.Context, j job, lane string) {
+	switch {
+	case !e.writable(): // another node does it, or this one later
+		e.queue.Set(j, lane, e.Now().Add(e.Soon()))
+	case j.probe:
+		if again := e.Connections.Probe(ctx, e.own(), j.name); !again.IsZero() {
+			e.queue.Set(j, lane, again)
+		}
+	default:
+		e.work(ctx, nil, nil, e.own(), j.name, intent{trigger: triggerResume})
+	}
+}
 
-// due is called by the scheduler, in a worker, when a job's time has come.
-func (e *Engine) due(ctx context.Context, j job) {
-	defer e.recovered("working on a role or a connection whose time has come")
-	if !e.writable() {
-		return // another node does it
+// room returns how many changes of a connection may run for which no request waits.
+func (e *Engine) room(name string) int {
+	if h, _ := e.cache.Get(name); h != nil {
+		return h.Room()
 	}
-	if j.probe {
-		e.probe(ctx, j.connection)
-		return
+	return connection.DefaultMaxInFlight // the first change opens the connection
+}
+
+// retry retries the roles of a connection that are due or have something open, soon and spread out.
+func (e *Engine) retry(name string) {
+	now := e.Now()
+	for _, r := range e.health.Pending(name, now) {
+		e.queue.Set(job{name: r}, name, now.Add(e.Moment()))
 	}
-	e.complain(ctx, j, e.goOn(ctx, ctx, e.own(), j.role, nil).err)
+}
+
+// env returns the facts on which the next step of a role depends. h is nil if its connection is not known.
+func (e *Engine) env(h *connection.Handle, r *role.Role) role.Env {
+	var env role.Env
+	env.Frozen, env.FrozenUntil = e.Gate.Frozen()
+	if h == nil {
+		return env
+	}
+	if h.Guard.Suspected() { // check this before the pause, which begins before the suspicion ends
+		env.CheckedAt = e.Now().Add(timing.Scaled(checkWait))
+	}
+	if pause := h.Paused(); pause != nil {
+		env.Paused, env.PausedUntil = true, pause.NextProbe
+	}
+	env.Revision, env.OpenedAt = h.Revision, h.OpenedAt()
+	env.ThrottledUntil, env.ReleasedAt = h.Guard.HeldUntil(), h.Guard.HoldEnded()
+	env.Margin = h.Margin()
+	env.OldPassword = h.Kind.OldPassword(r.Target).Required
+	return env
+}
+
+// schedule records the state of a role and queues its next step. The caller must hold the role's lock, so that its role is
+// not older than what others have recorded. delay is the minimum time until the step.
+func (e *Engine) schedule(r *role.Role, h *connection.Handle, delay time.Duration) {
+	e.health.Set(e.facts(r, h))
+	now, env := e.Now(), e.env(h, r)
+	e.sweeper.scheduledAt(now)
+	env.Frozen = false // the queue itself waits for the gate
+	free := env
+	free.Paused, free.ThrottledUntil, free.CheckedAt = false, time.Time{}, time.Time{}
+	step := r.Automatic(now, free)
+	if step.Ready(now) { // otherwise the connection may be open by then
+		step = r.Automatic(now, env)
+	}
+	switch step.Why {
+	case role.Paused: // after the probe
+		step.At = step.At.Add(e.Soon())
+	case role.Throttled, role.Checking:
+		step.At = step.At.Add(e.Moment())
+	default:
+	}
+	key := job{name: r.Name}
+	if step.Do == role.Rest {
+		e.queue.Rest(key, r.Connection)
+	} else {
+		e.queue.Set(key, r.Connection, timing.Later(step.At, now.Add(delay)))
+	}
+	if f, ok := e.reads.get(r.Name); ok && r.Options.RotateAfterRead > 0 && !timing.Ahead(f.Time, now) && r.FirstRead(f.Version, f.Created, f.Time) { // it was read meanwhile
+		e.recheckSoon(r.Name)
+	}
+}
+
+// recheckSoon queues a role that others may have changed.
+func (e *Engine) recheckSoon(name string) {
+	e.queue.Set(job{name: name}, "", e.Now().Add(e.Soon()))
+}
+
+// gone removes a role that no longer exists from memory.
+func (e *Engine) gone(name string) {
+	e.queue.Forget(job{name: name})
+	e.health.Forget(name)
+	e.failures.Delete(name)
+	e.reads.byRole.Delete(name)
 }

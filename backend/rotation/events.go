@@ -5,42 +5,43 @@ import (
 	"strconv"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
 )
 
-// Events that the engine sends, by the end of their names.
+// Types of the events that the engine sends, without the prefix.
 const (
-	// EventRotate: a role has another password, or one that the remote system has taken for later: there is another event when
-	// that counts as in force by time.
+	// EventRotate: a role has a new password, or the remote system has accepted one for later. Another event follows when
+	// that password counts as in force.
 	EventRotate = "rotate"
-	// EventRotateFail: a change failed, for another reason than the last time.
+	// EventRotateFail: a change failed, for a different reason than the last time.
 	EventRotateFail = "rotate-fail"
 )
 
-// tell remembers what is to be told of an outcome once it is stored. A role that fails for the same reason again is told of
-// as often as it is logged.
-func (c *change) tell(result provider.Result, before *Failure) {
+// note keeps the event of an outcome until the outcome is stored. A role that fails repeatedly for the same reason sends
+// events as often as it logs.
+func (w *work) note(result provider.Result, before *role.Failure) {
 	switch {
 	case result.Outcome == provider.Applied, result.Outcome == provider.Staged:
-		c.events = append(c.events, EventRotate)
-	case !c.role.Retry.Last.same(before), worth(c.role.Retry.Attempts):
-		c.events = append(c.events, EventRotateFail)
+		w.kinds = append(w.kinds, EventRotate)
+	case !w.role.Retry.Last.Same(before), worthALine(w.role.Retry.Attempts):
+		w.kinds = append(w.kinds, EventRotateFail)
 	}
 }
 
 // send sends events about a role.
-func (e *Engine) send(ctx context.Context, role *Role, kinds ...string) {
+func (e *Engine) send(ctx context.Context, r *role.Role, kinds ...string) {
 	if e.events == nil {
 		return
 	}
-	view := role.Record.View(e.clock())
+	view := r.Record.View(e.Now())
 	for _, kind := range kinds {
-		metadata := []string{"connection", role.Connection, "provider", role.Provider, "state", string(view.State)}
+		metadata := []string{"connection", r.Connection, "provider", r.Provider, "state", string(view.State)}
 		if view.Password != nil {
 			metadata = append(metadata, "version", strconv.Itoa(view.Password.Version))
 		}
-		if last := role.Retry.Last; last != nil && kind == EventRotateFail {
+		if last := r.Retry.Last; last != nil && kind == EventRotateFail {
 			metadata = append(metadata, "error_class", string(last.Class))
 		}
-		e.events(ctx, kind, role.Name, metadata)
+		e.events(ctx, kind, r.Name, metadata)
 	}
 }

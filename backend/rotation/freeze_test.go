@@ -1,219 +1,222 @@
 package rotation
 
 import (
-	"errors"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/credential"
-	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/store"
 )
 
-func TestAfterAStopOfAnHourWhatIsDueIsChangedOnceAndSpreadOut(t *testing.T) {
+// createOnRead creates the role "role", which the next read changes, and the role "none", which has no password.
+func (r *rig) createOnRead() {
+	r.Helper()
+	r.createDue(time.Hour, onRead)
+	r.createAs("none", func(in *NewRole) { in.Options.SkipInitialRotation = true })
+	advance(2 * time.Hour)
+}
+
+// requireFrozen asserts that the mount is frozen until an operator ends the freeze, and how many changes were sent.
+func (r *rig) requireFrozen(calls int) {
+	r.Helper()
+	freeze := r.frozen()
+	require.NotNil(r, freeze)
+	require.Zero(r, freeze.Until, "it ends only by an operator")
+	require.NotNil(r, r.engine.Health().Freeze)
+	require.Equal(r, calls, r.remote.changeCount(), "nothing was sent")
+}
+
+func TestFreezeIsReportedForWaitingRoles(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		const roles = 120
-		for i := range roles {
-			name := fmt.Sprintf("role%d", i)
-			r.mustCreate(func(in *NewRole) {
-				in.Name, in.Target = name, provider.Settings{"login": name}
-				in.Options.RotationPeriod = 20 * 60
-				if i%2 == 1 {
-					in.Options.RotationPeriod = 100 * 60
-				}
-			})
-		}
-		after(10 * time.Minute)
-		r.engine.Stop()
-		after(time.Hour)
-		calls := r.remote.count()
-		r.start()
-		var times []int
-		for range 60 {
-			times = append(times, r.remote.count()-calls)
-			after(time.Second)
-		}
-		synctest.Wait()
-		require.Equal(t, roles/2, r.remote.count()-calls, "what was due, once, and nothing else")
-		require.Less(t, times[1], roles/8, "not all at once")
-		require.Greater(t, times[30], roles/8)
-		require.Less(t, times[30], roles*3/8)
+		r.mustCreate(nil)
+		freeze := r.freeze(time.Hour)
+		r.remote.fail(unreachable)
+		message := r.rotateFails(problem.KindUnreachable)
+		require.Contains(t, message, "vault delete MOUNT/freeze")
+		require.Contains(t, message, "a release")
+		status := r.status()
+		require.Contains(t, status.Reason, "a release")
+		require.Equal(t, freeze.Until, status.NextAttempt)
+		require.Contains(t, status.Advice, "vault delete MOUNT/freeze")
+		r.remote.succeed()
+		advance(time.Hour + 2*time.Minute)
+		require.Equal(t, 2, r.version())
+
+		r.update(func(o *role.Options) { o.RotationPeriod = 3 * 3600 }, nil)
+		r.freeze(time.Hour)
+		require.Equal(t, "No action is needed.", r.status().Advice, "it ends before the password is due")
+		r.freeze(4 * time.Hour)
+		require.Contains(t, r.status().Advice, "vault delete MOUNT/freeze")
 	})
 }
 
-func TestAfterAStopLongerThanTheCatchUpLimitNothingIsChangedUntilAnOperatorSaysGo(t *testing.T) {
+func TestLongStopFreezesUntilOperatorEndsIt(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		require.NoError(t, r.engine.WriteSettings(t.Context(), r.storage, Settings{CatchUpLimit: DefaultCatchUpLimit}))
-		r.period(time.Hour, nil)
-		r.mustCreate(func(in *NewRole) {
-			in.Name, in.Target = "other", provider.Settings{"login": "other"}
-			in.Options.RotationPeriod, in.Options.RotationMode = 3600, ModeOnRead
-		})
-		r.mustCreate(func(in *NewRole) {
-			in.Name, in.Target, in.Options.SkipInitialRotation = "none", provider.Settings{"login": "none"}, true
-		})
-		r.remote.set(always(unknown, true))
-		_, err := r.rotate() // what is open is not sent again either
-		require.NoError(t, err)
-		r.remote.set(nil)
+		r.setCatchUpLimit(store.DefaultCatchUpLimit)
+		r.createDue(time.Hour, nil)
+		r.createAs("other", func(in *NewRole) { in.Options.RotationPeriod, in.Options.RotationMode = 3600, role.ModeOnRead })
+		r.createAs("none", func(in *NewRole) { in.Options.SkipInitialRotation = true })
+		r.remote.answer(unknown, true)
+		r.mustRotate() // an unknown outcome is not settled either
+		r.remote.succeed()
 		r.engine.Stop()
-		after(26 * time.Hour)
-		calls := r.remote.count()
+		advance(26 * time.Hour)
+		calls := r.remote.changeCount()
 		r.start()
-		for range 2 { // over a restart, with a heartbeat that is fresh again
-			for range 100 {
-				r.engine.Wake()
-				after(time.Minute)
-			}
+		for range 2 { // the second time with a fresh heartbeat
+			r.wakeFor(100)
 			r.restart()
 		}
 		other, err := r.engine.Serve(t.Context(), r.storage, "other")
 		require.NoError(t, err)
 		require.Equal(t, 1, other.View.Password.Version)
 		require.Equal(t, 5*time.Minute, other.TTL)
-		_, err = r.engine.Serve(t.Context(), r.storage, "none")
-		require.Equal(t, KindBusy, kindOf(t, err))
+		_, err = r.serveNone()
+		require.Equal(t, problem.KindBusy, kindOf(t, err))
 		require.ErrorContains(t, err, "vault delete MOUNT/freeze")
-		require.Equal(t, calls, r.remote.count(), "nothing was sent")
-		require.Len(t, r.log.lines("nothing is changed automatically"), 1)
-		status, err := r.engine.Explain(t.Context(), r.storage, "other")
+		require.Equal(t, calls, r.remote.changeCount(), "nothing was sent")
+		status, err := r.engine.Status(t.Context(), r.storage, "other")
 		require.NoError(t, err)
 		require.Contains(t, status.Reason, "catch_up_limit of 86400 seconds")
 
-		_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)
-		require.NoError(t, err, "requests of operators go on")
-		_, err = r.engine.WriteFreeze(t.Context(), r.storage, time.Hour, "a release")
-		require.Equal(t, KindMistake, kindOf(t, err), "which would end by itself")
-		require.Equal(t, calls+1, r.remote.count())
+		require.NoError(t, r.rotateOther(), "requests of operators are carried out")
+		require.Equal(t, calls+1, r.remote.changeCount())
 
-		require.NoError(t, r.engine.Thaw(t.Context(), r.storage))
-		after(2 * time.Minute)
+		r.unfreeze()
+		advance(2 * time.Minute)
 		require.Equal(t, credential.StateActive, r.read().State)
-		require.Equal(t, calls+2, r.remote.count(), "what was open is settled")
-		require.NoError(t, r.engine.Thaw(t.Context(), r.storage), "said twice")
+		require.Equal(t, calls+2, r.remote.changeCount(), "the unknown outcome is settled")
 	})
 }
 
-func TestAFreezeEndsByItself(t *testing.T) {
+// A freeze also stops a change that a read has begun, if nothing was sent.
+func TestFreezeStopsWaitingRead(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.period(time.Hour, nil)
-		for _, wrong := range []struct {
-			duration time.Duration
-			reason   string
-		}{{time.Hour, " "}, {0, "a release"}, {-time.Hour, "a release"}, {91 * 24 * time.Hour, "a release"}} {
-			_, err := r.engine.WriteFreeze(t.Context(), r.storage, wrong.duration, wrong.reason)
-			require.Equal(t, KindMistake, kindOf(t, err))
+		r.createOnRead()
+		r.createRoles("other")
+		r.remote.fail(throttled(20 * time.Second))
+		require.Equal(t, problem.KindBusy, kindOf(t, r.rotateOther()))
+		r.remote.succeed()
+		type answer struct {
+			report *Report
+			err    error
 		}
-		none, err := r.engine.ReadFreeze(t.Context(), r.storage)
-		require.NoError(t, err)
-		require.Nil(t, none)
-		freeze, err := r.engine.WriteFreeze(t.Context(), r.storage, 3*time.Hour, "a release")
-		require.NoError(t, err)
-		require.Equal(t, 3*time.Hour, freeze.Until.Sub(freeze.Since))
-		after(2 * time.Hour)
-		r.restart()
-		read, err := r.engine.ReadFreeze(t.Context(), r.storage)
-		require.NoError(t, err)
-		require.Equal(t, "a release", read.Reason)
-		after(time.Hour - time.Second)
-		require.Equal(t, 1, r.version())
-		after(2 * time.Minute)
-		require.Equal(t, 2, r.version())
-		read, err = r.engine.ReadFreeze(t.Context(), r.storage)
-		require.NoError(t, err)
-		require.Nil(t, read)
+		due, first := make(chan answer, 1), make(chan answer, 1)
+		go func() {
+			report, err := r.engine.Serve(r.Context(), r.storage, "role")
+			due <- answer{report, err}
+		}()
+		go func() {
+			report, err := r.serveNone()
+			first <- answer{report, err}
+		}()
+		advance(5 * time.Second)
+		calls := r.remote.changeCount()
+		r.freeze(time.Hour)
+		advance(50 * time.Second)
+		require.Equal(t, calls, r.remote.changeCount(), "nothing was sent")
+		got := <-due
+		require.NoError(t, got.err)
+		require.Equal(t, 1, got.report.View.Password.Version)
+		require.Equal(t, problem.KindBusy, kindOf(t, (<-first).err))
 	})
 }
 
-// The heartbeat that a long limit asks for is too old for a short one.
-func TestAShorterCatchUpLimitDoesNotFreezeAnEngineThatRan(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		after(8 * time.Minute)
-		require.NoError(t, r.engine.WriteSettings(t.Context(), r.storage, Settings{CatchUpLimit: 60}))
-		after(time.Second)
-		r.restart()
-		none, err := r.engine.ReadFreeze(t.Context(), r.storage)
-		require.NoError(t, err)
-		require.Nil(t, none)
-	})
-}
-
-func TestAFreezeIsToldWhereverARoleWouldGoOn(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		freeze, err := r.engine.WriteFreeze(t.Context(), r.storage, time.Hour, "a release")
-		require.NoError(t, err)
-		r.remote.set(always(provider.Result{Outcome: provider.Unreachable, Reason: "no connection"}, false))
-		_, err = r.rotate()
-		require.ErrorContains(t, err, "does not go on by itself")
-		require.ErrorContains(t, err, "a release")
-		explain := func() Status {
-			status, err := r.engine.Explain(t.Context(), r.storage, "role")
-			require.NoError(t, err)
-			return status
-		}
-		require.Contains(t, explain().Reason, "a release")
-		require.Equal(t, freeze.Until, explain().Next)
-		require.Contains(t, explain().Advice, "vault delete MOUNT/freeze")
-		r.remote.set(nil)
-		after(time.Hour + 2*time.Minute)
-		require.Equal(t, 2, r.version())
-
-		r.updates(func(o *Options) { o.RotationPeriod = 3 * 3600 })
-		_, err = r.engine.WriteFreeze(t.Context(), r.storage, time.Hour, "another")
-		require.NoError(t, err)
-		require.Equal(t, "Nothing.", explain().Advice, "it ends before the password is due")
-		_, err = r.engine.WriteFreeze(t.Context(), r.storage, 4*time.Hour, "another")
-		require.NoError(t, err)
-		require.Contains(t, explain().Advice, "vault delete MOUNT/freeze")
-	})
-}
-
-// A heartbeat that cannot be read might be an old one.
-func TestNothingGoesOnBeforeStorageHasToldForHowLongTheEngineDidNotRun(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.period(time.Hour, nil)
-		for _, key := range []string{heartbeatKey, freezeKey, settingsKey} {
-			r.engine.Stop()
-			r.storage.failing(func(operation, k string) error {
-				if operation == "get" && k == key {
-					return errors.New("gone")
+// In a frozen mount a standby serves what the active node would, and does not forward reads.
+func TestStandbyLearnsOfFreeze(t *testing.T) {
+	for name, startsFrozen := range map[string]bool{"written while it runs": false, "written before its start": true} {
+		t.Run(name, func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				r.createOnRead()
+				if startsFrozen {
+					r.freeze(3 * time.Hour)
 				}
-				return nil
+				standby := r.standby()
+				defer standby.Stop()
+				invalidate := func() {
+					standby.Invalidate(store.FreezeKey)
+					synctest.Wait()
+				}
+				requireForwarded := func() {
+					t.Helper()
+					_, err := standby.Serve(t.Context(), r.storage, "role")
+					require.ErrorIs(t, err, logical.ErrReadOnly, "the active node changes the password")
+				}
+				if !startsFrozen {
+					requireForwarded()
+					r.freeze(3 * time.Hour)
+					invalidate()
+				}
+				r.requireSameOn(standby)
+
+				r.unfreeze()
+				invalidate()
+				requireForwarded()
+
+				r.freeze(3 * time.Hour)
+				invalidate()
+				r.requireSameOn(standby)
+				advance(3*time.Hour + time.Second)
+				requireForwarded()
 			})
-			r.start()
-			r.updates(func(o *Options) { o.MaxReadTTL++ }) // so that the scheduler is told of the role
-			calls, version := r.remote.count(), r.version()
-			after(2 * time.Hour)
-			require.Equal(t, calls, r.remote.count(), key)
-			_, err := r.engine.ReadFreeze(t.Context(), r.storage)
-			require.ErrorContains(t, err, "gone")
-			r.storage.failing(nil)
-			r.engine.Wake()
-			after(2 * time.Minute)
-			require.Equal(t, version+1, r.version(), "soon after storage is there again")
-		}
+		})
+	}
+}
+
+// requireSameOn asserts that a standby answers as the active node does.
+func (r *rig) requireSameOn(standby *Engine) {
+	r.Helper()
+	calls, want := r.remote.changeCount(), r.serve()
+	require.Equal(r, 1, want.View.Password.Version)
+	got, err := standby.Serve(r.Context(), r.storage, "role")
+	require.NoError(r, err)
+	require.Equal(r, want.View, got.View)
+	require.Equal(r, want.TTL, got.TTL)
+	status, err := standby.Status(r.Context(), r.storage, "role")
+	require.NoError(r, err)
+	require.Equal(r, r.status().Reason, status.Reason)
+	require.Equal(r, r.status().Advice, status.Advice)
+	require.Equal(r, calls, r.remote.changeCount())
+}
+
+// The queue waits for the gate. A worker would find the mount frozen and queue the role again at once.
+func TestFrozenMountDoesNoWork(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.createDue(time.Hour, nil)
+		r.freeze(3 * time.Hour)
+		read := r.storage.blockAt(on(opGet, roleKey))
+		defer read.release()
+		advance(3*time.Hour - time.Second)
+		require.False(t, read.isReached(), "the role has been due for two hours, and is not read")
+		read.release()
+		advance(2 * time.Minute)
+		require.Equal(t, 2, r.version())
 	})
 }
 
-func TestOnlyANodeThatMayWriteChangesWhatIsDue(t *testing.T) {
+// The mount is frozen while a first read waits for the lock of its role.
+func TestFreezeStopsFirstReadThatWaitsItsTurn(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.period(time.Hour, nil)
-		r.readOnly.Store(true)
-		after(time.Hour + time.Minute)
-		require.Equal(t, 1, r.version())
-		r.restart()
-		for range 30 {
-			r.engine.Wake()
-			after(time.Minute)
-		}
-		require.Equal(t, 1, r.version())
-		r.readOnly.Store(false)
-		r.engine.Wake()
-		after(2 * time.Minute)
-		require.Equal(t, 2, r.version(), "it has become the one that may")
+		r.mustCreate(func(in *NewRole) { in.Options.SkipInitialRotation = true })
+		unlock := r.engine.locks.Try("role")
+		require.NotNil(t, unlock)
+		read := make(chan error, 1)
+		go func() {
+			_, err := r.engine.Serve(r.Context(), r.storage, "role")
+			read <- err
+		}()
+		synctest.Wait()
+		r.freeze(time.Hour)
+		unlock()
+		err := <-read
+		require.Zero(t, r.remote.changeCount(), "nothing was sent")
+		require.Equal(t, problem.KindBusy, kindOf(t, err))
+		require.ErrorContains(t, err, "a release")
 	})
 }

@@ -6,45 +6,34 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
+	"vault-plugin-secrets-hosting/backend/role"
 )
 
-func TestWhatHoldsAPasswordDoesNotPrintIt(t *testing.T) {
+// Whatever of a piece of work is printed, no password and no credential is.
+func TestWorkHidesPasswords(t *testing.T) {
 	t.Parallel()
 	const secret = "Test-" + providertest.Canary + "-Passw0rd"
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	record := credential.Record{}
-	for range 4 { // one each in force, before, in the history, and next
-		var err error
-		record, err = record.Make(secret, "test", false, now)
-		require.NoError(t, err)
-		record = record.Send(now, 0).Unresolved()
-		if record.Current == nil || record.Previous == nil || len(record.History) == 0 {
-			record = record.Applied(now, false)
-		}
-	}
-	record, err := record.Make(secret, "test", true, now)
+	record, err := credential.Record{}.Make(secret, "test", false, now)
 	require.NoError(t, err)
-	require.NotEmpty(t, record.Candidates)
-	digest, err := newDigest(secret, sameRandom{})
-	require.NoError(t, err)
-	settings := provider.Settings{"password": secret}
-	role := Role{Name: "web1", Record: record, Adopted: digest}
-	view := record.View(now)
-	connection := Connection{Name: "panel", Settings: settings}
-	l := &live{Connection: connection, complete: provider.Connection{Settings: settings}}
-	old := record.Old(now)
-	asked := order{given: secret, waits: secret}
-	providertest.RequireSecretFree(t, record, role, &role, view, record.List(), connection, &connection, l, old, asked, &asked,
-		NewRole{Password: secret, Target: settings}, Word{Password: secret}, Patch{Settings: settings}, Report{Role: &role, View: view},
-		change{role: &role, l: l, old: old}, &change{role: &role, l: l, old: old}, standing{role: &role},
-		*record.Next, record.Candidates, *record.Previous, record.History, *record.Current, digest,
-		[]*Role{&role}, []*Connection{&connection}, []*credential.Record{&record}, []*change{{role: &role, l: l, old: old}}, []*standing{{role: &role}}, []*order{&asked})
+	record = record.Send(now, 0).Applied(now, false)
+	settings := provider.Settings{"key": secret}
+	r := &role.Role{Name: "role", Record: record, Target: provider.Target{Settings: settings}}
+	h := &connection.Handle{Connection: connection.Connection{Name: "conn", Settings: settings}, Completed: provider.Connection{Settings: settings}}
+	in := NewRole{Name: "role", Password: secret, Target: settings}
+	asked := change{given: secret, value: secret}
+	w := work{role: r, stored: r, h: h, old: record.Old(now)}
+	report := Report{Target: settings, View: record.View(now)}
+	confirmation := Confirmation{Password: secret}
+	providertest.RequireSecretFree(t,
+		in, &in, []NewRole{in}, confirmation, &confirmation, report, &report, []*Report{&report}, viewOf(r, now), *viewOf(r, now),
+		asked, &asked, []change{asked}, []*change{&asked}, map[string]change{"role": asked},
+		intent{create: &in}, intent{change: &asked, follow: &asked}, &intent{create: &in},
+		result{role: r, h: h}, &result{role: r, h: h}, []result{{role: r}},
+		w, &w, []*work{&w}, creation{&w, in}, &creation{&w, in}, []creation{{&w, in}},
+	)
 }
-
-// sameRandom is no randomness.
-type sameRandom struct{}
-
-func (sameRandom) Read(p []byte) (int, error) { return len(p), nil }

@@ -1,111 +1,65 @@
 package rotation
 
 import (
-	"context"
 	"errors"
 	"math/bits"
-	"sync"
 	"time"
 
+	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
 )
 
-// One line is logged for each decision: that a request was made and what came of it, that one has to wait, that a role needs
-// a person, that a connection is paused or resumed. A role that fails for the same reason again and again is logged at the
-// first, second, fourth, eighth, … time.
+// Each decision logs one line: a call and its outcome, a wait, a role that needs an operator, a connection that is paused or
+// resumed. If a role fails repeatedly for the same reason, only the first, second, fourth, eighth, … failure is logged.
 
-// log writes the line of a request that was made. before is the failure before it.
-func (c *change) log(result provider.Result, began time.Time, attempt int, before *Failure) {
+// logCall logs a call. before is the previous failure.
+func (w *work) logCall(result provider.Result, began time.Time, attempt int, before *role.Failure) {
 	args := []any{
-		"role", c.role.Name, "connection", c.l.Name, "provider", c.l.Provider, "trigger", c.trigger, "attempt", attempt,
+		"role", w.name, "connection", w.h.Name, "provider", w.h.Provider, "trigger", w.trigger, "attempt", attempt,
 		"outcome", string(result.Outcome), "code", result.Code, "remote_request_id", result.RequestID,
-		"took", c.e.clock().Sub(began).Round(time.Millisecond).String(),
+		"took", w.Now().Sub(began).Round(time.Millisecond).String(),
 	}
 	switch result.Outcome {
 	case provider.Applied:
-		c.e.logger.Info("password changed", append(args, "next", stampOrNone(c.role.Due))...)
+		w.logger.Info("password changed", append(args, "next", explain.TimeOrNone(w.role.Due))...)
 		return
 	case provider.Staged:
-		c.e.logger.Info("password taken, in force later", append(args, "waits_for", string(result.Stage), "next", stampOrNone(c.role.queued()))...)
+		w.logger.Info("password accepted, in force later", append(args, "waits_for", string(result.Stage), "next", explain.TimeOrNone(w.role.QueuedUntil()))...)
 		return
-	default: // nothing was changed, or nobody knows
+	default: // not changed, or unknown
 	}
-	if c.role.Retry.Last.same(before) && !worth(attempt) {
-		return
-	}
-	next, _ := c.role.nextAction(c.e.clock())
-	c.e.logger.Warn("password not changed", append(args, "next", stampOrNone(next), "reason", result.Reason)...)
-}
-
-// logWait writes the line of a request that has to wait. before is the failure before it.
-func (c *change) logWait(why obstacle, before *Failure) {
-	if before != nil && before.Class == provider.Busy && before.Reason == why.text {
+	if w.role.Retry.Last.Same(before) && !worthALine(attempt) {
 		return
 	}
-	c.e.logger.Info("password change waits", "role", c.role.Name, "connection", c.l.Name, "provider", c.l.Provider, "trigger", c.trigger,
-		"next", stampOrNone(c.role.Retry.NextAttempt), "reason", why.text)
+	step := w.role.Next(w.Now(), w.env(w.h, w.role))
+	w.logger.Warn("password not changed", append(args, "next", explain.TimeOrNone(step.At), "reason", result.Reason)...)
 }
 
-// stampOrNone is a time for the log.
-func stampOrNone(t time.Time) string {
-	if t.IsZero() {
-		return "none"
+// logWait logs a request that has to wait, and what for. before is the failure before it.
+func (w *work) logWait(reason string, before *role.Failure) {
+	if before != nil && before.Class == provider.Busy && (before.Reason == reason || before.Scope == provider.ScopeConnection) {
+		return // such a reason has the time of the last throttled call
 	}
-	return stamp(t)
+	w.logger.Info("password change waits", "role", w.name, "connection", w.h.Name, "provider", w.h.Provider, "trigger", w.trigger,
+		"next", explain.TimeOrNone(w.role.Retry.NextAttempt), "reason", reason)
 }
 
-// worth tells whether the n-th time that the same happens is worth a line.
-func worth(n int) bool { return n > 0 && bits.OnesCount(uint(n)) == 1 }
-
-// complaints counts by role how often work on it has failed for the same reason before a request could be made. The zero
-// value is empty.
-type complaints struct {
-	mu     sync.Mutex
-	byRole map[string]complaint
-}
-
-type complaint struct {
-	text  string
-	times int
-}
-
-// more counts one, and tells whether it is worth a line.
-func (c *complaints) more(role, text string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.byRole == nil {
-		c.byRole = map[string]complaint{}
-	}
-	known := c.byRole[role]
-	if known.text != text {
-		known = complaint{text: text}
-	}
-	known.times++
-	c.byRole[role] = known
-	return worth(known.times)
-}
-
-// over: a request could be made.
-func (c *complaints) over(role string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.byRole, role)
-}
-
-// complain tells of work in the background that came to no request.
-func (e *Engine) complain(ctx context.Context, j job, err error) {
-	var known *Error
+// logFailure logs an error of queued work that made no call.
+func (w *work) logFailure(err error) {
+	known, isKnown := errors.AsType[*problem.Error](err)
 	switch {
-	case err == nil, ctx.Err() != nil, errors.Is(err, ErrNoRole):
-	case !errors.As(err, &known):
-		if e.complaints.more(j.role, err.Error()) {
-			e.logger.Warn("the role could not be worked on", "role", j.role, "connection", j.connection, "error", err)
-		}
-	case known.Kind == KindMistake:
-		e.board.needs(j.role, sentence(known.Message))
-		if e.complaints.more(j.role, known.Message) {
-			e.logger.Warn("the role needs a person", "role", j.role, "connection", j.connection, "reason", known.Message)
-		}
-	default: // busy, or its connection is paused, which is told of the connection
+	case err == nil, w.ctx.Err() != nil, w.waiting != nil:
+		return
+	case !worthALine(w.failure.times):
+	case isKnown && known.Kind == problem.KindMistake:
+		w.logger.Warn("the role needs an operator", "role", w.name, "connection", w.lane(), "reason", known.Message)
+	case !isKnown, known.Storage:
+		w.logger.Warn("could not work on the role", "role", w.name, "connection", w.lane(), "error", err)
+	default: // the role is busy, or its connection is paused, which is logged for the connection
 	}
 }
+
+// worthALine reports whether to log the n-th of several equal failures.
+func worthALine(n int) bool { return n > 0 && bits.OnesCount(uint(n)) == 1 }

@@ -3,12 +3,19 @@ package rotation
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/connection"
+	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
 )
 
-func TestAPolicyIsTriedOutWhenItIsSet(t *testing.T) {
+func TestPasswordPolicyIsSampledWhenSet(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		drawn := 0
 		misfits := func(every int) func(string) (string, error) {
@@ -19,29 +26,48 @@ func TestAPolicyIsTriedOutWhenItIsSet(t *testing.T) {
 				return fmt.Sprintf("passwordofpolicy%d", drawn), nil
 			}
 		}
-		named := Patch{PasswordPolicy: ptr("policy")}
+		named := connection.Patch{Change: func(o *connection.Options) { o.PasswordPolicy = "policy" }}
 		r.policy = func(string) (string, error) { return "", errors.New("unknown policy") }
-		require.ErrorContains(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", named), "does not exist")
+		require.ErrorContains(t, r.writeConn(named), "does not exist")
 		r.policy = misfits(1)
-		err := r.engine.WriteConnection(t.Context(), r.storage, "conn", named)
+		err := r.writeConn(named)
 		require.ErrorContains(t, err, "200 of 200")
-		require.ErrorContains(t, err, "a-z", "it names the rule")
-		require.NotContains(t, err.Error(), "does not fit!", "and not the password")
+		require.ErrorContains(t, err, "a-z", "the error names the rule")
+		require.NotContains(t, err.Error(), "does not fit!", "the error does not show the password")
 		r.policy = misfits(5)
-		require.ErrorContains(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", named), "40 of 200")
+		require.ErrorContains(t, r.writeConn(named), "40 of 200")
 		r.policy = misfits(20)
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", named), "by chance a password may break a rule")
+		require.NoError(t, r.writeConn(named), "a few passwords may break a rule by chance")
 
 		r.mustCreate(nil)
 		for range 30 {
-			_, err := r.rotate()
-			require.NoError(t, err)
-			require.Contains(t, r.remote.holds("login"), "passwordofpolicy", "one that does not fit is drawn again")
+			r.mustRotate()
+			require.Contains(t, r.remote.password("login"), "passwordofpolicy", "a password that breaks a rule is drawn again")
 		}
 		r.policy = misfits(1)
-		calls := r.remote.count()
-		_, err = r.rotate()
-		require.Equal(t, KindMistake, kindOf(t, err))
-		require.Equal(t, calls, r.remote.count(), "a password that breaks the rules is never sent")
+		calls := r.remote.changeCount()
+		r.rotateFails(problem.KindMistake)
+		require.Equal(t, calls, r.remote.changeCount(), "a password that breaks the rules is never sent")
+	})
+}
+
+func TestFailingPasswordPolicyIsReported(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		var gone atomic.Bool
+		r.policy = func(string) (string, error) {
+			if gone.Load() {
+				return "", errors.New("no such policy")
+			}
+			return "Fits0fits0fits0fits0", nil
+		}
+		r.createDue(time.Hour, func(o *role.Options) { o.PasswordPolicy = "mine" })
+		gone.Store(true)
+		advance(2 * time.Hour)
+		require.Contains(t, r.status().Reason, "mine")
+		require.Equal(t, provider.Rejected, r.role().Retry.Last.Class)
+		require.Equal(t, 1, r.remote.changeCount())
+		gone.Store(false)
+		advance(2 * time.Hour)
+		require.Greater(t, r.version(), 1)
 	})
 }

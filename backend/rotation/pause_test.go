@@ -2,299 +2,174 @@ package rotation
 
 import (
 	"context"
-	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/store"
 )
 
-func TestARefusedCredentialPausesTheConnectionForAllItsRoles(t *testing.T) {
+// requireNotPaused asserts that no pause is stored, and none is reported.
+func (r *rig) requireNotPaused() {
+	r.Helper()
+	require.False(r, r.exists(store.PausePrefix+"conn"), "storage has no pause")
+	require.Empty(r, r.engine.Health().Paused, "health reports no pause")
+}
+
+func TestRefusedCredentialPausesConnection(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
+		r.createRoles("other")
 		r.remote.refuseCredential()
-		checks := r.remote.checked()
-		_, err := r.rotate()
-		require.Equal(t, KindUnreachable, kindOf(t, err))
+		checks := r.remote.checkCount()
+		r.rotateFails(problem.KindUnreachable)
 		for range 10 {
-			_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)
-			require.Equal(t, KindBusy, kindOf(t, err))
+			require.Equal(t, problem.KindBusy, kindOf(t, r.rotateOther()))
 		}
-		require.Equal(t, 3, r.remote.count(), "two first passwords and one failure")
-		require.Equal(t, checks+1, r.remote.checked())
-		require.Len(t, r.log.lines("connection paused"), 1, "the log says so once")
+		require.Equal(t, 3, r.remote.changeCount(), "two first passwords and one denied change")
+		require.Equal(t, checks+1, r.remote.checkCount())
+		require.Len(t, r.log.lines("connection paused"), 1, "it is logged once")
 
 		r.restart() // the pause is stored
-		_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)
-		require.Equal(t, KindBusy, kindOf(t, err))
-		require.Equal(t, 3, r.remote.count())
-		after(5 * time.Minute)
-		require.Equal(t, checks+1, r.remote.checked(), "the first probe comes after a lock of five minutes would be over")
+		require.Equal(t, problem.KindBusy, kindOf(t, r.rotateOther()))
+		require.Equal(t, 3, r.remote.changeCount())
+		advance(5 * time.Minute)
+		require.Equal(t, checks+1, r.remote.checkCount(), "the first probe comes when a lock of five minutes would have ended")
 
-		r.remote.mu.Lock()
-		r.remote.check = nil
-		r.remote.mu.Unlock()
-		r.remote.set(nil)
-		after(10 * time.Minute)
-		require.Equal(t, checks+2, r.remote.checked(), "a single probe opens it")
-		require.Equal(t, r.remote.holds("login"), r.read().Password.Value, "and the role that waited goes on")
-		require.Equal(t, 2, r.read().Password.Version)
+		r.remote.acceptCredential()
+		advance(10 * time.Minute)
+		require.Equal(t, checks+2, r.remote.checkCount(), "one probe ends the pause")
+		r.requireVersion("role", 2)
 	})
 }
 
-func TestADeniedRoleDoesNotPauseAConnectionThatWorks(t *testing.T) {
+// A denial for one account does not put the credential in doubt. A check that does not get through proves nothing about the
+// credential, and is reported as such.
+func TestMissingRightsDoNotCheckCredential(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		r.remote.set(always(provider.Result{Outcome: provider.Denied, Reason: "not allowed", Code: "1006"}, false))
-		_, err := r.rotate()
-		require.Equal(t, KindUnreachable, kindOf(t, err))
-		r.remote.set(nil)
-		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
+		checks := r.remote.checkCount()
+		r.remote.fail(provider.Result{Outcome: provider.Denied, Scope: provider.ScopeTarget, Reason: "no rights"})
+		r.rotateFails(problem.KindUnreachable)
+		require.Equal(t, checks, r.remote.checkCount())
+		r.remote.fail(provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Reason: "wrong key"})
+		r.remote.answerCheck(provider.Result{Outcome: provider.Unknown, Reason: "a proxy's page"})
+		advance(time.Hour)
+		require.Contains(t, r.status().Reason, "did not get through (a proxy's page)")
 	})
 }
 
-func TestAThrottledConnectionLetsItsOtherRolesWait(t *testing.T) {
+func TestDenialWithWorkingCredentialConcernsRole(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
-		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "throttled", RetryAfter: 10 * time.Minute}, false))
-		_, err := r.rotate()
-		require.Equal(t, KindBusy, kindOf(t, err))
-		r.remote.set(nil)
-		for range 3 {
-			_, err = r.engine.Rotate(t.Context(), r.storage, "other", 0)
-			require.Equal(t, KindBusy, kindOf(t, err), "a request that did nothing does not say that it did")
-			require.ErrorContains(t, err, "asked this connection to wait")
+		checks := r.remote.checkCount()
+		r.remote.fail(provider.Result{Outcome: provider.Denied, Scope: provider.ScopeConnection, Reason: "not allowed"})
+		message := r.rotateFails(problem.KindUnreachable)
+		require.Contains(t, message, "The credential of config/conn works, so only this account is affected")
+		require.Equal(t, checks+1, r.remote.checkCount())
+		require.Equal(t, provider.ScopeTarget, r.role().Retry.Last.Scope)
+		require.Contains(t, r.status().Advice, "The credential of config/conn works")
+	})
+}
+
+func TestMissingRightsDoNotPauseConnection(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		roles := roleNames(8)
+		r.createRoles(roles...)
+		r.remote.delay(time.Second, provider.Result{Outcome: provider.Denied, Scope: provider.ScopeTarget, Code: "403", Reason: "no permission"})
+		for _, err := range r.rotateAll(roles...) {
+			require.Equal(t, problem.KindUnreachable, kindOf(t, err))
 		}
-		require.Equal(t, 3, r.remote.count())
-		after(15 * time.Minute)
-		require.Equal(t, 5, r.remote.count(), "both go on by themselves")
-		require.Equal(t, 2, r.read().Password.Version)
-		require.Nil(t, r.role().Retry.Last)
+		r.requireNotPaused()
 	})
 }
 
-func TestAShortThrottleIsWaitedFor(t *testing.T) {
+// The unknown outcome of what was sent matters more than the pause.
+func TestPausedRoleReportsUncertainPassword(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
-		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "throttled", RetryAfter: 10 * time.Second}, false))
-		_, err := r.rotate()
-		require.Equal(t, KindBusy, kindOf(t, err))
-		r.remote.set(nil)
-		report, err := r.engine.Rotate(t.Context(), r.storage, "other", 0)
-		require.NoError(t, err)
-		require.Equal(t, 2, report.View.Password.Version)
-		require.Equal(t, r.remote.holds("other"), report.View.Password.Value)
+		r.createRoles("other")
+		r.remote.answer(unknown, true)
+		r.mustRotate()
+		r.pauseConn()
+		calls := r.remote.changeCount()
+		report := r.mustRotate()
+		require.Equal(t, credential.StateUncertain, report.View.State)
+		require.Contains(t, report.Warning, "its outcome is unknown")
+		require.Equal(t, calls, r.remote.changeCount())
 	})
 }
 
-func TestTheSameCredentialWrittenAgainOpensAPausedConnectionIfItWorks(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		r.remote.refuseCredential()
-		_, err := r.rotate()
-		require.Equal(t, KindUnreachable, kindOf(t, err))
-		again := Patch{Settings: provider.Settings{"key": "key"}}
-		require.Error(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", again))
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{MaxInFlight: ptr(7)}))
-		after(10 * time.Second)
-		_, err = r.rotate()
-		require.Equal(t, KindBusy, kindOf(t, err), "another field does not open it")
-		r.remote.check = nil
-		r.remote.set(nil)
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", again))
-		after(time.Second)
-		require.Equal(t, 2, r.read().Password.Version, "the role that waited goes on at once")
-		r.restart()
-		_, err = r.rotate()
-		require.NoError(t, err)
-	})
-}
-
-func TestAnotherCredentialEndsTheBackoffThatTheOldOneBegan(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		r.remote.set(always(provider.Result{Outcome: provider.Denied, Reason: "not allowed", Code: "1006"}, false))
-		_, err := r.rotate()
-		require.Equal(t, KindUnreachable, kindOf(t, err))
-		r.remote.set(nil)
-		_, err = r.rotate()
-		require.Equal(t, KindUnreachable, kindOf(t, err), "in the backoff, the same answer")
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "better"}}))
-		after(time.Second)
-		require.Equal(t, 2, r.read().Password.Version)
-	})
-}
-
-func TestADeadConnectionDelaysNoOther(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "dead", Patch{
-			Provider: ptr("remote"), Address: ptr("https://dead.example"), AllowedRoles: &[]string{"*"}, MaxInFlight: ptr(2),
-			Settings: provider.Settings{"key": "key"},
-		}))
-		r.mustCreate(nil)
-		for i := range 100 {
-			name := fmt.Sprintf("dead%d", i)
-			r.mustCreate(func(in *NewRole) {
-				in.Name, in.Connection, in.Target = name, "dead", provider.Settings{"login": name}
+func TestPauseAdviceCoversStagedPassword(t *testing.T) {
+	const write = "Write a working credential to config/conn; the current one is tried again at "
+	for advice, answer := range map[string]provider.Result{
+		"Restart the remote system and try the new password": needsRestart,
+		"Write a working":            queued,
+		"Write a working credential": applied,
+	} {
+		t.Run(advice, func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				r.remote.setSettleAfter(settleAfter)
+				r.mustCreate(nil)
+				r.createRoles("other")
+				r.remote.answer(answer, true)
+				r.mustRotate()
+				r.pauseConn()
+				status := r.status()
+				require.Contains(t, status.Reason, `The connection "conn" has been paused since`)
+				require.True(t, strings.HasPrefix(status.Advice, advice), status.Advice)
+				require.Contains(t, status.Advice, write)
 			})
+		})
+	}
+}
+
+func TestPauseStoredByOtherNodeApplies(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		pause := &connection.Pause{Revision: 1, Since: time.Now(), Reason: "refused", NextProbe: time.Now().Add(time.Hour)}
+		require.NoError(t, r.store().PutPause(t.Context(), "conn", pause))
+		r.engine.Invalidate(store.PausePrefix + "conn")
+		r.rotateFails(problem.KindBusy)
+		pause.Revision = 0 // of an older credential
+		require.NoError(t, r.store().PutPause(t.Context(), "conn", pause))
+		r.engine.Invalidate(store.PausePrefix + "conn")
+		r.mustRotate()
+	})
+}
+
+func TestDeadConnectionDelaysNoOther(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		dead := newConn("key", func(o *connection.Options) { o.Address, o.MaxInFlight = "https://dead.example", 2 })
+		require.NoError(t, r.engine.Connections.Write(t.Context(), r.storage, "dead", dead))
+		r.mustCreate(nil)
+		roles := roleNames(100)
+		for _, name := range roles {
+			r.createAs(name, func(in *NewRole) { in.Connection = "dead" })
 		}
-		r.remote.set(func(ctx context.Context, _ int, c provider.Change) (provider.Result, bool) {
+		r.remote.onChange(func(ctx context.Context, _ int, c provider.Change) (provider.Result, bool) {
 			if c.Target.Username != "login" {
-				<-ctx.Done() // hangs until its time limit
+				<-ctx.Done() // hangs until its deadline
 			}
 			return unknown, false
 		})
-		for i := range 100 {
-			go func() { _, _ = r.engine.Rotate(t.Context(), r.storage, fmt.Sprintf("dead%d", i), 0) }()
-		}
-		after(10 * time.Minute)
-		calls := r.remote.count()
-		_, err := r.rotate()
-		require.NoError(t, err)
-		after(8 * time.Second)
+		go r.rotateAll(roles...)
+		advance(10 * time.Minute)
+		calls := r.remote.changeCount()
+		r.mustRotate()
+		advance(8 * time.Second)
 		own := 0
-		for _, c := range r.remote.calls[calls:] {
+		for _, c := range r.remote.changesSince(calls) {
 			if c.Target.Username == "login" {
 				own++
 			}
 		}
-		require.Equal(t, 2, own, "its first retry comes in time")
-	})
-}
-
-func TestAHoldEndsWithTheCredentialItWasFor(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "login locked", RetryAfter: 30 * time.Minute}, false))
-		_, err := r.rotate()
-		require.Equal(t, KindBusy, kindOf(t, err))
-		r.remote.set(nil)
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "another"}}))
-		after(time.Second)
-		require.Equal(t, 2, r.read().Password.Version)
-	})
-}
-
-func TestAConnectionThatOpenedStaysOpenOverARestart(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		r.remote.refuseCredential()
-		_, err := r.rotate()
-		require.Error(t, err)
-		checks := r.remote.checked()
-		after(9 * time.Minute)
-		require.Equal(t, checks+1, r.remote.checked())
-		after(9 * time.Minute)
-		require.Equal(t, checks+1, r.remote.checked(), "the distances grow")
-		r.remote.mu.Lock()
-		r.remote.check = nil
-		r.remote.mu.Unlock()
-		r.remote.set(nil)
-		after(time.Hour)
-		require.Equal(t, 2, r.read().Password.Version)
-		left, err := r.storage.List(t.Context(), pausePrefix)
-		require.NoError(t, err)
-		require.Empty(t, left)
-	})
-}
-
-func TestAPauseThatAnotherNodeStoredIsHeeded(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		pause := &Pause{Revision: 1, Since: time.Now(), Reason: "refused", NextProbe: time.Now().Add(time.Hour)}
-		require.NoError(t, store{r.storage}.putPause(t.Context(), "conn", pause))
-		r.engine.Invalidate(pausePrefix + "conn")
-		_, err := r.rotate()
-		require.Equal(t, KindBusy, kindOf(t, err))
-		pause.Revision = 0 // of an older credential
-		require.NoError(t, store{r.storage}.putPause(t.Context(), "conn", pause))
-		r.engine.Invalidate(pausePrefix + "conn")
-		_, err = r.rotate()
-		require.NoError(t, err)
-	})
-}
-
-func TestANodeThatMustNotWriteLeavesTheWorkToOthers(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		r.remote.set(always(unknown, true))
-		_, err := r.rotate()
-		require.NoError(t, err)
-		r.readOnly.Store(true)
-		calls := r.remote.count()
-		after(time.Hour)
-		r.restart()
-		after(time.Hour)
-		require.Equal(t, calls, r.remote.count())
-		r.readOnly.Store(false)
-		r.remote.set(nil)
-		r.engine.Wake() // Vault's heartbeat finds what the timer does not know
-		after(time.Minute)
-		require.Equal(t, credential.StateActive, r.read().State)
-	})
-}
-
-func TestRolesThatWaitBehindAHoldGoOnWithAnotherCredential(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		r.mustCreate(func(in *NewRole) { in.Name = "other"; in.Target = provider.Settings{"login": "other"} })
-		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "login locked", RetryAfter: 30 * time.Minute}, false))
-		_, err := r.engine.Rotate(t.Context(), r.storage, "other", 0)
-		require.Equal(t, KindBusy, kindOf(t, err))
-		_, err = r.rotate()
-		require.ErrorContains(t, err, "asked this connection to wait")
-		r.remote.set(nil)
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{Settings: provider.Settings{"key": "another"}}))
-		after(time.Second)
-		require.Equal(t, 2, r.read().Password.Version)
-	})
-}
-
-func TestMissingRightsOfManyRolesDoNotPauseAConnectionThatWorks(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		for i := range 8 {
-			name := fmt.Sprintf("role%d", i)
-			r.mustCreate(func(in *NewRole) { in.Name, in.Target = name, provider.Settings{"login": name} })
-		}
-		r.remote.set(func(context.Context, int, provider.Change) (provider.Result, bool) {
-			time.Sleep(time.Second)
-			return provider.Result{Outcome: provider.Denied, Scope: provider.ScopeTarget, Code: "403", Reason: "no permission"}, false
-		})
-		done := make(chan error, 8)
-		for i := range cap(done) {
-			go func() {
-				_, err := r.engine.Rotate(t.Context(), r.storage, fmt.Sprintf("role%d", i), 0)
-				done <- err
-			}()
-		}
-		for range cap(done) {
-			require.Equal(t, KindUnreachable, kindOf(t, <-done))
-		}
-		left, err := r.storage.List(t.Context(), pausePrefix)
-		require.NoError(t, err)
-		require.Empty(t, left)
-	})
-}
-
-func TestAConnectionMadeAgainIsAnotherOne(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r *rig) {
-		r.mustCreate(nil)
-		r.remote.set(always(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection, Reason: "login locked", RetryAfter: 30 * time.Minute}, false))
-		_, err := r.rotate()
-		require.Error(t, err)
-		require.NoError(t, r.engine.Delete(t.Context(), r.storage, "role", false))
-		require.NoError(t, r.engine.DeleteConnection(t.Context(), r.storage, "conn"))
-		r.remote.set(nil)
-		require.NoError(t, r.engine.WriteConnection(t.Context(), r.storage, "conn", Patch{
-			Provider: ptr("remote"), Address: ptr("https://another.example"), AllowedRoles: &[]string{"*"}, Settings: provider.Settings{"key": "key"},
-		}))
-		r.mustCreate(nil)
-		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, 2, own, "its first retry is in time")
 	})
 }

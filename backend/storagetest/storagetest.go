@@ -1,5 +1,5 @@
-// Package storagetest is storage for tests that fails on demand: at its n-th operation, after the operation was done, or
-// from there on. logical.InmemStorage fails for a kind of operation as a whole, which finds none of what happens in
+// Package storagetest provides storage for tests that fails on demand: at the n-th operation, before or after it takes
+// effect, once or from then on. logical.InmemStorage can only fail all operations of a kind, which never exercises a fault
 // between two writes.
 package storagetest
 
@@ -11,63 +11,64 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 )
 
-// Fault is what goes wrong with one operation.
+// Fault is what goes wrong with an operation.
 type Fault string
 
 const (
-	// Fails: the operation is not done and reports an error.
+	// Fails: the operation has no effect and returns an error.
 	Fails Fault = "fails"
-	// Lands: a write is done and reports an error all the same, as when the answer is lost; a read just fails.
+	// Lands: a write takes effect but returns an error, as if the answer were lost. A read fails.
 	Lands Fault = "lands but reports an error"
-	// ReadOnly: this write and every later one is refused, since the node must not write any more. The error has the
-	// text of logical.ErrReadOnly and not its identity: so it reaches an external plugin.
+	// ReadOnly: this write and every later one is refused, as on a node that may no longer write. The error has the text
+	// of logical.ErrReadOnly but not its identity, as an external plugin receives it.
 	ReadOnly Fault = "read-only from here on"
-	// Down: this operation and every later one fails.
+	// Down: this operation and every later one fail.
 	Down Fault = "down from here on"
-	// LandsThenDown: this operation is done and reports an error, and every later one fails.
+	// LandsThenDown: this operation takes effect but returns an error, and every later one fails.
 	LandsThenDown Fault = "lands, and down from there on"
-	// Cancelled: the request's context ends while the operation is made, which is not done if it was the request's.
+	// Cancelled: the request's context ends at the start of the operation. The operation has no effect if it uses that
+	// context.
 	Cancelled Fault = "cancelled in the call"
-	// CancelledLands: the same, but the operation is done.
+	// CancelledLands: the request's context ends after the operation has taken effect.
 	CancelledLands Fault = "cancelled in the call, and done"
 )
 
-// Faults lists every fault.
+// Faults returns every fault.
 func Faults() []Fault {
 	return []Fault{Fails, Lands, ReadOnly, Down, LandsThenDown, Cancelled, CancelledLands}
 }
 
-// ErrFault is what a failing operation reports.
+// ErrFault is returned by a failing operation.
 var ErrFault = errors.New("simulated storage fault")
 
-// Storage passes operations on, but for those that are to fail. It may be used concurrently.
+// Storage passes operations to the embedded storage, except those that fail or hang. It is safe for concurrent use.
 type Storage struct {
 	logical.Storage
 
 	mu       sync.Mutex
 	fault    Fault
-	left     int // operations until the fault; 0: none is to come
+	left     int // operations until the fault; 0 if none is armed
 	cancel   context.CancelFunc
 	happened string
-	lasting  Fault // ReadOnly or Down, once it has begun
+	lasting  Fault // ReadOnly or Down, once in effect
 	hanging  map[string]*hang
 }
 
-// hang is a key whose operations wait.
+// hang is the state of a key whose operations block.
 type hang struct{ reports, released chan struct{} }
 
-// New returns storage without a fault.
+// New returns a Storage without faults.
 func New(storage logical.Storage) *Storage { return &Storage{Storage: storage} }
 
-// Arm lets the n-th operation from now on (n ≥ 1) meet a fault. cancel ends the request's context, for the faults that
-// are about it.
+// Arm makes the n-th operation from now on (n ≥ 1) meet a fault. cancel ends the request's context; Cancelled and
+// CancelledLands call it.
 func (s *Storage) Arm(n int, fault Fault, cancel context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left, s.fault, s.cancel, s.happened, s.lasting = n, fault, cancel, "", ""
 }
 
-// Heal ends every fault, and tells which operation met the last one that was armed: "" if none did.
+// Heal ends all faults and returns the operation that met the last one armed, or "" if none did.
 func (s *Storage) Heal() (happened string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,8 +76,8 @@ func (s *Storage) Heal() (happened string) {
 	return s.happened
 }
 
-// Hang lets operations on a key wait, without heed to their context, until release is called. hung gets a value for each
-// that does.
+// Hang makes operations on a key block until release is called, regardless of their context. hung receives a value for
+// each operation that blocks.
 func (s *Storage) Hang(key string) (hung <-chan struct{}, release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +94,7 @@ func (s *Storage) Hang(key string) (hung <-chan struct{}, release func()) {
 	})
 }
 
-// do makes an operation, or what a fault makes of it.
+// do runs an operation, subject to the armed fault.
 func (s *Storage) do(ctx context.Context, write bool, name, key string, operation func(context.Context) error) error {
 	s.wait(key)
 	fault, cancel := s.next(write, name+" "+key)
@@ -124,7 +125,7 @@ func (s *Storage) do(ctx context.Context, write bool, name, key string, operatio
 	return operation(ctx)
 }
 
-// wait waits where the key hangs.
+// wait blocks while the key hangs.
 func (s *Storage) wait(key string) {
 	s.mu.Lock()
 	h := s.hanging[key]
@@ -135,7 +136,7 @@ func (s *Storage) wait(key string) {
 	}
 }
 
-// next is the fault of this operation; "" if it has none.
+// next returns the fault of this operation; "" if it has none.
 func (s *Storage) next(write bool, operation string) (Fault, context.CancelFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +149,7 @@ func (s *Storage) next(write bool, operation string) (Fault, context.CancelFunc)
 	if s.left--; s.left > 0 {
 		return "", nil
 	}
-	if s.fault == ReadOnly && !write { // begins with the next write
+	if s.fault == ReadOnly && !write { // takes effect at the next write
 		s.left = 1
 		return "", nil
 	}
@@ -158,12 +159,12 @@ func (s *Storage) next(write bool, operation string) (Fault, context.CancelFunc)
 		s.lasting = ReadOnly
 	case Down, LandsThenDown:
 		s.lasting = Down
-	default: // it is over with this operation
+	default: // affects this operation only
 	}
 	return s.fault, s.cancel
 }
 
-// Get reads an entry.
+// Get implements logical.Storage.
 func (s *Storage) Get(ctx context.Context, key string) (entry *logical.StorageEntry, err error) {
 	err = s.do(ctx, false, "get", key, func(ctx context.Context) error {
 		entry, err = s.Storage.Get(ctx, key)
@@ -175,7 +176,7 @@ func (s *Storage) Get(ctx context.Context, key string) (entry *logical.StorageEn
 	return entry, nil
 }
 
-// List lists keys.
+// List implements logical.Storage.
 func (s *Storage) List(ctx context.Context, prefix string) (keys []string, err error) {
 	err = s.do(ctx, false, "list", prefix, func(ctx context.Context) error {
 		keys, err = s.Storage.List(ctx, prefix)
@@ -187,12 +188,38 @@ func (s *Storage) List(ctx context.Context, prefix string) (keys []string, err e
 	return keys, nil
 }
 
-// Put writes an entry.
+// Put implements logical.Storage.
 func (s *Storage) Put(ctx context.Context, entry *logical.StorageEntry) error {
 	return s.do(ctx, true, "put", entry.Key, func(ctx context.Context) error { return s.Storage.Put(ctx, entry) })
 }
 
-// Delete removes an entry.
+// Delete implements logical.Storage.
 func (s *Storage) Delete(ctx context.Context, key string) error {
 	return s.do(ctx, true, "delete", key, func(ctx context.Context) error { return s.Storage.Delete(ctx, key) })
+}
+
+// Operations that Hooked reports.
+const (
+	Get    = "get"
+	Delete = "delete"
+)
+
+// Hooked is storage that calls a function after each read and deletion, before they return.
+type Hooked struct {
+	logical.Storage
+	After func(operation, key string)
+}
+
+// Get implements logical.Storage.
+func (h *Hooked) Get(ctx context.Context, key string) (*logical.StorageEntry, error) {
+	entry, err := h.Storage.Get(ctx, key)
+	h.After(Get, key)
+	return entry, err
+}
+
+// Delete implements logical.Storage.
+func (h *Hooked) Delete(ctx context.Context, key string) error {
+	err := h.Storage.Delete(ctx, key)
+	h.After(Delete, key)
+	return err
 }

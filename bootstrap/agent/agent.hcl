@@ -1,9 +1,9 @@
-# Vault Agent: writes the password of the role "web1" of a mount at hosting/ into a file, and runs a command when it has changed.
-# What to adapt: the address, and "web1" in all files of this folder. README.md says how to set it up.
+# Vault Agent configuration: renders the password of the role "web1" of a mount at hosting/ to a file, and runs a command
+# whenever it changes. Adapt the address, the mount and "web1" in all files of this folder. See README.md for the setup.
 
 vault {
   address = "https://vault.example.com:8200"
-  # ca_cert = "/etc/vault-agent/ca.pem" # where Vault's certificate is one of your own authority
+  # ca_cert = "/etc/vault-agent/ca.pem" # if a private CA issued Vault's certificate
 }
 
 auto_auth {
@@ -15,30 +15,30 @@ auto_auth {
       role_id_file_path   = "/etc/vault-agent/role-id"
       secret_id_file_path = "/etc/vault-agent/secret-id"
 
-      # Kept, so that the Agent can log in again after a reboot; the secret id is good from this host only.
+      # Keep the file so that the Agent can log in again after a reboot. The SecretID is valid from this host only.
       remove_secret_id_file_after_reading = false
     }
   }
-  # No sink: nobody else needs the token.
+  # No sink: nothing else needs the token.
 }
 
 template_config {
-  # When Vault cannot be reached, the file keeps the password that it has and the Agent goes on trying.
+  # While Vault is unreachable, the Agent retries and the file keeps its last password.
   exit_on_retry_failure = false
 
-  # There is no interval to set: the Agent reads again when the ttl is over that Vault gives with the password, and
-  # static_secret_render_interval has no influence on that.
+  # No interval to set: the Agent reads the password again when the "ttl" in Vault's response has passed.
+  # static_secret_render_interval does not apply.
 }
 
 template {
   source      = "/etc/vault-agent/password.ctmpl"
-  destination = "/run/vault-agent/web1.password" # in memory, so that no disk has it
+  destination = "/run/vault-agent/web1.password" # /run is in memory: the password never reaches a disk
   perms       = "0600"
 
-  # A misspelt field is an error, not a file with "<no value>" in it.
+  # Fail on a misspelt field instead of rendering "<no value>".
   error_on_missing_key = true
 
-  # Runs after each change of the file, as the Agent's user. It is not repeated when it fails.
+  # Runs after each change of the file, as the Agent's user. The Agent does not retry it if it fails.
   exec {
     command = ["/etc/vault-agent/changed.sh", "/run/vault-agent/web1.password"]
     timeout = "30s"

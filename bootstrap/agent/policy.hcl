@@ -1,4 +1,4 @@
-# All that the reader of one password needs.
+# Allows reading one password and nothing else.
 path "hosting/creds/web1" {
   capabilities = ["read"]
 }

@@ -1,17 +1,17 @@
-// Command mutants breaks the engine on purpose, one way at a time, and asks whether a test notices.
+// Command mutants breaks the engine on purpose, one defect at a time, and checks that a test catches each of them.
 //
-// A promise is worth what would turn red if it were broken. Each mutant in this folder is one such breakage: a text of our
-// code and what stands in its place, which rule that violates, and the one test that has to fail. The tree is not touched:
-// the compiler gets the broken file by -overlay.
+// A guarantee is only as good as the test that fails when it is broken. Each mutant in this folder is one defect: a text in
+// the code and its replacement, the rule that the defect violates, and the one test that must fail. The source tree is not
+// modified: the compiler gets the changed file with -overlay.
 //
-// A mutant is killed if its test passes without it, and fails with it by an assertion. That it does not compile, that its
-// text is not in the code any more, or that the test panics, is no kill but an error, so that the list cannot rot.
+// A mutant is killed if its test passes without it, and with it ends with a failed assertion. A mutant that does not compile,
+// whose text is no longer in the code, or that makes the test panic is an error, so that the list cannot become stale.
 //
-//	go run ./bootstrap/mutants                  all of them
-//	go run ./bootstrap/mutants -run 'candidate' those whose name matches
-//	go run ./bootstrap/mutants -list            what there is
+//	go run ./bootstrap/mutants                  run all mutants
+//	go run ./bootstrap/mutants -run 'candidate' run those whose name matches
+//	go run ./bootstrap/mutants -list            list them
 //
-// To add one, add an entry to the list of its part. End-to-end tests need the path of a Vault in VAULT_BIN.
+// To add a mutant, add an entry to the list for its area. End-to-end tests need the path of a Vault binary in VAULT_BIN.
 package main
 
 import (
@@ -44,10 +44,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	say, complain := log.New(stdout, "", 0), log.New(stderr, "", 0)
-	pattern := flags.String("run", "", "only mutants whose `name` matches")
-	list := flags.Bool("list", false, "print the mutants and end")
-	parallel := flags.Int("p", 2, "how many to judge at a time")
-	ldflags := flags.String("ldflags", "", "of the plugin that end-to-end tests run")
+	pattern := flags.String("run", "", "run only mutants whose name matches this `regexp`")
+	list := flags.Bool("list", false, "list the mutants and exit")
+	parallel := flags.Int("p", 2, "`number` of mutants to run in parallel")
+	ldflags := flags.String("ldflags", "", "linker `flags` for the plugin that end-to-end tests run")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	chosen := slices.DeleteFunc(mutants(), func(m mutant) bool { return !wanted.MatchString(m.name) })
 	if len(chosen) == 0 {
-		complain.Println("no mutant has such a name")
+		complain.Printf("no mutant matches %q; -list prints all of them", *pattern)
 		return 2
 	}
 	if *list {
@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// judge prints a line for each mutant and their sum, and tells whether all are killed.
+// judge runs mutants, prints a line for each and a summary, and reports whether all were killed.
 func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, out *log.Logger) (bool, error) {
 	began := time.Now()
 	root, err := moduleRoot()
@@ -89,9 +89,9 @@ func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, o
 		return false, err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	l := &lab{root: root, dir: dir, ldflags: ldflags}
+	l := &runner{root: root, dir: dir, ldflags: ldflags}
 
-	// What does not pass without a mutant proves nothing with it.
+	// A test that fails without a mutant proves nothing with one.
 	packages := map[string][]string{}
 	for _, m := range chosen {
 		if !slices.Contains(packages[m.pkg], m.test) {
@@ -111,9 +111,9 @@ func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, o
 		return false, ctx.Err()
 	}
 	if len(broken) > 0 {
-		return false, fmt.Errorf("without any mutant:\n%s", strings.Join(broken, "\n"))
+		return false, fmt.Errorf("tests fail without any mutant:\n%s", strings.Join(broken, "\n"))
 	}
-	out.Printf("without any mutant the tests of %d packages pass, after %s", len(packages), time.Since(began).Round(time.Second))
+	out.Printf("without mutants, the tests of %d packages pass (%s)", len(packages), time.Since(began).Round(time.Second))
 
 	rules, verdicts := map[string]int{}, map[verdict]int{}
 	each(parallel, chosen, func(m mutant) {
@@ -137,12 +137,12 @@ func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, o
 		killedBy = append(killedBy, fmt.Sprintf("%s %d", rule, rules[rule]))
 	}
 	out.Printf("killed by rule: %s", strings.Join(killedBy, ", "))
-	out.Printf("%d mutants in %s: %d killed, %d survived, %d undecided",
+	out.Printf("%d mutants in %s: %d killed, %d survived, %d errors",
 		len(chosen), time.Since(began).Round(time.Second), verdicts[killed], verdicts[survived], verdicts[undecided])
 	return verdicts[killed] == len(chosen), nil
 }
 
-// each calls work for all items, some at a time.
+// each calls work for all items, up to the given number in parallel.
 func each[T any](parallel int, items []T, work func(T)) {
 	queue := make(chan T)
 	var group sync.WaitGroup
@@ -160,7 +160,7 @@ func each[T any](parallel int, items []T, work func(T)) {
 	group.Wait()
 }
 
-// moduleRoot is the folder with go.mod, above the one that the command runs in.
+// moduleRoot returns the closest folder with a go.mod, from the working directory upwards.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
@@ -168,7 +168,7 @@ func moduleRoot() (string, error) {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", errors.New("there is no go.mod above this folder")
+			return "", errors.New("no go.mod in this folder or above")
 		}
 		dir = filepath.Dir(dir)
 	}

@@ -9,28 +9,42 @@ import (
 	"strings"
 )
 
-// mutant is the engine with one thing broken on purpose, and the test that has to notice.
+// mutant is one deliberate defect of the engine, and the test that must catch it.
 type mutant struct {
-	// name is what it is called on the command line and in the output.
+	// name identifies it on the command line and in the output.
 	name string
-	// breaks is what goes wrong, in one sentence.
+	// breaks describes the defect in one sentence.
 	breaks string
-	// rule is what it violates: an invariant ("I1" to "I7") of changing a password, or a word for another promise.
+	// rule is what the defect violates: an invariant ("I1" to "I7") of changing a password, or a keyword for another guarantee.
 	rule string
-	// file is broken by putting new in the place of old, which has to stand in it once.
+	// The defect replaces old, which must occur exactly once in file, by new.
 	file, old, new string
-	// pkg and test are the folder of the package and the name of the test that has to fail.
+	// pkg is the folder of the package, and test the name of the test that must fail.
 	pkg, test string
-	// dies: the test fails by a panic or by not ending, not by an assertion.
+	// dies is set if the test ends with a panic or a timeout instead of a failed assertion.
 	dies bool
 }
 
-// endToEnd is the folder whose tests run the built plugin in a Vault.
-const endToEnd = "cmd/vault-plugin-secrets-hosting"
+const (
+	// endToEnd is the package whose tests run the built plugin in a Vault.
+	endToEnd = "bootstrap/e2e"
+	// command is the package of the plugin's binary.
+	command = "cmd/vault-plugin-secrets-hosting"
 
-// mutants are all there are, those first whose tests take long.
+	// Packages of the engine whose own tests catch what is broken in them.
+	connection  = "backend/connection"
+	connections = "backend/connections"
+	gate        = "backend/gate"
+	health      = "backend/health"
+	lockout     = "backend/lockout"
+	queue       = "backend/queue"
+	role        = "backend/role"
+	store       = "backend/store"
+)
+
+// mutants returns all mutants, with end-to-end ones first because their tests take longest.
 func mutants() []mutant {
-	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofTheSurface)
+	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofNextSteps, ofTheGate, ofTheQueue, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofTheSurface)
 	slices.SortStableFunc(all, func(a, b mutant) int {
 		switch {
 		case a.pkg == b.pkg:
@@ -46,20 +60,20 @@ func mutants() []mutant {
 	return all
 }
 
-// source returns the broken file. The error says that the code is not what the mutant expects.
+// source returns the text of the file with the defect. It returns an error if the mutant does not match the code.
 func (m mutant) source(root string) ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(root, m.file)) //nolint:gosec // of this list
+	text, err := os.ReadFile(filepath.Join(root, m.file)) //nolint:gosec // a path from the list
 	if err != nil {
-		return nil, fmt.Errorf("the mutant %s does not fit the code any more: %w", m.name, err)
+		return nil, fmt.Errorf("mutant %s no longer matches the code: %w", m.name, err)
 	}
 	if n := strings.Count(string(text), m.old); n != 1 {
-		return nil, fmt.Errorf("the mutant %s does not fit the code any more: its text stands %d times in %s:\n%s", m.name, n, m.file, m.old)
+		return nil, fmt.Errorf("mutant %s no longer matches the code: its text occurs %d times in %s:\n%s", m.name, n, m.file, m.old)
 	}
 	return []byte(strings.Replace(string(text), m.old, m.new, 1)), nil
 }
 
-// overlay writes the broken file and what tells go build to take it in the place of the real one, which stays untouched.
-// It returns the path for -overlay.
+// overlay writes the file with the defect, and an overlay file that makes go build use it in place of the original, which
+// does not change. It returns the path for -overlay.
 func (m mutant) overlay(root, dir string) (string, error) {
 	text, err := m.source(root)
 	if err != nil {

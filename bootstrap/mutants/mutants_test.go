@@ -13,25 +13,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestEveryMutantFitsTheCode(t *testing.T) {
+func TestMutantsMatchTheCode(t *testing.T) {
 	t.Parallel()
 	root, err := moduleRoot()
 	require.NoError(t, err)
 	names := map[string]bool{}
 	for _, m := range mutants() {
 		require.Regexp(t, `^[a-z0-9]+(-[a-z0-9]+)+$`, m.name)
-		require.False(t, names[m.name], "%s is there twice", m.name)
+		require.False(t, names[m.name], "%s is defined twice", m.name)
 		names[m.name] = true
 		require.True(t, strings.HasSuffix(m.breaks, ".") && m.rule != "", m.name)
 		if _, err := m.source(root); err != nil {
 			t.Error(err)
 		}
-		assert.True(t, declares(t, filepath.Join(root, m.pkg), m.test), "%s: there is no %s in %s", m.name, m.test, m.pkg)
+		assert.True(t, declares(t, filepath.Join(root, m.pkg), m.test), "%s: no test %s in %s", m.name, m.test, m.pkg)
 	}
 	require.Greater(t, len(names), 20)
 }
 
-// declares tells whether a test of that name is in the folder.
+// declares reports whether the folder has a test of that name.
 func declares(t *testing.T, dir, test string) bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
@@ -47,13 +47,13 @@ func declares(t *testing.T, dir, test string) bool {
 	return false
 }
 
-func TestAMutantThatDoesNotFitIsAnError(t *testing.T) {
+func TestMutantThatDoesNotMatchIsAnError(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.go"), []byte("one two two"), 0o600))
 	for old, stands := range map[string]string{"three": "0 times", "two": "2 times"} {
 		_, err := mutant{name: "x", file: "a.go", old: old}.source(dir)
-		require.ErrorContains(t, err, "does not fit the code any more")
+		require.ErrorContains(t, err, "no longer matches the code")
 		require.ErrorContains(t, err, stands)
 	}
 	broken, err := mutant{file: "a.go", old: "one", new: "three"}.source(dir)
@@ -61,7 +61,7 @@ func TestAMutantThatDoesNotFitIsAnError(t *testing.T) {
 	require.Equal(t, "three two two", string(broken))
 }
 
-func TestOnlyTheNamedTestsAssertionKills(t *testing.T) {
+func TestOnlyAssertionOfNamedTestKills(t *testing.T) {
 	t.Parallel()
 	failed := &exec.ExitError{}
 	for name, row := range map[string]struct {

@@ -12,47 +12,71 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// help is what GET / answers.
-const help = `hosting-simulator: control API (JSON, loopback only)
+// help is the answer to GET /.
+const help = `hosting-simulator control API (JSON)
 
 GET    /               this text
 GET    /v1/state       addresses, accounts, failures and locks; no secrets
 PUT    /v1/faults      {"system":"plesk","target":"ops1","kind":"apply-cut","count":1}
 GET    /v1/faults
-DELETE /v1/faults      ?system=&target= narrow it down; releases held answers
-GET    /v1/journal     ?system=&target= narrow it down
+DELETE /v1/faults      filter with ?system=&target=; releases held answers
+GET    /v1/journal     filter with ?system=&target=
 DELETE /v1/journal
 PUT    /v1/switches    {"system":"plesk","policy":"very-strong"}
 POST   /v1/clock       {"advance_seconds":300}
-PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}
-POST   /v1/restart     {"system":"ecs","target":"ID"}: an operator restarts a server
+PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}: change a password behind the engine's back
+POST   /v1/restart     {"system":"ecs","target":"ID"}: restart a server, as an operator would
 
-Systems: plesk, iam, dcs, ecs, mediatemple; for faults also redis and ssh (only busy, cut, unreachable), and panel, the Plesk
-  panels of mediatemple's services.
-Targets: a Plesk login, an IAM user, "instance_id/account_id", for mediatemple "service_id/root" or "service_id/plesk", for
-  redis an instance id, for ecs, ssh and panel the id of the server; "*" is any.
+Systems: plesk, iam, dcs, ecs, mediatemple. For faults only: redis and ssh (kinds busy, cut and unreachable), and panel (the
+  Plesk panels of Media Temple services).
 
-Faults: refuse, reject-target, busy, throttle (variant json, empty or html; retry_after seconds), deny (variant forbidden),
-  apply-cut, cut, apply-500, apply-502-html, apply-503-html, 500, 503-html, 200-no-success, 200-empty, 200-html,
-  redirect (location), html, truncated, huge, slow (delay_ms), late (delay_ms, or variant held: until the fault is removed),
-  hold (applied, no answer), stall (not applied, no answer), unreachable.
-  "retry_after_date":true sends Retry-After as a date.
-  "count":0 lasts until removed. "applied":true or false is for 200-no-success, 200-empty, 200-html, redirect, html,
-  truncated and huge. "operations" is ["change"] unless given; others: check, list, token, root, login, restart.
-  token is what iam has, root changes the caller's own credential (Plesk secret keys), login is a Redis AUTH or SSH,
-  restart an operation of ecs, check what a panel is logged in at with (its default).
+Targets, "*" for any:
+  plesk            login
+  iam              user name
+  dcs              instance_id/account_id
+  mediatemple      service_id/root or service_id/plesk
+  redis            instance id
+  ecs, ssh, panel  server id (service id)
 
-Switches:
+Kinds of faults. The request changes nothing unless it is "applied".
+  refuse, reject-target, busy        the system's own error: password refused, no such account, busy
+  throttle                           429; variant json, empty or html; retry_after in seconds
+  deny                               the caller's credential is refused; variant forbidden: no permission
+  cut, apply-cut                     the connection is closed without an answer; not applied, applied
+  500, apply-500                     500; not applied, applied
+  503-html, apply-503-html, apply-502-html
+                                     a proxy's error page; not applied, applied, applied
+  200-no-success, 200-empty, 200-html, redirect (location), html
+                                     a misleading answer; not applied unless "applied":true
+  truncated, huge                    a damaged answer; applied unless "applied":false
+  slow                               the request is handled after delay_ms
+  late                               the connection is cut and the change made after delay_ms; variant held: when the fault
+                                     is removed
+  hold                               applied; the answer is held until the fault is removed
+  stall                              not applied; no answer, the connection is closed when the fault is removed
+  unreachable                        connections are refused until the fault is removed
+
+Further fields of a fault:
+  "count"             how many requests it affects; 0, the default: until it is removed
+  "retry_after_date"  true: send Retry-After as a date
+  "operations"        classes of operations that it affects; default ["change"], for iam ["token"], for redis and ssh ["login"],
+                      for panel ["check"]. Classes: change, check, list, token (IAM), root (changes the caller's own credential,
+                      such as a Plesk secret key), login (Redis AUTH, SSH), restart (ecs).
+
+Switches, in the format of PUT /v1/switches:
   plesk  policy very-weak|weak|medium|strong|very-strong, alias_api denied|allowed, api on|off, language en|de|ja,
-         output TEXT, pretty, echo_password, bind_keys, drop_underscore_headers true|false, lock_after N, lock_seconds N
+         output TEXT, pretty, echo_password, bind_keys, drop_underscore_headers true|false, lock_after N, lock_seconds N,
+         fail2ban N, fail2ban_find_seconds N, fail2ban_ban_seconds N
   iam    token_lifetime_seconds N, user_lock_seconds N, project_mismatch 403|401, error_style keystone|iam,
-         throttle_per_second N, throttle_variant json|empty|html, revoke_tokens true
+         throttle_per_second N, throttle_windows {SERVICE[/CALLER]:SECONDS}, throttle_variant json|empty|html, revoke_tokens true
   dcs    unknown_account 404|400, refusal_code DCS.4961|DCS.4019, fifth_failure passwordFailed|locked,
          missing_old refuse|passwordFailed, wrong_old result|DCS.4080, same_password refuse|accept,
          reset_while_locked allow|refuse, reset_keeps_count, two_argument_auth, echo_password, no_password_access true|false,
-         settle_seconds N, lock_unit minutes|seconds, shape normal|null|absent|numbers, result WORD,
+         busy_code DCS.4115|…, settle_ms N, settle_result new|error, lock_unit minutes|seconds,
+         shape normal|null|absent|numbers, result WORD,
          instance_status STATUS, account_status STATUS
   ecs    strict, echo_password true|false, stopped_instances refuse|allow, stopped_servers allow|refuse, unknown_id 400|403|404,
+         busy state|command|conflict,
          omit N|[ID], effective restart|now, partial {ID:CODE}, partial_status 400|500|200, partial_response absent|present,
          guest_script ok|fails, restart_ms N, restart_lag_ms N, restart_result success|fail, denied [ACTION],
          instance_state STATE|{ID:STATE}, operation_state likewise, server_status likewise, plugin true|false|{ID:true}
@@ -60,7 +84,7 @@ Switches:
          foreign 403|404|401, query_key allowed|refused, http_status N
 `
 
-// control makes the control API.
+// control returns the handler of the control API.
 func (s *Simulator) control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -71,10 +95,10 @@ func (s *Simulator) control() http.Handler {
 	mux.HandleFunc("GET /v1/faults", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]any{"faults": s.Faults()})
 	})
-	mux.HandleFunc("GET /v1/journal", narrowed(func(system, target string) (any, error) {
+	mux.HandleFunc("GET /v1/journal", filtered(func(system, target string) (any, error) {
 		return map[string]any{"entries": s.Journal(system, target)}, nil
 	}))
-	mux.HandleFunc("DELETE /v1/faults", narrowed(func(system, target string) (any, error) {
+	mux.HandleFunc("DELETE /v1/faults", filtered(func(system, target string) (any, error) {
 		return done, s.ClearFaults(system, target)
 	}))
 	mux.HandleFunc("DELETE /v1/journal", func(w http.ResponseWriter, _ *http.Request) {
@@ -128,7 +152,7 @@ func (s *Simulator) control() http.Handler {
 
 var done = map[string]bool{"ok": true}
 
-// putSwitches changes the switches of one system in alphabetical order.
+// putSwitches sets switches of one system, in alphabetical order.
 func (s *Simulator) putSwitches(body []byte) error {
 	var in map[string]json.RawMessage
 	if err := lab.DecodeStrict(body, &in); err != nil {
@@ -136,7 +160,7 @@ func (s *Simulator) putSwitches(body []byte) error {
 	}
 	var system string
 	if err := json.Unmarshal(in["system"], &system); err != nil {
-		return errors.New("system is missing or no string")
+		return errors.New("system is missing or not a string")
 	}
 	delete(in, "system")
 	names := make([]string, 0, len(in))
@@ -145,7 +169,7 @@ func (s *Simulator) putSwitches(body []byte) error {
 	}
 	slices.Sort(names)
 	if len(names) == 0 {
-		return errors.New("there is no switch in the request")
+		return errors.New("the request names no switch")
 	}
 	for _, name := range names {
 		if err := s.Switch(system, name, in[name]); err != nil {
@@ -155,10 +179,10 @@ func (s *Simulator) putSwitches(body []byte) error {
 	return nil
 }
 
-// maxControlBody bounds what the control API reads.
+// maxControlBody limits the size of a request to the control API.
 const maxControlBody = 1 << 20
 
-// change answers a request with a body.
+// change handles a request with a body.
 func change(act func(body []byte) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControlBody))
@@ -173,8 +197,8 @@ func change(act func(body []byte) error) http.HandlerFunc {
 	}
 }
 
-// narrowed answers a request with the parameters system and target.
-func narrowed(act func(system, target string) (any, error)) http.HandlerFunc {
+// filtered handles a request with the parameters system and target.
+func filtered(act func(system, target string) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		for name := range query {

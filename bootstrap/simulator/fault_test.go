@@ -13,12 +13,12 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-func TestEveryFaultAnswersAndAppliesAsItSays(t *testing.T) {
+func TestFaultsAnswerAndApplyAsDocumented(t *testing.T) {
 	yes, no := true, false
 	for _, c := range []struct {
 		fault      lab.Fault
 		status     int    // 0: the connection breaks
-		plesk, dcs string // what the body has
+		plesk, dcs string // contained in the body
 		changed    bool
 	}{
 		{fault: lab.Fault{Kind: lab.Refuse}, status: -1, plesk: "<errcode>1038", dcs: `"DCS.4961"`},
@@ -85,7 +85,7 @@ func TestEveryFaultAnswersAndAppliesAsItSays(t *testing.T) {
 	}
 }
 
-func TestAFaultDoesNotMakeASystemLaxer(t *testing.T) {
+func TestFaultsDoNotRelaxChecks(t *testing.T) {
 	b := start(t)
 	for _, system := range []string{"plesk", "dcs"} {
 		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Empty200}))
@@ -99,7 +99,7 @@ func TestAFaultDoesNotMakeASystemLaxer(t *testing.T) {
 	}
 }
 
-func TestFaultsAreAddressedByTargetAndOperation(t *testing.T) {
+func TestFaultsMatchTargetAndOperation(t *testing.T) {
 	b := start(t)
 	require.NoError(t, b.SetFault(lab.Fault{System: "plesk", Target: "ops2", Kind: lab.Cut}))
 	_, _, body, err := b.do(b.request(t.Context(), "plesk"))
@@ -115,7 +115,7 @@ func TestFaultsAreAddressedByTargetAndOperation(t *testing.T) {
 	require.NoError(t, b.LoginRedis("app", b.initial("dcs")))
 }
 
-func TestARedirectLeadsIntoATrap(t *testing.T) {
+func TestRedirectLeadsToTrap(t *testing.T) {
 	b := start(t)
 	require.NoError(t, b.SetFault(lab.Fault{System: "dcs", Target: "*", Kind: lab.Redirect}))
 	_, header, _, err := b.do(b.request(t.Context(), "dcs"))
@@ -128,7 +128,7 @@ func TestARedirectLeadsIntoATrap(t *testing.T) {
 	assert.Equal(t, 1, b.Trapped())
 }
 
-func TestALateChangeComesAfterTheConnectionIsCut(t *testing.T) {
+func TestLateChangeFollowsCutConnection(t *testing.T) {
 	for _, system := range []string{"plesk", "dcs"} {
 		b := start(t)
 		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Late, DelayMS: 1500, Count: 1}))
@@ -140,7 +140,7 @@ func TestALateChangeComesAfterTheConnectionIsCut(t *testing.T) {
 	}
 }
 
-func TestALateChangeMayWaitForTheRemovalOfItsFault(t *testing.T) {
+func TestLateChangeCanBeHeld(t *testing.T) {
 	for _, system := range []string{"plesk", "dcs"} {
 		b := start(t)
 		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Late, Variant: "held", Count: 1}))
@@ -154,7 +154,7 @@ func TestALateChangeMayWaitForTheRemovalOfItsFault(t *testing.T) {
 	}
 }
 
-func TestAHintWhenToComeBackMayBeADate(t *testing.T) {
+func TestRetryAfterCanBeADate(t *testing.T) {
 	b := start(t)
 	b.Advance(time.Hour)
 	for _, kind := range []lab.Kind{lab.Throttle, lab.HTML503} {
@@ -164,7 +164,7 @@ func TestAHintWhenToComeBackMayBeADate(t *testing.T) {
 		require.NoError(t, err)
 		at, err := http.ParseTime(header.Get("Retry-After"))
 		require.NoError(t, err)
-		assert.WithinRange(t, at, asked.Add(6*time.Second), b.Now().Add(7*time.Second), "by the clock of the systems, in whole seconds")
+		assert.WithinRange(t, at, asked.Add(6*time.Second), b.Now().Add(7*time.Second), "by the simulated clock, in whole seconds")
 	}
 }
 
@@ -173,7 +173,7 @@ func (b *bench) lastApplied(system string) bool {
 	return entries[len(entries)-1].Applied
 }
 
-func TestAHeldAnswerComesWhenTheFaultIsRemoved(t *testing.T) {
+func TestHeldAnswerComesWhenFaultIsRemoved(t *testing.T) {
 	for _, system := range []string{"plesk", "dcs"} {
 		b := start(t)
 		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Hold, Count: 1}))
@@ -188,10 +188,10 @@ func TestAHeldAnswerComesWhenTheFaultIsRemoved(t *testing.T) {
 			results <- result{body, err}
 		}()
 		require.Eventually(t, func() bool { return b.Faults()[0].Holding == 1 }, 20*time.Second, 5*time.Millisecond)
-		assert.True(t, b.changed(system), "it is in force before the answer")
+		assert.True(t, b.changed(system), "the password is in force before the answer")
 		select {
 		case <-results:
-			t.Fatal("the answer came too early")
+			t.Fatal("the answer came before the fault was removed")
 		default:
 		}
 		require.NoError(t, b.ClearFaults(system, ""))
@@ -201,7 +201,7 @@ func TestAHeldAnswerComesWhenTheFaultIsRemoved(t *testing.T) {
 	}
 }
 
-func TestAStalledRequestChangesNothingAndHasNoAnswer(t *testing.T) {
+func TestStalledRequestIsNotAppliedOrAnswered(t *testing.T) {
 	for _, system := range []string{"plesk", "dcs"} {
 		b := start(t)
 		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Stall, Count: 2}))
@@ -232,7 +232,7 @@ func TestAStalledRequestChangesNothingAndHasNoAnswer(t *testing.T) {
 	}
 }
 
-func TestAHeldAnswerEndsWithItsClient(t *testing.T) {
+func TestHeldAnswerEndsWithItsClient(t *testing.T) {
 	b := start(t)
 	require.NoError(t, b.SetFault(lab.Fault{System: "dcs", Target: "*", Kind: lab.Hold}))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -248,7 +248,7 @@ func TestAHeldAnswerEndsWithItsClient(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Faults()[0].Holding == 0 }, 20*time.Second, 5*time.Millisecond)
 }
 
-func TestAnUnreachableSystemComesBackOnTheSamePort(t *testing.T) {
+func TestUnreachableSystemReturnsOnSamePort(t *testing.T) {
 	b := start(t)
 	for _, system := range []string{"plesk", "dcs", "redis"} {
 		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Unreachable}))
@@ -271,13 +271,34 @@ func TestAnUnreachableSystemComesBackOnTheSamePort(t *testing.T) {
 func TestUnreachableCutsOpenConnections(t *testing.T) {
 	b := start(t)
 	_, _, _, err := b.do(b.request(t.Context(), "plesk"))
-	require.NoError(t, err) // leaves a connection that could be used again
+	require.NoError(t, err) // leaves an idle connection
 	require.NoError(t, b.SetFault(lab.Fault{System: "plesk", Target: "*", Kind: lab.Unreachable}))
 	_, _, _, err = b.do(b.request(t.Context(), "plesk"))
 	require.Error(t, err)
 }
 
-func TestClosingEndsWhatIsHeldSlowOrLate(t *testing.T) {
+// The packets of a banned sender are dropped: connections hang, open ones too, and nothing of them is carried out later.
+func TestBannedSenderHangs(t *testing.T) {
+	b := start(t)
+	require.NoError(t, b.Switch("plesk", "fail2ban", 1))
+	wrong := b.request(t.Context(), "plesk")
+	wrong.Header["KEY"] = []string{"wrong"}
+	_, _, _, err := b.do(wrong)
+	require.NoError(t, err)
+	for range 2 { // on the open connection, and on a new one
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, _, _, err = b.do(b.request(ctx, "plesk"))
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	b.Advance(10 * time.Minute)
+	_, _, _, err = b.do(b.request(t.Context(), "plesk"))
+	require.NoError(t, err)
+	require.Equal(t, 1, b.PleskSenders().Bans)
+	require.Len(t, b.Journal("plesk", b.target("plesk")), 1)
+}
+
+func TestCloseEndsDelayedRequests(t *testing.T) {
 	b := start(t)
 	for kind, system := range map[lab.Kind]string{lab.Hold: "plesk", lab.Slow: "dcs"} {
 		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: kind, DelayMS: 3_600_000, Count: 1}))
@@ -292,10 +313,10 @@ func TestClosingEndsWhatIsHeldSlowOrLate(t *testing.T) {
 		go func() { _, _, _, _ = b.do(r) }()
 	}
 	require.Eventually(t, func() bool { return b.used() == 4 }, 20*time.Second, 5*time.Millisecond)
-	b.Close() // goleak sees what is left
+	b.Close() // goleak reports goroutines that are left
 }
 
-// used is how many requests met a fault.
+// used returns how many requests faults have affected.
 func (b *bench) used() int {
 	n := 0
 	for _, f := range b.Faults() {

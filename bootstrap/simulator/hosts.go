@@ -13,13 +13,13 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/shell"
 )
 
-// Host is a server that can be logged in at over SSH, and at its Plesk panel if
-// it has one.
+// Host is a server that accepts logins over SSH and, if it has one, at its Plesk
+// panel.
 type Host struct {
-	System     string `json:"system"` // whose API sets its passwords
-	ID         string `json:"id"`     // what that API calls it
+	System     string `json:"system"` // the system whose API sets its passwords
+	ID         string `json:"id"`     // its id in that API
 	SSHAddress string `json:"ssh_address"`
-	HostKey    string `json:"host_key"` // as in authorized_keys
+	HostKey    string `json:"host_key"` // in authorized_keys format
 	PanelURL   string `json:"panel_url,omitempty"`
 }
 
@@ -68,7 +68,7 @@ func (s *Simulator) startServers(ctx context.Context, servers *ecs.Service) erro
 			Admit: func(user, password string) bool { return servers.Admits(id, user, password) },
 			Up: func() bool {
 				state := servers.Host(id).State
-				return state == "running" || state == "ACTIVE" // of CloudDC, of Elastic Cloud Server
+				return state == "running" || state == "ACTIVE" // CloudDC and Elastic Cloud Server, respectively
 			},
 		}
 		if err := s.startHost(ctx, ecs.Name, host); err != nil {
@@ -78,7 +78,7 @@ func (s *Simulator) startServers(ctx context.Context, servers *ecs.Service) erro
 	return nil
 }
 
-// Hosts are all servers that can be logged in at.
+// Hosts returns all servers that accept logins.
 func (s *Simulator) Hosts() []Host { return slices.Clone(s.hosts) }
 
 func (s *Simulator) host(matches func(Host) bool) Host {
@@ -88,44 +88,44 @@ func (s *Simulator) host(matches func(Host) bool) Host {
 	return Host{}
 }
 
-// SSHAddress is host:port of the SSH port of a host, by the id that its API
-// calls it, "" if there is none.
+// SSHAddress returns the host:port of the SSH server of a host, by its id in its
+// API, or "" if there is none.
 func (s *Simulator) SSHAddress(id string) string {
 	return s.host(func(h Host) bool { return h.ID == id }).SSHAddress
 }
 
-// HostKey is the key that the SSH port of a host shows, as in
-// authorized_keys.
+// HostKey returns the SSH host key of a host in authorized_keys format.
 func (s *Simulator) HostKey(id string) string {
 	return s.host(func(h Host) bool { return h.ID == id }).HostKey
 }
 
-// MediaTempleSSH is host:port of the SSH port of a service, "" if there is none.
+// MediaTempleSSH returns the host:port of the SSH server of a service, or "" if
+// there is none.
 func (s *Simulator) MediaTempleSSH(id string) string {
 	return s.host(func(h Host) bool { return h.System == mediatemple.Name && h.ID == id }).SSHAddress
 }
 
-// MediaTemplePanel is https://host:port of the Plesk panel of a service, "" if
-// it has none.
+// MediaTemplePanel returns the https://host:port of the Plesk panel of a
+// service, or "" if it has none.
 func (s *Simulator) MediaTemplePanel(id string) string {
 	return s.host(func(h Host) bool { return h.System == mediatemple.Name && h.ID == id }).PanelURL
 }
 
-// LoginSSH logs in at an SSH port of the simulator, whose host key it checks, or
-// at another one: nil, a *[login.RefusedError], or another error.
+// LoginSSH logs in over SSH. It checks the host key if the address belongs to
+// the simulator. It returns a *[login.RefusedError] if the password is refused.
 func (s *Simulator) LoginSSH(address, user, password string) error {
 	key := s.host(func(h Host) bool { return h.SSHAddress == address }).HostKey
 	return login.SSH(context.Background(), address, user, password, key)
 }
 
 // LoginPanel logs in at the Plesk panel of a Media Temple service as its
-// administrator: nil, a *[login.RefusedError], or another error.
+// administrator. It returns a *[login.RefusedError] if the password is refused.
 func (s *Simulator) LoginPanel(id, password string) error {
 	return login.Plesk(context.Background(), s.MediaTemplePanel(id), s.authority.PEM, plesk.AdminLogin, password)
 }
 
-// MediaTemple describes one password (service id/root or id/plesk), "" fields if
-// there is none.
+// MediaTemple describes one password of a Media Temple service. The target is
+// "service_id/root" or "service_id/plesk". The result is zero if there is none.
 func (s *Simulator) MediaTemple(target string) mediatemple.CredentialState {
 	if api, ok := s.systems[mediatemple.Name].(*mediatemple.API); ok {
 		return api.Credential(target)
@@ -133,8 +133,8 @@ func (s *Simulator) MediaTemple(target string) mediatemple.CredentialState {
 	return mediatemple.CredentialState{}
 }
 
-// ECS describes a server of CloudDC or Elastic Cloud Server, "" fields if there
-// is none.
+// ECS describes a server of CloudDC or Elastic Cloud Server. The result is zero
+// if there is none.
 func (s *Simulator) ECS(id string) ecs.HostState {
 	if servers, ok := s.systems[ecs.Name].(*ecs.Service); ok {
 		return servers.Host(id)
@@ -142,20 +142,19 @@ func (s *Simulator) ECS(id string) ecs.HostState {
 	return ecs.HostState{}
 }
 
-// Restart is an operator who restarts a server by hand: a password that waits
-// for that is then in force. Only the system ecs has servers that can be
-// restarted.
+// Restart simulates an operator restarting a server, which puts a pending
+// password in force. Only the system ecs has servers to restart.
 func (s *Simulator) Restart(system, target string) error {
 	servers, ok := s.systems[system].(interface{ Restart(id string) error })
 	if !ok {
-		return fmt.Errorf("the system %q has nothing to restart: use %s", system, ecs.Name)
+		return fmt.Errorf("system %q has nothing to restart: use %s", system, ecs.Name)
 	}
 	return servers.Restart(target)
 }
 
-// Panel describes the administrator of the Plesk panel of a Media Temple
-// service, for instance to prove that he was never locked; "" fields if there is
-// no such panel.
+// Panel describes the administrator account of the Plesk panel of a Media Temple
+// service, for instance to prove that it was never locked. The result is zero if
+// there is no such panel.
 func (s *Simulator) Panel(id string) plesk.AccountState {
 	if api, ok := s.systems[mediatemple.Name].(*mediatemple.API); ok {
 		if panel := api.Panel(id); panel != nil {
@@ -165,7 +164,7 @@ func (s *Simulator) Panel(id string) plesk.AccountState {
 	return plesk.AccountState{}
 }
 
-// panels describes all panels, by service id.
+// panels describes the administrator accounts of all panels, by service id.
 func (s *Simulator) panels() map[string]plesk.AccountState {
 	states := map[string]plesk.AccountState{}
 	for _, h := range s.hosts {

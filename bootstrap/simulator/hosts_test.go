@@ -25,7 +25,7 @@ func (b *bench) setService(kind, password string) (int, error) {
 	return status, err
 }
 
-func TestAServicesPasswordsEndWithALogin(t *testing.T) {
+func TestServicePasswordsLogIn(t *testing.T) {
 	b := start(t)
 	require.NoError(t, b.Switch("mediatemple", "job_ms", 60_000))
 	service := b.InitialState().MediaTemple.Accounts[0].Services[0]
@@ -58,10 +58,10 @@ func TestAServicesPasswordsEndWithALogin(t *testing.T) {
 	assert.Zero(t, b.MediaTemple("1/root"))
 	assert.Equal(t, b.MediaTempleSSH("556"), b.SSHAddress("556"))
 	require.NoError(t, login.SSH(t.Context(), b.SSHAddress("557"), "root", b.InitialState().MediaTemple.Accounts[0].Services[1].RootPassword, b.HostKey("557")))
-	require.Error(t, login.SSH(t.Context(), b.SSHAddress("557"), "root", fresh, b.HostKey("556")), "each host has a key of its own")
+	require.Error(t, login.SSH(t.Context(), b.SSHAddress("557"), "root", fresh, b.HostKey("556")), "each host has its own key")
 }
 
-func TestALateJobComesAfterTheConnectionIsCut(t *testing.T) {
+func TestLateJobFollowsCutConnection(t *testing.T) {
 	b := start(t)
 	require.NoError(t, b.Switch("mediatemple", "job_ms", 0))
 	require.NoError(t, b.SetFault(lab.Fault{System: "mediatemple", Target: "556/root", Kind: lab.Late, DelayMS: 300, Count: 1}))
@@ -71,7 +71,7 @@ func TestALateJobComesAfterTheConnectionIsCut(t *testing.T) {
 	require.NoError(t, b.LoginSSH(b.SSHAddress("556"), "root", fresh))
 }
 
-func TestFaultsOfHostsAndPanels(t *testing.T) {
+func TestHostAndPanelFaultsPreventLogins(t *testing.T) {
 	b := start(t)
 	service := b.InitialState().MediaTemple.Accounts[0].Services[0]
 	ssh := func() error { return b.LoginSSH(b.SSHAddress("556"), "root", service.RootPassword) }
@@ -110,7 +110,7 @@ func (b *bench) ask(method, url, path, body string) int {
 	return status
 }
 
-func TestAServersPasswordEndsWithALoginAfterARestart(t *testing.T) {
+func TestServerPasswordLogsInAfterRestart(t *testing.T) {
 	b := start(t)
 	state := b.InitialState().ECS
 	metal, cloud := state.Instances[0], state.CloudServers[0]
@@ -135,7 +135,7 @@ func TestAServersPasswordEndsWithALoginAfterARestart(t *testing.T) {
 	assert.Zero(t, b.ECS("nobody"))
 }
 
-func TestAServerThatIsDownRefusesNoPassword(t *testing.T) {
+func TestStoppedServerDoesNotRefusePasswords(t *testing.T) {
 	b := start(t)
 	var refused *login.RefusedError
 	for _, i := range b.InitialState().ECS.Instances {

@@ -19,29 +19,30 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/shell"
 )
 
-// ControlURL is where the control API is.
+// ControlURL returns the http://host:port of the control API.
 func (s *Simulator) ControlURL() string { return s.controlURL }
 
-// PleskURL is https://host:port of the Plesk server.
+// PleskURL returns the https://host:port of the Plesk server.
 func (s *Simulator) PleskURL() string { return s.pleskURL }
 
-// IAMURL is https://host:port of IAM.
+// IAMURL returns the https://host:port of IAM.
 func (s *Simulator) IAMURL() string { return s.iamURL }
 
-// DCSURL is https://host:port of DCS.
+// DCSURL returns the https://host:port of DCS.
 func (s *Simulator) DCSURL() string { return s.dcsURL }
 
-// CloudDCURL is https://host:port of CloudDC.
+// CloudDCURL returns the https://host:port of CloudDC.
 func (s *Simulator) CloudDCURL() string { return s.cloudDCURL }
 
-// ECSURL is https://host:port of Elastic Cloud Server.
+// ECSURL returns the https://host:port of Elastic Cloud Server.
 func (s *Simulator) ECSURL() string { return s.ecsURL }
 
-// MediaTempleURL is the base address of Media Temple's API,
+// MediaTempleURL returns the base URL of Media Temple's API,
 // https://host:port/api/v1.
 func (s *Simulator) MediaTempleURL() string { return s.mediaTempleURL }
 
-// RedisAddress is host:port of the first instance's Redis, "" if there is none.
+// RedisAddress returns the host:port of the first instance's Redis port, or "" if
+// there is none.
 func (s *Simulator) RedisAddress() string {
 	if len(s.redisAddresses) == 0 {
 		return ""
@@ -49,13 +50,13 @@ func (s *Simulator) RedisAddress() string {
 	return s.redisAddresses[0]
 }
 
-// CAPEM is the certificate of the CA to trust.
+// CAPEM returns the certificate of the CA to trust.
 func (s *Simulator) CAPEM() []byte { return slices.Clone(s.authority.PEM) }
 
-// InitialState is what the systems started with, secrets included.
+// InitialState returns the initial state of the systems, including secrets.
 func (s *Simulator) InitialState() State { return s.state }
 
-// Output is all that a user of the simulator needs, secrets included.
+// Output describes the running simulator, including secrets.
 func (s *Simulator) Output() Output {
 	o := Output{ControlURL: s.controlURL, CAPEM: string(s.authority.PEM)}
 	o.Plesk.URL, o.Plesk.State = s.pleskURL, *s.state.Plesk
@@ -71,11 +72,11 @@ func (s *Simulator) Output() Output {
 	return o
 }
 
-// SecretsSeen are the passwords, keys, tokens and signatures that clients have shown to the systems so far, or got from
-// them, with what each is.
+// SecretsSeen returns the passwords, keys, tokens and signatures that clients
+// have sent to the systems or received from them so far, each with a description.
 func (s *Simulator) SecretsSeen() map[string]string { return s.lab.Secrets.Seen() }
 
-// Systems are the names of all systems.
+// Systems returns the names of all systems.
 func (s *Simulator) Systems() []string {
 	names := []string{dcs.DoorName, shell.DoorName, mediatemple.PanelName}
 	for name := range s.systems {
@@ -85,23 +86,23 @@ func (s *Simulator) Systems() []string {
 	return names
 }
 
-// SetFault switches a fault on.
+// SetFault injects a fault.
 func (s *Simulator) SetFault(f lab.Fault) error {
 	if !slices.Contains(s.Systems(), f.System) {
 		return fmt.Errorf("unknown system %q: use one of %s", f.System, strings.Join(s.Systems(), ", "))
 	}
 	door := f.System == dcs.DoorName || f.System == shell.DoorName
 	if door && !slices.Contains([]lab.Kind{lab.Busy, lab.Cut, lab.Unreachable}, f.Kind) {
-		return fmt.Errorf("the system %s knows the faults busy, cut and unreachable", f.System)
+		return fmt.Errorf("system %s supports only the faults busy, cut and unreachable", f.System)
 	}
 	if len(f.Operations) == 0 {
 		switch {
 		case door:
-			f.Operations = []string{lab.OpLogin} // the only one it has
+			f.Operations = []string{lab.OpLogin} // its only class
 		case f.System == huaweicloud.Name:
-			f.Operations = []string{lab.OpToken} // likewise
+			f.Operations = []string{lab.OpToken} // its only class
 		case f.System == mediatemple.PanelName:
-			f.Operations = []string{lab.OpCheck} // what a login is tried out with
+			f.Operations = []string{lab.OpCheck} // the class of a login at a panel
 		}
 	}
 	s.faultMu.Lock()
@@ -112,7 +113,7 @@ func (s *Simulator) SetFault(f lab.Fault) error {
 	return s.adjustDoors(context.Background())
 }
 
-// ClearFaults switches faults off; "" means any system or target.
+// ClearFaults removes faults; "" matches any system or target.
 func (s *Simulator) ClearFaults(system, target string) error {
 	s.faultMu.Lock()
 	defer s.faultMu.Unlock()
@@ -120,7 +121,7 @@ func (s *Simulator) ClearFaults(system, target string) error {
 	return s.adjustDoors(context.Background())
 }
 
-// adjustDoors shuts the doors of unreachable systems and opens the others.
+// adjustDoors shuts the listeners of unreachable systems and opens the others.
 func (s *Simulator) adjustDoors(ctx context.Context) error {
 	for system, doors := range s.doors {
 		for _, door := range doors {
@@ -134,19 +135,19 @@ func (s *Simulator) adjustDoors(ctx context.Context) error {
 	return nil
 }
 
-// Faults are the faults that are on.
+// Faults returns the faults in effect.
 func (s *Simulator) Faults() []lab.FaultStatus { return s.lab.Faults.List() }
 
-// Journal is what happened; "" means any system or target.
+// Journal returns what happened; "" matches any system or target.
 func (s *Simulator) Journal(system, target string) []lab.Entry {
 	return s.lab.Journal.List(system, target)
 }
 
-// ClearJournal forgets what happened.
+// ClearJournal removes all journal entries.
 func (s *Simulator) ClearJournal() { s.lab.Journal.Clear() }
 
-// Switch changes a setting of a system; they are listed at the Switch methods of
-// the systems. The value is what JSON makes of it.
+// Switch changes a setting of a system. The Switch methods of the systems
+// document the settings. The value is encoded as JSON.
 func (s *Simulator) Switch(system, name string, value any) error {
 	target, ok := s.systems[system]
 	if !ok {
@@ -159,13 +160,13 @@ func (s *Simulator) Switch(system, name string, value any) error {
 	return target.Switch(name, raw)
 }
 
-// Advance moves the clock of all systems.
+// Advance advances the clock of all systems.
 func (s *Simulator) Advance(d time.Duration) { s.lab.Clock.Advance(d) }
 
-// Now is the time of all systems.
+// Now returns the simulated time.
 func (s *Simulator) Now() time.Time { return s.lab.Clock.Now() }
 
-// SetPassword changes a password behind the back of whoever manages it.
+// SetPassword changes a password behind the engine's back.
 func (s *Simulator) SetPassword(system, target, password string) error {
 	owner, ok := s.systems[system]
 	if !ok {
@@ -174,32 +175,32 @@ func (s *Simulator) SetPassword(system, target, password string) error {
 	return owner.SetPassword(context.Background(), target, password)
 }
 
-// Trapped is how many requests followed a redirect.
+// Trapped returns how many requests followed a redirect.
 func (s *Simulator) Trapped() int {
 	requests, _ := s.trap.count()
 	return requests
 }
 
-// MaxConcurrentChanges is how many changes of a target were ever in progress at
-// the same time.
+// MaxConcurrentChanges returns the highest number of changes of a target that
+// were in progress at the same time.
 func (s *Simulator) MaxConcurrentChanges(system, target string) int {
 	return s.lab.MaxConcurrentChanges()[system+"/"+target]
 }
 
-// LoginPlesk logs in at the XML API: nil, a *[login.RefusedError], or another error.
-// An alias can do so only with the switch alias_api set to allowed; with the
-// default, the right password gives 1006 and a wrong one 1001.
+// LoginPlesk logs in at the XML API. It returns a *[login.RefusedError] if the
+// password is refused. An alias can log in only if the switch alias_api is set to
+// allowed; by default the right password gives 1006 and a wrong one 1001.
 func (s *Simulator) LoginPlesk(name, password string) error {
 	return login.Plesk(context.Background(), s.pleskURL, s.authority.PEM, name, password)
 }
 
-// LoginRedis logs in at the first instance's Redis: nil, a *[login.RefusedError], or
-// another error.
+// LoginRedis logs in at the first instance's Redis port. It returns a
+// *[login.RefusedError] if the password is refused.
 func (s *Simulator) LoginRedis(name, password string) error {
 	return login.Redis(context.Background(), s.RedisAddress(), name, password)
 }
 
-// Status is what GET /v1/state answers. It holds no secrets.
+// Status is the answer to GET /v1/state. It contains no secrets.
 type Status struct {
 	Time       time.Time         `json:"time"`
 	Addresses  map[string]string `json:"addresses"`
@@ -209,7 +210,7 @@ type Status struct {
 	Concurrent map[string]int    `json:"max_concurrent_changes"`
 }
 
-// Status describes everything without secrets.
+// Status describes the state of all systems, without secrets.
 func (s *Simulator) Status() Status {
 	requests, bytes := s.trap.count()
 	status := Status{
@@ -230,7 +231,7 @@ func (s *Simulator) Status() Status {
 	return status
 }
 
-// Plesk describes one login of Plesk, "" fields if there is none.
+// Plesk describes a Plesk login. The result is zero if there is none.
 func (s *Simulator) Plesk(loginName string) plesk.AccountState {
 	if panel, ok := s.systems[plesk.Name].(*plesk.Server); ok {
 		return panel.Account(loginName)
@@ -238,7 +239,16 @@ func (s *Simulator) Plesk(loginName string) plesk.AccountState {
 	return plesk.AccountState{}
 }
 
-// DCS describes one ACL account (instance_id/account_id), "" fields if there is none.
+// PleskSenders describes what Fail2Ban has counted on the Plesk server.
+func (s *Simulator) PleskSenders() plesk.SenderState {
+	if panel, ok := s.systems[plesk.Name].(*plesk.Server); ok {
+		return panel.Senders()
+	}
+	return plesk.SenderState{}
+}
+
+// DCS describes an ACL account ("instance_id/account_id"). The result is zero if
+// there is none.
 func (s *Simulator) DCS(target string) dcs.AccountState {
 	if cache, ok := s.systems[dcs.Name].(*dcs.Service); ok {
 		return cache.Account(target)
@@ -262,8 +272,7 @@ func (s *Simulator) Users() []huaweicloud.UserState {
 	return nil
 }
 
-// Port returns the port of a "host:port" or URL of the simulator, for
-// configurations that want it apart.
+// Port returns the port of a "host:port" or URL of the simulator.
 func Port(address string) string {
 	_, after, found := strings.Cut(address, "://")
 	if found {

@@ -13,8 +13,8 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// A test that looks for secrets elsewhere has to know them all, whatever became of the request that held them.
-func TestTheSimulatorKnowsTheSecretsThatItWasShown(t *testing.T) {
+// Tests that search logs for secrets need all of them, including those in requests that failed.
+func TestSecretsSeenIncludesEveryRequest(t *testing.T) {
 	b := start(t)
 	for _, system := range []string{"plesk", "dcs"} {
 		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: b.target(system), Kind: lab.Cut, Count: 1}))
@@ -28,7 +28,7 @@ func TestTheSimulatorKnowsTheSecretsThatItWasShown(t *testing.T) {
 		}
 		for _, secret := range shown {
 			require.Eventually(t, func() bool { return b.SecretsSeen()[secret] != "" }, 20*time.Second, time.Millisecond,
-				"the connection is cut while the request is still noted")
+				"the secrets may be recorded after the connection is cut")
 		}
 	}
 	token := b.token(t.Context())
@@ -44,7 +44,7 @@ func TestTheSimulatorKnowsTheSecretsThatItWasShown(t *testing.T) {
 	require.Contains(t, b.SecretsSeen(), "Test-Key-Of-Nobody")
 }
 
-// shown is the secret in the headers of a request.
+// shown returns the secret in the headers of a request.
 func (b *bench) shown(system string, request *http.Request) string {
 	if system == "plesk" {
 		return b.InitialState().Plesk.SecretKeys[0].Key
@@ -54,7 +54,7 @@ func (b *bench) shown(system string, request *http.Request) string {
 	return signature
 }
 
-// token logs in to IAM.
+// token logs in to IAM and returns the token.
 func (b *bench) token(ctx context.Context) string {
 	cloud := b.InitialState().HuaweiCloud
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,"domain":{"name":%q}}}},"scope":{"project":{"id":%q}}}}`,

@@ -1,43 +1,43 @@
-// Package simulator runs the remote systems that the secrets engine manages, on
-// loopback: a Plesk server's XML API, Huawei Cloud's IAM and DCS with Redis ports
-// to log in at, its CloudDC and Elastic Cloud Server with an SSH port for each
-// server, Media Temple's API with an SSH port and a Plesk panel for each service.
-// It is for tests and for trying the engine out.
+// Package simulator simulates, on loopback, the remote systems that the secrets
+// engine supports: a Plesk server's XML API; Huawei Cloud's IAM, DCS with a Redis
+// port for each instance, CloudDC and Elastic Cloud Server with an SSH port for
+// each server; Media Temple's API with an SSH port and a Plesk panel for each
+// service. It is meant for tests and for trying out the engine.
 //
-// [Start] starts everything; [Simulator.Close] ends it. The systems are strict:
-// they refuse what the real ones refuse. What goes wrong on top of that is
-// switched with [Simulator.SetFault], by account and kind, see [lab.Kind];
-// settings that the real systems leave open with [Simulator.Switch]; and
-// [Simulator.Journal] tells what was asked, what was answered and whether
+// [Start] starts everything and [Simulator.Close] stops it. The systems are
+// strict: they refuse what the real ones refuse. [Simulator.SetFault] injects
+// faults by target and kind (see [lab.Kind]). [Simulator.Switch] changes settings
+// where the behaviour of the real systems varies or is not documented.
+// [Simulator.Journal] returns what was requested, what was answered and whether
 // anything changed. [Simulator.LoginPlesk], [Simulator.LoginRedis],
-// [Simulator.LoginSSH] and [Simulator.LoginPanel] really connect, so that a test
-// can end with a login.
+// [Simulator.LoginSSH] and [Simulator.LoginPanel] open real connections, so that
+// a test can end with a login.
 //
-// The same is there over HTTP, for other processes (JSON; unknown fields, kinds
-// and switches are answered 400 with a sentence):
+// The control API offers the same to other processes over HTTP, in JSON. It
+// answers unknown fields, kinds and switches with 400 and an explanation:
 //
-//	GET    /               this list
+//	GET    /               a description of the API
 //	GET    /v1/state       addresses, accounts, failures and locks; no secrets
 //	PUT    /v1/faults      {"system":"plesk","target":"ops1","kind":"apply-cut","count":1}
-//	                       further: delay_ms, retry_after, variant, location, applied, operations
+//	                       optional: delay_ms, retry_after, retry_after_date, variant, location, applied, operations
 //	GET    /v1/faults
-//	DELETE /v1/faults      ?system=&target= narrow it down; releases held answers
-//	GET    /v1/journal     ?system=&target= narrow it down
+//	DELETE /v1/faults      filter with ?system=&target=; releases held answers
+//	GET    /v1/journal     filter with ?system=&target=
 //	DELETE /v1/journal
 //	PUT    /v1/switches    {"system":"plesk","policy":"very-strong"}
 //	POST   /v1/clock       {"advance_seconds":300}
-//	PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}: behind the engine's back
+//	PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}: a change behind the engine's back
 //	POST   /v1/restart     {"system":"ecs","target":"..."}: an operator restarts a server
 //
-// Systems are plesk, iam, dcs, ecs, mediatemple and, for faults only, redis and ssh
-// (class login) and panel (Media Temple's Plesk panels; class check, unless said
-// otherwise). A target is a Plesk login, an IAM user, "instance_id/account_id",
-// "service_id/root" or "service_id/plesk", an instance id for redis, and the id
-// of the server for ecs, ssh and panel; "*" is any. The target of a check is the
-// login that it is made with, or the instance or service that is shown.
+// The systems are plesk, iam, dcs, ecs and mediatemple. Faults can also be set
+// for redis and ssh (operation class login) and for panel (Media Temple's Plesk
+// panels; class check by default). A target is a Plesk login, an IAM user,
+// "instance_id/account_id" for dcs, "service_id/root" or "service_id/plesk" for
+// mediatemple, an instance id for redis, and a server id for ecs, ssh and panel;
+// "*" matches any. The target of a check is the login that made it, or the
+// instance or service that it reads.
 //
-// A further system is a folder of its own that implements [lab.System], and a
-// few lines in this package.
+// To add a system, implement [lab.System] in a new package and register it here.
 package simulator
 
 import (
@@ -61,20 +61,20 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/shell"
 )
 
-// Config says how to start. The zero value is fine.
+// Config configures a simulator. The zero value is ready to use.
 type Config struct {
-	// Listen addresses, host:port; "" means a free port on 127.0.0.1. The hosts
-	// that the certificate is good for are 127.0.0.1, ::1 and localhost.
+	// Listen addresses, host:port; "" means a free port on 127.0.0.1. The
+	// certificate is valid for 127.0.0.1, ::1 and localhost.
 	Control, Plesk, IAM, DCS, Redis, MediaTemple, CloudDC, ECS string
 
-	// State is what the systems start with; parts that are nil are built in.
+	// State is the initial state of the systems; nil parts get the default state.
 	State State
 	// Now is the base of the clock; nil means time.Now.
 	Now func() time.Time
-	// RedisServer is the host:port of a real Redis server (6.0 or newer) that is
-	// given the passwords of the one DCS instance too; "" means none.
+	// RedisServer is the host:port of a real Redis server (6.0 or newer) on which
+	// to set the passwords of the DCS instance too; "" means none.
 	RedisServer string
-	// Logger gets a line for what the servers complain about; nil means none.
+	// Logger receives the errors of the HTTP servers; nil discards them.
 	Logger hclog.Logger
 }
 
@@ -92,19 +92,19 @@ type Simulator struct {
 
 	controlURL, pleskURL, iamURL, dcsURL, trapURL string
 	mediaTempleURL, cloudDCURL, ecsURL            string
-	redisAddresses                                []string // by instance, in the order of the state
+	redisAddresses                                []string // in the order of the instances in the state
 	hosts                                         []Host
 
 	servers []*http.Server
 	close   sync.Once
-	faultMu sync.Mutex // makes changing a fault and shutting doors one step
+	faultMu sync.Mutex // makes changing a fault and shutting doors atomic
 
 	closeMu sync.Mutex
 	closed  bool
-	running sync.WaitGroup // listeners and requests; nothing is added once closed
+	running sync.WaitGroup // listeners and requests; does not grow once closed
 }
 
-// Start starts all systems. The context bounds starting only.
+// Start starts all systems. The context applies to the start only.
 func Start(ctx context.Context, config Config) (*Simulator, error) {
 	s := &Simulator{lab: lab.New(config.Now), logger: config.Logger, doors: map[string][]*lab.Door{}, state: config.State.withDefaults()}
 	if s.logger == nil {
@@ -164,6 +164,9 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 		if err != nil {
 			return err
 		}
+		if l.system == plesk.Name {
+			door.Filter(panel.Drops)
+		}
 		*l.url = scheme + "://" + door.Addr().String()
 		handler := l.handler
 		if l.system != "" {
@@ -182,7 +185,8 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 	return s.startServices(ctx, rental)
 }
 
-// startRedis opens a port for each instance; the first one gets the address.
+// startRedis opens a port for each instance. The first one listens on address,
+// the others on free ports.
 func (s *Simulator) startRedis(ctx context.Context, cache *dcs.Service, address string) error {
 	for _, id := range cache.InstanceIDs() {
 		door, err := s.listen(ctx, dcs.DoorName, address)
@@ -246,7 +250,7 @@ func (s *Simulator) serve(door *lab.Door, handler http.Handler, secure bool) {
 	})
 }
 
-// begin counts a request as running, unless the simulator is closed.
+// begin counts a request as running. It reports false if the simulator is closed.
 func (s *Simulator) begin() bool {
 	s.closeMu.Lock()
 	defer s.closeMu.Unlock()
@@ -260,8 +264,8 @@ type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// Close ends everything: requests in progress are cut. It returns when nothing
-// of the simulator runs any more.
+// Close stops the simulator and cuts requests in progress. It returns when all
+// goroutines of the simulator have ended.
 func (s *Simulator) Close() {
 	s.close.Do(func() {
 		s.closeMu.Lock()
@@ -283,7 +287,8 @@ func (s *Simulator) Close() {
 	})
 }
 
-// trap is where redirects lead: nobody should ever come here.
+// trap is the target of redirects. It counts clients that follow one, which none
+// should.
 type trap struct {
 	mu       sync.Mutex
 	requests int

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fresh is a password that every system takes.
+// fresh is a password that every system accepts.
 const fresh = "Gk8!Wq2_Zt5@Lm3x"
 
 type bench struct {
@@ -63,7 +63,7 @@ func (b *bench) target(system string) string {
 	return in.ID + "/" + in.Accounts[1].ID
 }
 
-// request makes the request that sets the password of the first alias or
+// request builds the request that sets the password of the first alias or ACL
 // account.
 func (b *bench) request(ctx context.Context, system string) *http.Request {
 	var method, url, body, contentType string
@@ -87,7 +87,7 @@ func (b *bench) request(ctx context.Context, system string) *http.Request {
 	return r
 }
 
-// do sends a request and reads the whole answer.
+// do sends a request and reads the entire response.
 func (b *bench) do(r *http.Request) (int, http.Header, string, error) {
 	response, err := b.client.Do(r)
 	if err != nil {
@@ -105,7 +105,8 @@ func (b *bench) login(system, password string) error {
 	return b.LoginRedis("app", password)
 }
 
-// changed proves by logins which of the passwords is in force.
+// changed reports whether the new password is in force, which it proves by
+// logging in.
 func (b *bench) changed(system string) bool {
 	var refused *login.RefusedError
 	err := b.login(system, fresh)
@@ -118,7 +119,7 @@ func (b *bench) changed(system string) bool {
 	return false
 }
 
-func TestAChangeEndsWithALogin(t *testing.T) {
+func TestChangedPasswordLogsIn(t *testing.T) {
 	b := start(t)
 	for _, system := range []string{"plesk", "dcs"} {
 		require.False(t, b.changed(system))
@@ -133,7 +134,7 @@ func TestAChangeEndsWithALogin(t *testing.T) {
 	assert.Zero(t, b.AccessKeys()[0].Locks)
 }
 
-func TestPasswordsChangeBehindTheBack(t *testing.T) {
+func TestSetPasswordBypassesTheAPI(t *testing.T) {
 	b := start(t)
 	for _, system := range []string{"plesk", "dcs"} {
 		require.NoError(t, b.SetPassword(system, b.target(system), fresh))
@@ -150,7 +151,7 @@ func (b *bench) control(method, path, body string) (int, string) {
 	return status, answer
 }
 
-func TestTheControlAPIDoesWhatTheMethodsDo(t *testing.T) {
+func TestControlAPIMatchesMethods(t *testing.T) {
 	b := start(t)
 	ok := func(method, path, body string) string {
 		status, answer := b.control(method, path, body)
@@ -180,7 +181,7 @@ func TestTheControlAPIDoesWhatTheMethodsDo(t *testing.T) {
 	require.NoError(t, b.LoginSSH(b.SSHAddress("556"), "root", fresh))
 }
 
-func TestTheControlAPISaysWhatIsWrong(t *testing.T) {
+func TestControlAPIExplainsErrors(t *testing.T) {
 	b := start(t)
 	for _, c := range []struct{ method, path, body, want string }{
 		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"explode"}`, "unknown fault kind"},
@@ -198,12 +199,12 @@ func TestTheControlAPISaysWhatIsWrong(t *testing.T) {
 		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"cut","count":-1}`, "negative"},
 		{"PUT", "/v1/faults", `{"system":"redis","target":"*","kind":"huge"}`, "busy, cut and unreachable"},
 		{"PUT", "/v1/faults", `not JSON`, "reading JSON"},
-		{"PUT", "/v1/switches", `{"system":"plesk","policy":"silly"}`, "it takes one of"},
+		{"PUT", "/v1/switches", `{"system":"plesk","policy":"silly"}`, "must be one of"},
 		{"PUT", "/v1/switches", `{"system":"ssh","policy":"silly"}`, "unknown system"},
 		{"PUT", "/v1/switches", `{"system":"mediatemple","http_status":99}`, "200 to 599"},
 		{"PUT", "/v1/switches", `{"system":"plesk","nothing":true}`, "unknown switch"},
 		{"PUT", "/v1/switches", `{"policy":"weak"}`, "system is missing"},
-		{"PUT", "/v1/switches", `{"system":"plesk"}`, "no switch"},
+		{"PUT", "/v1/switches", `{"system":"plesk"}`, "names no switch"},
 		{"POST", "/v1/clock", `{}`, "advance_seconds is missing"},
 		{"PUT", "/v1/passwords", `{"system":"plesk","target":"ops1"}`, "password is missing"},
 		{"PUT", "/v1/passwords", `{"system":"plesk","target":"ops9","password":"x"}`, "no login"},
@@ -218,7 +219,7 @@ func TestTheControlAPISaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestNoSecretLeavesThroughStateOrJournal(t *testing.T) {
+func TestStateAndJournalHoldNoSecrets(t *testing.T) {
 	b := start(t)
 	for _, system := range []string{"plesk", "dcs"} {
 		_, _, _, err := b.do(b.request(t.Context(), system))
@@ -262,7 +263,7 @@ func TestNoSecretLeavesThroughStateOrJournal(t *testing.T) {
 	}
 }
 
-func TestAStateComesFromJSON(t *testing.T) {
+func TestStateCanBeWrittenAndReadBack(t *testing.T) {
 	state, err := ReadState([]byte(`{"plesk":{"admin_password":"a","aliases":[{"login":"x","password":"y"}]}}`))
 	require.NoError(t, err)
 	assert.Equal(t, "x", state.Plesk.Aliases[0].Login)
@@ -272,7 +273,7 @@ func TestAStateComesFromJSON(t *testing.T) {
 	require.NoError(t, err)
 	state, err = ReadState(written)
 	require.NoError(t, err)
-	assert.Equal(t, b.InitialState(), state, "what one run wrote can start the next")
+	assert.Equal(t, b.InitialState(), state, "the output of one run can be the input of the next")
 	state, err = ReadState([]byte(`{"mediatemple":{"accounts":[{"api_keys":["k"],"services":[{"id":7,"root_password":"r"}]}]}}`))
 	require.NoError(t, err)
 	assert.Equal(t, int64(7), state.MediaTemple.Accounts[0].Services[0].ID)

@@ -12,8 +12,8 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
 )
 
-// State is what the systems start with; nil is the built-in state. It holds every
-// secret of the simulator.
+// State is the initial state of the systems; nil means the default state of a
+// system. It holds every secret of the simulator.
 type State struct {
 	Plesk       *plesk.State       `json:"plesk,omitempty"`
 	HuaweiCloud *huaweicloud.State `json:"huaweicloud,omitempty"`
@@ -22,18 +22,18 @@ type State struct {
 	MediaTemple *mediatemple.State `json:"mediatemple,omitempty"`
 }
 
-// DefaultState is the built-in state; its secrets are random.
+// DefaultState returns the default state with random secrets.
 func DefaultState() State {
 	return State{}.withDefaults()
 }
 
-// ReadState reads a state from JSON of the form of [Output]; addresses in it are
-// ignored, so that what one run wrote can start the next. Systems that it does
-// not mention get their built-in state; unknown fields are refused.
+// ReadState reads a state from JSON in the format of [Output]. It ignores
+// addresses, so that the output of one run can be the input of the next. Systems
+// that are missing get their default state. Unknown fields are an error.
 func ReadState(data []byte) (State, error) {
 	var in Output
 	if err := lab.DecodeStrict(data, &in); err != nil {
-		return State{}, fmt.Errorf("the initial state: %w", err)
+		return State{}, fmt.Errorf("initial state: %w", err)
 	}
 	var s State
 	if p := in.Plesk.State; p.AdminPassword != "" || p.SecretKeys != nil || p.Aliases != nil {
@@ -55,7 +55,7 @@ func ReadState(data []byte) (State, error) {
 		s.MediaTemple = &m
 	}
 	if s.HuaweiCloud != nil && len(s.HuaweiCloud.Projects) == 0 {
-		return State{}, errors.New("the initial state: huaweicloud needs a project")
+		return State{}, errors.New("initial state: huaweicloud needs a project")
 	}
 	return s.withDefaults(), nil
 }
@@ -84,8 +84,8 @@ func (s State) withDefaults() State {
 	return s
 }
 
-// Output is what a user of the simulator needs to know: where everything is, and
-// the credentials and passwords that it started with.
+// Output describes a running simulator for its users: all addresses, and the
+// initial credentials and passwords.
 type Output struct {
 	ControlURL string `json:"control_url"`
 	CAFile     string `json:"ca_file,omitempty"`
@@ -118,7 +118,7 @@ type Output struct {
 	} `json:"redirect_trap"`
 }
 
-// OutputInstance is an instance and where its Redis port is.
+// OutputInstance is an instance with the address of its Redis port.
 type OutputInstance struct {
 	dcs.Instance
 	RedisAddress string `json:"redis_address"`

@@ -10,26 +10,26 @@ import (
 	"time"
 )
 
-// stopTime is how long an Agent may take to end by itself.
+// stopTime is how long Stop waits for an Agent to exit before it kills it.
 const stopTime = 10 * time.Second
 
 // Agent is a running Vault Agent.
 type Agent struct {
-	// LogFile is where its log goes, at level trace, with what its commands print.
+	// LogFile is the path of its log, at level trace, which includes the output of its commands.
 	LogFile string
 
 	process *exec.Cmd
 	exited  chan struct{}
 }
 
-// StartAgent runs the Vault binary as Vault Agent with a configuration file, which names the Vault to read from. Its
-// environment has nothing of Vault's. The log is one of the [Vault.Records]. Stop it in the end.
+// StartAgent runs the Vault binary as Vault Agent with a configuration file, which must name the Vault server. VAULT_*
+// variables are removed from its environment. [Vault.Records] includes its log. The caller must call Stop.
 func (v *Vault) StartAgent(config string) (*Agent, error) {
 	log, err := v.agentLog()
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()                                                             //nolint:errcheck // the process has its own
+	defer log.Close()                                                             //nolint:errcheck // the process has its own file descriptor
 	cmd := exec.Command(v.binary, "agent", "-config="+config, "-log-level=trace") //nolint:gosec,noctx // runs until it is stopped
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(environment(), "HOME="+filepath.Join(v.dir, "home"))
@@ -42,12 +42,12 @@ func (v *Vault) StartAgent(config string) (*Agent, error) {
 	return a, nil
 }
 
-// agentLog makes a log for a further Agent.
+// agentLog creates a log file for another Agent.
 func (v *Vault) agentLog() (*os.File, error) {
 	v.agentsMu.Lock()
 	defer v.agentsMu.Unlock()
 	name := filepath.Join(v.dir, "agent-"+strconv.Itoa(len(v.agentLogs)+1)+".log")
-	log, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // below the test's folder
+	log, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // in the test's folder
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of Vault Agent: %w", err)
 	}
@@ -55,12 +55,12 @@ func (v *Vault) agentLog() (*os.File, error) {
 	return log, nil
 }
 
-// Runs tells whether the Agent has not ended.
+// Runs reports whether the Agent is still running.
 func (a *Agent) Runs() bool { return !closed(a.exited) }
 
-// Stop asks the Agent to end, as a service manager does, and ends it with its commands if it does not.
+// Stop terminates the Agent with SIGTERM, as a service manager does, and kills it and its commands if it does not exit.
 func (a *Agent) Stop() {
-	_ = a.process.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = a.process.Process.Signal(syscall.SIGTERM) // it may have exited already
 	select {
 	case <-a.exited:
 	case <-time.After(stopTime):

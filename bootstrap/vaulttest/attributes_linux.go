@@ -2,7 +2,8 @@ package vaulttest
 
 import "syscall"
 
-// attributes give Vault a process group of its own, so that its plugins can be ended with it, and end it with a test that is killed.
+// attributes puts Vault in its own process group, so that its plugins can be killed with it, and has the kernel kill it if the
+// test process dies.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

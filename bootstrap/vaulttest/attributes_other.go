@@ -4,7 +4,7 @@ package vaulttest
 
 import "syscall"
 
-// attributes give Vault a process group of its own, so that its plugins can be ended with it.
+// attributes puts Vault in its own process group, so that its plugins can be killed with it.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

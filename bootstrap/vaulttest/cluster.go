@@ -15,20 +15,21 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// nodes is how many a cluster has: the fewest of which one may be missing.
+// nodes is the number of nodes in a cluster: the smallest that tolerates the loss of one.
 const nodes = 3
 
-// askTime bounds asking one node who is active: one that is taking over or giving up does not answer before it has.
+// askTime limits how long to wait for a node to name the active node. While a node takes over or steps down, it does not
+// answer.
 const askTime = 2 * time.Second
 
-// Cluster is three Vaults on one Raft storage, each a process with a plugin directory of its own. One is active; the others
-// are standbys, which forward requests to it and take over when it goes. Its methods may not be called concurrently.
+// Cluster is a Raft cluster of three Vault nodes, each a process with its own plugin directory. One node is active. The
+// others are standbys, which forward requests to it and take over if it fails. The methods are not safe for concurrent use.
 type Cluster struct {
 	nodes []*Vault
 }
 
-// StartCluster runs three nodes with all their files below dir, as [Start] does for one, and waits until each of them votes
-// and forwards. Stop it in the end.
+// StartCluster starts three nodes, as [Start] does for one, and waits until all of them are voters and forward requests. The
+// caller must call Stop.
 func StartCluster(ctx context.Context, vaultBinary, pluginBinary, dir string, env ...string) (*Cluster, error) {
 	c := &Cluster{nodes: make([]*Vault, nodes)}
 	problems := make([]error, nodes)
@@ -50,13 +51,13 @@ func StartCluster(ctx context.Context, vaultBinary, pluginBinary, dir string, en
 	return c, nil
 }
 
-// form initializes the first node and lets the others join.
+// form initializes the first node and joins the others to it.
 func (c *Cluster) form(ctx context.Context, pluginBinary string, env []string) error {
 	first := c.nodes[0]
 	if err := first.initialize(ctx, pluginBinary, env); err != nil {
 		return err
 	}
-	// Else a node that has joined has to run for ten seconds before it may vote.
+	// By default a node becomes a voter only ten seconds after it has joined.
 	_, err := first.Client.Logical().WriteWithContext(ctx, "sys/storage/raft/autopilot/configuration",
 		map[string]any{"server_stabilization_time": "1s"})
 	if err != nil {
@@ -67,19 +68,19 @@ func (c *Cluster) form(ctx context.Context, pluginBinary string, env []string) e
 		node.Client.SetToken(first.Client.Token())
 		joined, err := node.Client.Sys().RaftJoinWithContext(ctx, &api.RaftJoinRequest{LeaderAPIAddr: first.address})
 		if err != nil {
-			return fmt.Errorf("letting %s join the cluster: %w", node.Name(), err)
+			return fmt.Errorf("joining %s to the cluster: %w", node.Name(), err)
 		}
 		if !joined.Joined {
-			return fmt.Errorf("letting %s join the cluster: Vault says that it has not", node.Name())
+			return fmt.Errorf("joining %s to the cluster: Vault reports that it has not joined", node.Name())
 		}
 		if err := c.Unseal(ctx, node); err != nil {
 			return err
 		}
 	}
-	return wait(ctx, c.nodes, "all nodes vote", func(ctx context.Context) bool { return first.voters(ctx) == nodes })
+	return wait(ctx, c.nodes, "all nodes are voters", func(ctx context.Context) bool { return first.voters(ctx) == nodes })
 }
 
-// voters is how many nodes vote, as far as this one knows.
+// voters returns the number of voters, according to this node.
 func (v *Vault) voters(ctx context.Context) int {
 	secret, err := v.Client.Logical().ReadWithContext(ctx, "sys/storage/raft/configuration")
 	if err != nil || secret == nil {
@@ -96,7 +97,7 @@ func (v *Vault) voters(ctx context.Context) int {
 	return n
 }
 
-// Nodes are all nodes, those that are sealed, killed or suspended too.
+// Nodes returns all nodes, including those that are sealed, killed or suspended.
 func (c *Cluster) Nodes() []*Vault { return c.nodes }
 
 // Active waits until one of the nodes is active, and returns it.
@@ -105,7 +106,7 @@ func (c *Cluster) Active(ctx context.Context) (*Vault, error) {
 	return node, err
 }
 
-// activeAfter waits until one of the nodes is active since a time after the given one.
+// activeAfter waits until a node is active that became so after the given time.
 func (c *Cluster) activeAfter(ctx context.Context, before time.Time) (active *Vault, since time.Time, err error) {
 	err = wait(ctx, c.running(), "one of the nodes is active", func(ctx context.Context) bool {
 		for _, node := range c.running() {
@@ -119,7 +120,7 @@ func (c *Cluster) activeAfter(ctx context.Context, before time.Time) (active *Va
 	return active, since, err
 }
 
-// asked asks a node whether it is active, and since when.
+// asked asks a node whether it is active and since when.
 func (v *Vault) asked(ctx context.Context) (since time.Time, active bool) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -127,7 +128,7 @@ func (v *Vault) asked(ctx context.Context) (since time.Time, active bool) {
 	return since, err == nil
 }
 
-// Standbys are the unsealed nodes that are not active.
+// Standbys returns the unsealed nodes that are not active.
 func (c *Cluster) Standbys(ctx context.Context) ([]*Vault, error) {
 	active, err := c.Active(ctx)
 	if err != nil {
@@ -142,16 +143,17 @@ func (c *Cluster) Standbys(ctx context.Context) ([]*Vault, error) {
 	return standbys, nil
 }
 
-// activeLine is in the log of a node when it becomes active.
+// activeLine is what a node logs when it becomes active.
 const activeLine = "core: acquired lock, enabling active operation"
 
-// Began are the times at which nodes became active, by their logs: those that no test asked for, too.
+// Began returns the times at which nodes became active, according to their logs. This includes changes of leadership that no
+// test asked for.
 func (c *Cluster) Began() ([]time.Time, error) {
 	var began []time.Time
 	for _, node := range c.nodes {
 		log, err := os.ReadFile(node.LogFile())
 		if err != nil {
-			return nil, fmt.Errorf("looking for when %s became active: %w", node.Name(), err)
+			return nil, fmt.Errorf("finding out when %s became active: %w", node.Name(), err)
 		}
 		for line := range bytes.Lines(log) {
 			if !bytes.Contains(line, []byte(activeLine)) {
@@ -160,7 +162,7 @@ func (c *Cluster) Began() ([]time.Time, error) {
 			stamp, _, _ := strings.Cut(string(line), " ")
 			at, err := time.Parse("2006-01-02T15:04:05.000Z0700", stamp)
 			if err != nil {
-				return nil, fmt.Errorf("looking for when %s became active: %w", node.Name(), err)
+				return nil, fmt.Errorf("finding out when %s became active: %w", node.Name(), err)
 			}
 			began = append(began, at)
 		}
@@ -168,21 +170,21 @@ func (c *Cluster) Began() ([]time.Time, error) {
 	return began, nil
 }
 
-// StepDown makes the active node give up being that, and returns when a node has taken over. It is another one, but where the
-// others cannot be reached.
+// StepDown makes the active node step down and returns when a node has taken over. That is another node, unless the others are
+// unreachable.
 func (c *Cluster) StepDown(ctx context.Context) error {
 	active, since, err := c.activeAfter(ctx, time.Time{})
 	if err != nil {
 		return err
 	}
 	if err := active.Client.Sys().StepDownWithContext(ctx); err != nil {
-		return fmt.Errorf("letting %s step down: %w", active.Name(), err)
+		return fmt.Errorf("making %s step down: %w", active.Name(), err)
 	}
 	_, _, err = c.activeAfter(ctx, since)
 	return err
 }
 
-// Seal seals the active node; one of the others takes over. Unseal makes it a standby.
+// Seal seals a node. If it was active, another takes over. Unseal makes it a standby.
 func (c *Cluster) Seal(ctx context.Context, node *Vault) error {
 	if err := node.Client.Sys().SealWithContext(ctx); err != nil {
 		return fmt.Errorf("sealing %s: %w", node.Name(), err)
@@ -190,7 +192,7 @@ func (c *Cluster) Seal(ctx context.Context, node *Vault) error {
 	return nil
 }
 
-// Unseal unseals a node and waits until it knows which one is active.
+// Unseal unseals a node and waits until it is active or knows the active node.
 func (c *Cluster) Unseal(ctx context.Context, node *Vault) error {
 	if err := node.open(ctx); err != nil {
 		return fmt.Errorf("%s: %w", node.Name(), err)
@@ -198,10 +200,10 @@ func (c *Cluster) Unseal(ctx context.Context, node *Vault) error {
 	return node.joined(ctx)
 }
 
-// Kill ends a node and its plugins with SIGKILL. Restart starts it again.
+// Kill kills a node and its plugins with SIGKILL. Restart starts it again.
 func (c *Cluster) Kill(node *Vault) { node.kill() }
 
-// Restart starts a node that was killed, and unseals it.
+// Restart starts and unseals a node that was killed.
 func (c *Cluster) Restart(ctx context.Context, node *Vault) error {
 	if err := node.run(ctx); err != nil {
 		return fmt.Errorf("%s: %w", node.Name(), err)
@@ -209,14 +211,14 @@ func (c *Cluster) Restart(ctx context.Context, node *Vault) error {
 	return c.Unseal(ctx, node)
 }
 
-// Suspend stops the processes of a node and its plugins, as a machine that hangs: to the others it is gone, and it knows nothing
-// of that when it goes on. Resume lets it.
+// Suspend stops the processes of a node and its plugins with SIGSTOP, like a machine that hangs: the other nodes lose it, and
+// it does not know that it was gone. Resume continues it.
 func (c *Cluster) Suspend(node *Vault) error {
 	node.suspended = true
 	return node.signal(syscall.SIGSTOP)
 }
 
-// Resume lets a suspended node go on, and waits until it knows which one is active now.
+// Resume continues a suspended node and waits until it is active or knows the active node.
 func (c *Cluster) Resume(ctx context.Context, node *Vault) error {
 	node.suspended = false
 	if err := node.signal(syscall.SIGCONT); err != nil {
@@ -233,13 +235,13 @@ func (v *Vault) signal(signal syscall.Signal) error {
 	}
 	for _, pid := range append(pids, v.process.Process.Pid) {
 		if err := syscall.Kill(pid, signal); err != nil {
-			return fmt.Errorf("sending a signal to %s: %w", v.Name(), err)
+			return fmt.Errorf("signaling %s: %w", v.Name(), err)
 		}
 	}
 	return nil
 }
 
-// Stop ends all nodes and their plugins.
+// Stop kills all nodes and their plugins.
 func (c *Cluster) Stop() {
 	for _, node := range c.nodes {
 		if node != nil {
@@ -248,7 +250,7 @@ func (c *Cluster) Stop() {
 	}
 }
 
-// running are the nodes that were not killed and not suspended.
+// running returns the nodes that are neither killed nor suspended.
 func (c *Cluster) running() []*Vault {
 	var running []*Vault
 	for _, node := range c.nodes {
@@ -259,12 +261,12 @@ func (c *Cluster) running() []*Vault {
 	return running
 }
 
-// joined waits until the node is unsealed and is active or knows who is.
+// joined waits until the node is unsealed and either active or a standby that knows the active node.
 func (v *Vault) joined(ctx context.Context) error {
-	return v.wait(ctx, "is a part of its cluster", func(ctx context.Context) bool { return v.active(ctx) || v.standby(ctx) })
+	return v.wait(ctx, "has joined its cluster", func(ctx context.Context) bool { return v.active(ctx) || v.standby(ctx) })
 }
 
-// standby tells whether it is a standby that knows the active node.
+// standby reports whether this is a standby that knows the active node.
 func (v *Vault) standby(ctx context.Context) bool {
 	health, err := v.Client.Sys().HealthWithContext(ctx)
 	if err != nil || !health.Initialized || health.Sealed || !health.Standby {

@@ -9,20 +9,20 @@ import (
 	"sync"
 )
 
-// Ports that Vaults listen on. Where systems give a port to whoever asks for any, it is a higher one: these stay free until
-// Vault listens, which is seconds later for the port of a cluster, and while it is killed.
+// The range of ports for Vault to listen on. It is below the ephemeral ports of common systems, so that no other socket
+// takes a port before Vault listens on it (seconds later for the cluster port) or while Vault is down.
 const (
 	firstPort = 10000
 	lastPort  = 29999
 )
 
-// given are the ports that this process has chosen.
+// given holds the ports that this process has handed out.
 var given struct {
 	mu    sync.Mutex
 	ports map[int]bool
 }
 
-// freeAddress is one that nothing listens on, and none that was given before.
+// freeAddress returns an address that nothing listens on and that it has not returned before.
 func freeAddress(ctx context.Context) (string, error) {
 	given.mu.Lock()
 	defer given.mu.Unlock()
@@ -31,7 +31,7 @@ func freeAddress(ctx context.Context) (string, error) {
 	}
 	var problem error
 	for range 100 {
-		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // no secret
+		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // not a secret
 		if given.ports[port] {
 			continue
 		}
@@ -42,7 +42,7 @@ func freeAddress(ctx context.Context) (string, error) {
 			problem = err
 			continue
 		}
-		_ = listener.Close() // nothing was sent
+		_ = listener.Close() // only checked that the port is free
 		return address, nil
 	}
 	return "", fmt.Errorf("looking for a free port between %d and %d: %w", firstPort, lastPort, problem)

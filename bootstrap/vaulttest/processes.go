@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// closed tells whether a process has ended whose end closes the channel.
+// closed reports whether the channel is closed, which means that its process has exited.
 func closed(exited <-chan struct{}) bool {
 	select {
 	case <-exited:
@@ -21,7 +21,7 @@ func closed(exited <-chan struct{}) bool {
 	}
 }
 
-// children are the processes that a process started.
+// children returns the ids of a process's child processes.
 func children(parent int) ([]int, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(stats) == 0 {
@@ -31,9 +31,9 @@ func children(parent int) ([]int, error) {
 	for _, file := range stats {
 		data, err := os.ReadFile(file) //nolint:gosec // a file of /proc
 		if err != nil {
-			continue // it has ended
+			continue // the process has exited
 		}
-		// pid (command) state ppid …; the command may hold anything
+		// pid (command) state ppid …; the command may contain any character
 		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 		if len(fields) < 2 || fields[1] != strconv.Itoa(parent) {
 			continue
@@ -45,7 +45,7 @@ func children(parent int) ([]int, error) {
 	return pids, nil
 }
 
-// childrenByPS is children on systems without /proc.
+// childrenByPS implements children on systems without /proc.
 func childrenByPS(parent int) ([]int, error) {
 	out, err := exec.CommandContext(context.Background(), "ps", "-axo", "pid=,ppid=").Output()
 	if err != nil {

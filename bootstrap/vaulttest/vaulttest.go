@@ -1,14 +1,11 @@
-// Package vaulttest runs a real Vault with the plugin as an external binary, for tests: on Raft storage, on loopback,
-// unsealed, with the plugin in its catalog. [Start] runs one node, [StartCluster] three that share their storage.
+// Package vaulttest runs a real Vault for tests: with Raft storage, on loopback, unsealed, and with the plugin registered
+// as an external plugin. [Start] runs a single node, [StartCluster] a cluster of three.
 package vaulttest
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,13 +17,13 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// Plugin is the name of the plugin's binary and in the catalog.
+// Plugin is the name of the plugin's binary, and of the plugin in Vault's catalog.
 const Plugin = "vault-plugin-secrets-hosting"
 
-// startTime bounds starting Vault and becoming active.
+// startTime limits how long Vault may take to start and to become active.
 const startTime = 60 * time.Second
 
-// Vault is a running Vault: one process, which may be a node of a [Cluster].
+// Vault is a running Vault server: one process, which may be a node of a [Cluster].
 type Vault struct {
 	// Client has the root token.
 	Client *api.Client
@@ -35,13 +32,13 @@ type Vault struct {
 
 	binary  string
 	dir     string
-	audit   string      // the file of the audit log
-	once    *api.Client // asks without a token, and does not repeat what failed
+	audit   string      // path of the audit log
+	once    *api.Client // has no token and does not retry
 	address string
 	unseal  string
 	process *exec.Cmd
 	exited  chan struct{}
-	// suspended: it does not answer.
+	// suspended is set while the process is stopped and does not answer.
 	suspended bool
 	log       *os.File
 	answers   *answers
@@ -50,8 +47,8 @@ type Vault struct {
 	agentLogs []string
 }
 
-// Start runs the Vault binary with the plugin binary, with all its files below dir, which must be short enough for Unix
-// sockets. The plugin's environment has env (name=value) too. Stop it in the end.
+// Start starts, initializes and unseals Vault, and registers the plugin. All files are kept in dir, whose path must be
+// short enough for Unix sockets. env (name=value) is added to the plugin's environment. The caller must call Stop.
 func Start(ctx context.Context, vaultBinary, pluginBinary, dir string, env ...string) (*Vault, error) {
 	v, err := start(ctx, vaultBinary, pluginBinary, dir)
 	if err != nil {
@@ -64,7 +61,7 @@ func Start(ctx context.Context, vaultBinary, pluginBinary, dir string, env ...st
 	return v, nil
 }
 
-// start runs a Vault that is not initialized.
+// start runs Vault without initializing it.
 func start(ctx context.Context, vaultBinary, pluginBinary, dir string) (*Vault, error) {
 	v := &Vault{
 		binary: vaultBinary, dir: dir, audit: filepath.Join(dir, "audit.log"), answers: &answers{file: filepath.Join(dir, "answers.log")},
@@ -130,21 +127,21 @@ listener "tcp" {
 	return nil
 }
 
-// LogFile is where Vault's log goes, at level trace, the plugin's included.
+// LogFile returns the path of Vault's log, at level trace, which includes the plugin's log.
 func (v *Vault) LogFile() string { return filepath.Join(v.dir, "vault.log") }
 
-// AnswersFile is where the answers are written down that [Vault.Client] and its clones got.
+// AnswersFile returns the path of the file that records the responses to [Vault.Client] and its clones.
 func (v *Vault) AnswersFile() string { return v.answers.file }
 
-// Name is what Vault calls itself as a node.
+// Name returns Vault's node id.
 func (v *Vault) Name() string { return filepath.Base(v.dir) }
 
-// Address is Vault's address.
+// Address returns Vault's API address.
 func (v *Vault) Address() string { return v.address }
 
 // run starts the process and waits until it answers.
 func (v *Vault) run(ctx context.Context) error {
-	cmd := exec.Command(v.binary, "server", "-config", filepath.Join(v.dir, "vault.hcl"), "-log-level", "trace") //nolint:gosec,noctx // outlives the context, which bounds starting
+	cmd := exec.Command(v.binary, "server", "-config", filepath.Join(v.dir, "vault.hcl"), "-log-level", "trace") //nolint:gosec,noctx // outlives the context, which applies to the start only
 	cmd.Stdout, cmd.Stderr = v.log, v.log
 	cmd.Env = append(environment(), "HOME="+filepath.Join(v.dir, "home"))
 	cmd.SysProcAttr = attributes()
@@ -159,7 +156,7 @@ func (v *Vault) run(ctx context.Context) error {
 	config.HttpClient.Transport = v.answers.watch(config.HttpClient.Transport)
 	client, err := api.NewClient(config)
 	if err != nil {
-		return fmt.Errorf("making a client of Vault: %w", err)
+		return fmt.Errorf("creating a Vault client: %w", err)
 	}
 	client.ClearNamespace()
 	if v.Client != nil {
@@ -167,7 +164,7 @@ func (v *Vault) run(ctx context.Context) error {
 	}
 	v.Client = client
 	if v.once, err = client.Clone(); err != nil {
-		return fmt.Errorf("making a client of Vault: %w", err)
+		return fmt.Errorf("creating a Vault client: %w", err)
 	}
 	v.once.SetMaxRetries(0)
 	return v.wait(ctx, "answers", func(ctx context.Context) bool {
@@ -176,7 +173,7 @@ func (v *Vault) run(ctx context.Context) error {
 	})
 }
 
-// environment is the process' own without what would point Vault elsewhere.
+// environment returns the process's environment without VAULT_* and HOME, which would affect Vault.
 func environment() []string {
 	var out []string
 	for _, pair := range os.Environ() {
@@ -191,7 +188,7 @@ func (v *Vault) wait(ctx context.Context, what string, done func(context.Context
 	return wait(ctx, []*Vault{v}, v.Name()+" "+what, done)
 }
 
-// wait returns when it is done, or with an error when one of the nodes ends.
+// wait waits until done returns true. It returns an error if one of the nodes exits.
 func wait(ctx context.Context, nodes []*Vault, what string, done func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -200,7 +197,7 @@ func wait(ctx context.Context, nodes []*Vault, what string, done func(context.Co
 	for !done(ctx) {
 		for _, v := range nodes {
 			if v.hasExited() {
-				return fmt.Errorf("waiting until %s: %s ended%s", what, v.Name(), tails(v))
+				return fmt.Errorf("waiting until %s: %s exited%s", what, v.Name(), tails(v))
 			}
 		}
 		select {
@@ -214,7 +211,7 @@ func wait(ctx context.Context, nodes []*Vault, what string, done func(context.Co
 
 func (v *Vault) hasExited() bool { return closed(v.exited) }
 
-// tails are the last lines of the nodes' logs.
+// tails returns the end of the nodes' logs.
 func tails(nodes ...*Vault) string {
 	var out strings.Builder
 	for _, v := range nodes {
@@ -266,7 +263,7 @@ func (v *Vault) activate(ctx context.Context) error {
 	return v.wait(ctx, "is active", v.active)
 }
 
-// open unseals Vault.
+// open unseals Vault without waiting.
 func (v *Vault) open(ctx context.Context) error {
 	if _, err := v.Client.Sys().UnsealWithContext(ctx, v.unseal); err != nil {
 		return fmt.Errorf("unsealing Vault: %w", err)
@@ -274,7 +271,7 @@ func (v *Vault) open(ctx context.Context) error {
 	return nil
 }
 
-// active tells whether it is the active node.
+// active reports whether this is the active node.
 func (v *Vault) active(ctx context.Context) bool {
 	health, err := v.Client.Sys().HealthWithContext(ctx)
 	return err == nil && health.Initialized && !health.Sealed && !health.Standby
@@ -291,27 +288,27 @@ func (v *Vault) Mount(ctx context.Context, path string) error {
 	return nil
 }
 
-// KillPlugin ends all of the plugin's processes with SIGKILL. Vault starts it again with the next request.
+// KillPlugin kills all plugin processes with SIGKILL. Vault restarts the plugin on the next request.
 func (v *Vault) KillPlugin() error { return v.SignalPlugin(syscall.SIGKILL) }
 
-// SignalPlugin sends a signal to all of the plugin's processes.
+// SignalPlugin sends a signal to all plugin processes.
 func (v *Vault) SignalPlugin(signal syscall.Signal) error {
 	pids, err := children(v.process.Process.Pid)
 	if err != nil {
 		return err
 	}
 	if len(pids) == 0 {
-		return errors.New("no plugin process was found")
+		return errors.New("no plugin process found")
 	}
 	for _, pid := range pids {
 		if err := syscall.Kill(pid, signal); err != nil {
-			return fmt.Errorf("sending a signal to the plugin: %w", err)
+			return fmt.Errorf("signaling the plugin: %w", err)
 		}
 	}
 	return nil
 }
 
-// Seal seals Vault, which ends the plugin's work, and unseals it again.
+// Seal seals Vault, which stops the plugin, and unseals it again.
 func (v *Vault) Seal(ctx context.Context) error {
 	if err := v.Client.Sys().SealWithContext(ctx); err != nil {
 		return fmt.Errorf("sealing Vault: %w", err)
@@ -319,7 +316,7 @@ func (v *Vault) Seal(ctx context.Context) error {
 	return v.activate(ctx)
 }
 
-// StepDown makes Vault give up being the active node, which ends the plugin's work, and waits until it is again.
+// StepDown makes Vault step down as the active node, which stops the plugin, and waits until it is active again.
 func (v *Vault) StepDown(ctx context.Context) error {
 	before, err := v.activeSince(ctx)
 	if err != nil {
@@ -334,11 +331,11 @@ func (v *Vault) StepDown(ctx context.Context) error {
 	})
 }
 
-// activeSince is when Vault became the active node.
+// activeSince returns when Vault became the active node.
 func (v *Vault) activeSince(ctx context.Context) (time.Time, error) {
 	leader, err := v.once.Sys().LeaderWithContext(ctx)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("asking %s who is active: %w", v.Name(), err)
+		return time.Time{}, fmt.Errorf("asking %s for the active node: %w", v.Name(), err)
 	}
 	if !leader.IsSelf {
 		return time.Time{}, fmt.Errorf("%s is not active", v.Name())
@@ -346,7 +343,7 @@ func (v *Vault) activeSince(ctx context.Context) (time.Time, error) {
 	return leader.ActiveTime, nil
 }
 
-// Reload ends the plugin's work at a path and starts it anew, as the command "vault plugin reload" does.
+// Reload reloads the plugin at a path, like "vault plugin reload".
 func (v *Vault) Reload(ctx context.Context, path string) error {
 	_, err := v.Client.Sys().ReloadPluginWithContext(ctx, &api.ReloadPluginInput{Mounts: []string{path + "/"}})
 	if err != nil {
@@ -355,7 +352,7 @@ func (v *Vault) Reload(ctx context.Context, path string) error {
 	return nil
 }
 
-// Restart ends Vault and its plugins with SIGKILL and starts it again, unsealed.
+// Restart kills Vault and its plugins with SIGKILL, then starts and unseals Vault again.
 func (v *Vault) Restart(ctx context.Context) error {
 	v.kill()
 	if err := v.run(ctx); err != nil {
@@ -364,7 +361,7 @@ func (v *Vault) Restart(ctx context.Context) error {
 	return v.activate(ctx)
 }
 
-// Stop ends Vault and its plugins.
+// Stop kills Vault and its plugins.
 func (v *Vault) Stop() {
 	v.kill()
 	if v.log != nil {
@@ -384,30 +381,4 @@ func (v *Vault) kill() {
 	}
 	<-v.exited
 	v.process = nil
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from) //nolint:gosec // named by the caller
-	if err != nil {
-		return err
-	}
-	defer in.Close()                                                      //nolint:errcheck // only read
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o700) //nolint:gosec // it is to be run
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		_ = out.Close()
-		return err
-	}
-	return out.Close()
-}
-
-func sha256Of(file string) (string, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // named by the caller
-	if err != nil {
-		return "", fmt.Errorf("reading the plugin: %w", err)
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), nil
 }

@@ -13,11 +13,11 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 )
 
-// passwordVariable is where the password comes from; never a flag, which
-// everybody on the machine could read.
+// passwordVariable is the environment variable with the password. There is no
+// flag for it: every user of the machine can read command lines.
 const passwordVariable = "HOSTING_PASSWORD"
 
-// runLogin tries a password out.
+// runLogin checks whether a password logs in.
 func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	kind := ""
 	if len(args) > 0 {
@@ -27,8 +27,8 @@ func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 	case "plesk":
 		flags := loginFlags("plesk", stderr)
 		url := flags.String("url", "", "address of the Plesk server, `https://host:port`")
-		name := flags.String("username", "", "`login` of an administrator")
-		caFile := flags.String("ca-file", "", "PEM `file` of the CA to trust; the system's if absent")
+		name := flags.String("username", "", "`login` of the administrator")
+		caFile := flags.String("ca-file", "", "PEM `file` with the CA to trust (default: the system's CAs)")
 		if err := parse(flags, args[1:]); err != nil {
 			return err
 		}
@@ -42,46 +42,47 @@ func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 				return fmt.Errorf("reading the CA certificate: %w", err)
 			}
 		}
-		return tell(stdin, stdout, func(password string) error { return login.Plesk(ctx, *url, ca, *name, password) })
+		return try(stdin, stdout, func(password string) error { return login.Plesk(ctx, *url, ca, *name, password) })
 	case "redis":
 		flags := loginFlags("redis", stderr)
 		address := flags.String("addr", "", "`host:port` of the Redis server")
-		name := flags.String("username", "", "`name` of the ACL account; default is the default account")
+		name := flags.String("username", "", "`name` of the ACL account (\"default\" for the default account)")
 		if err := parse(flags, args[1:]); err != nil {
 			return err
 		}
 		if *address == "" || *name == "" {
 			return errors.New("login redis needs -addr and -username")
 		}
-		return tell(stdin, stdout, func(password string) error { return login.Redis(ctx, *address, *name, password) })
+		return try(stdin, stdout, func(password string) error { return login.Redis(ctx, *address, *name, password) })
 	case "ssh":
 		flags := loginFlags("ssh", stderr)
 		address := flags.String("addr", "", "`host:port` of the SSH server")
 		name := flags.String("username", "", "`name` of the user")
-		hostKey := flags.String("host-key", "", "`key` that the server must show, a line of a known_hosts or authorized_keys file; any if absent")
+		hostKey := flags.String("host-key", "", "host `key` to require, as a line from a known_hosts or authorized_keys file (default: accept any)")
 		if err := parse(flags, args[1:]); err != nil {
 			return err
 		}
 		if *address == "" || *name == "" {
 			return errors.New("login ssh needs -addr and -username")
 		}
-		return tell(stdin, stdout, func(password string) error { return login.SSH(ctx, *address, *name, password, *hostKey) })
+		return try(stdin, stdout, func(password string) error { return login.SSH(ctx, *address, *name, password, *hostKey) })
 	}
-	return errors.New("say where to log in: hosting-simulator login plesk, login redis or login ssh; -help tells more")
+	return errors.New("specify where to log in: hosting-simulator login plesk, login redis or login ssh; see hosting-simulator -help")
 }
 
 func loginFlags(kind string, stderr io.Writer) *flag.FlagSet {
 	flags := flag.NewFlagSet("hosting-simulator login "+kind, flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		_, _ = fmt.Fprintf(stderr, "Usage: hosting-simulator login %s [flags]\n\nThe password is read from %s, or else from standard input.\n\n", kind, passwordVariable)
+		_, _ = fmt.Fprintf(stderr, "Usage: hosting-simulator login %s [flags]\n\nReads the password from %s or, if that is not set, from standard input.\n\n", kind, passwordVariable)
 		flags.PrintDefaults()
 	}
 	return flags
 }
 
-// tell tries the password. A refusal is an error too; run tells it apart.
-func tell(stdin io.Reader, stdout io.Writer, try func(password string) error) error {
+// try reads the password and logs in with it. A refused login is an error too,
+// which run distinguishes from the others.
+func try(stdin io.Reader, stdout io.Writer, logIn func(password string) error) error {
 	password, set := os.LookupEnv(passwordVariable)
 	if !set {
 		line, err := bufio.NewReader(stdin).ReadString('\n')
@@ -91,13 +92,13 @@ func tell(stdin io.Reader, stdout io.Writer, try func(password string) error) er
 		password = strings.TrimRight(line, "\r\n")
 	}
 	if password == "" {
-		return fmt.Errorf("there is no password: set %s or write it to standard input", passwordVariable)
+		return fmt.Errorf("no password: set %s or write it to standard input", passwordVariable)
 	}
-	if err := try(password); err != nil {
+	if err := logIn(password); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(stdout, "login works"); err != nil {
-		return fmt.Errorf("telling the answer: %w", err)
+		return fmt.Errorf("printing the result: %w", err)
 	}
 	return nil
 }

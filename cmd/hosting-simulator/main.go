@@ -1,8 +1,8 @@
-// Command hosting-simulator runs the remote systems that the secrets engine
-// manages, on loopback: a Plesk server; Huawei Cloud's IAM, DCS with a Redis port,
-// CloudDC and Elastic Cloud Server with SSH ports; Media Temple's API with SSH
-// ports and panels. Package bootstrap/simulator describes them and their control
-// API.
+// Command hosting-simulator simulates, on loopback, the remote systems that the
+// secrets engine supports: a Plesk server; Huawei Cloud's IAM, DCS with Redis
+// ports, CloudDC and Elastic Cloud Server with SSH ports; and Media Temple's API
+// with SSH ports and Plesk panels. Package bootstrap/simulator describes them
+// and the control API.
 package main
 
 import (
@@ -23,26 +23,32 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 )
 
-const usage = `hosting-simulator runs, on loopback: a Plesk server; Huawei Cloud's IAM, DCS with a Redis port, CloudDC
-and Elastic Cloud Server with an SSH port for each server; Media Temple's API with an SSH port and a Plesk panel for each
-service.
+const usage = `hosting-simulator simulates the remote systems that vault-plugin-secrets-hosting supports. By default they
+listen on loopback:
+
+  - Plesk: the XML API of a server
+  - Huawei Cloud: IAM; DCS, with a Redis port for each instance; CloudDC and Elastic Cloud Server, with an SSH
+    port for each server
+  - Media Temple: the API, with an SSH port and a Plesk panel for each service
 
 Usage:
-  hosting-simulator [flags]                              run until interrupted
-  hosting-simulator login plesk -url U -username L [-ca-file F]
-  hosting-simulator login redis -addr A -username N
-  hosting-simulator login ssh -addr A -username N [-host-key K]
+  hosting-simulator [flags]                                      run until interrupted
+  hosting-simulator login plesk -url URL -username NAME [-ca-file FILE]
+  hosting-simulator login redis -addr ADDRESS -username NAME
+  hosting-simulator login ssh -addr ADDRESS -username NAME [-host-key KEY]
 
-Without flags everything gets a free port and random passwords, and the addresses are printed:
+By default the simulator picks free ports and random passwords. It prints the addresses, and then "ready".
+To save the addresses, credentials and passwords to a file (mode 0600), and the CA certificate to another:
 
   hosting-simulator -out sim.json -ca-file ca.pem
 
-sim.json (mode 0600) then has every address, credential and password. GET / at the control address
-tells how to look inside, make things fail and move the clock.
+The control API lets you inspect state, inject faults and advance the clock. GET / at the control address
+describes it.
 
-"login" tries a password out. It is read from the environment variable HOSTING_PASSWORD, or else from
-standard input. It prints "login works" (exit 0) or "login refused: CODE" (exit 1); if the system could
-not be asked, the reason goes to standard error (exit 2).
+"login" checks whether a password works. It reads the password from the environment variable
+HOSTING_PASSWORD or, if that is not set, from standard input. It prints "login works" (exit code 0) or
+"login refused: CODE" (exit code 1). If it gets no answer from the system, it prints the reason to standard
+error (exit code 2).
 
 Flags:
 `
@@ -54,7 +60,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main without the process around it. It returns the exit code.
+// run implements main and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	failure := 1
 	var err error
@@ -72,13 +78,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		_, _ = fmt.Fprintln(stdout, err) // an answer, not a failure
 		return 1
 	case errors.Is(err, errUsage):
-		return 2 // the flag package has said what is wrong
+		return 2 // the flag package has printed the reason
 	}
-	_, _ = fmt.Fprintln(stderr, err) // nowhere else to say it
+	_, _ = fmt.Fprintln(stderr, err) // nowhere else to report a failure
 	return failure
 }
 
-// errUsage marks a command line that the flag package has complained about.
+// errUsage is returned for a bad command line that the flag package has already
+// reported.
 var errUsage = errors.New("usage")
 
 func parse(flags *flag.FlagSet, args []string) error {
@@ -107,15 +114,15 @@ func runSimulator(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	flags.StringVar(&config.Plesk, "plesk", free, "listen `address` of the Plesk XML API (TLS)")
 	flags.StringVar(&config.IAM, "iam", free, "listen `address` of Huawei Cloud IAM (TLS)")
 	flags.StringVar(&config.DCS, "dcs", free, "listen `address` of Huawei Cloud DCS (TLS)")
-	flags.StringVar(&config.Redis, "redis", free, "listen `address` of the first DCS instance's Redis; others get free ports")
-	flags.StringVar(&config.CloudDC, "clouddc", free, "listen `address` of Huawei Cloud CloudDC (TLS); SSH ports get free ports")
-	flags.StringVar(&config.ECS, "ecs", free, "listen `address` of Huawei Cloud Elastic Cloud Server (TLS); SSH ports get free ports")
-	flags.StringVar(&config.MediaTemple, "mediatemple", free, "listen `address` of Media Temple's API (TLS); SSH ports and panels get free ports")
-	flags.StringVar(&config.RedisServer, "redis-server", "", "`address` of a real Redis server, 6.0 or newer and without a password yet, that gets the accounts of the DCS instance too")
-	stateFile := flags.String("state", "", "JSON `file` with the initial accounts, keys and passwords; what is absent is built in. It has the form of -out, and a file that -out wrote will do")
+	flags.StringVar(&config.Redis, "redis", free, "listen `address` of the Redis port of the first DCS instance; other instances use free ports")
+	flags.StringVar(&config.CloudDC, "clouddc", free, "listen `address` of Huawei Cloud CloudDC (TLS); SSH servers use free ports")
+	flags.StringVar(&config.ECS, "ecs", free, "listen `address` of Huawei Cloud Elastic Cloud Server (TLS); SSH servers use free ports")
+	flags.StringVar(&config.MediaTemple, "mediatemple", free, "listen `address` of Media Temple's API (TLS); SSH servers and panels use free ports")
+	flags.StringVar(&config.RedisServer, "redis-server", "", "`address` of a real Redis server (6.0 or newer, no password set) on which to mirror the accounts of the DCS instance")
+	stateFile := flags.String("state", "", "read the initial accounts, keys and passwords from this JSON `file`, such as one written by -out; systems that it omits get their defaults")
 	outFile := flags.String("out", "", "write all addresses, credentials and passwords to this JSON `file` (mode 0600)")
 	caFile := flags.String("ca-file", "", "write the CA certificate to this PEM `file`")
-	verbose := flags.Bool("verbose", false, "log what clients do wrong on the TLS and HTTP level")
+	verbose := flags.Bool("verbose", false, "log clients' TLS and HTTP protocol errors")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
@@ -143,8 +150,8 @@ func runSimulator(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	return nil
 }
 
-// announce writes the files, then tells what listens where: who waits for the
-// last line finds the files complete.
+// announce writes the files, then prints the addresses and "ready". When a
+// caller sees that last line, the files are complete.
 func announce(s *simulator.Simulator, outFile, caFile string, stdout io.Writer) error {
 	if caFile != "" {
 		if err := writeFile(caFile, s.CAPEM(), 0o644); err != nil {
@@ -163,13 +170,13 @@ func announce(s *simulator.Simulator, outFile, caFile string, stdout io.Writer) 
 		}
 	}
 	if _, err := io.WriteString(stdout, addresses(s)+"ready\n"); err != nil {
-		return fmt.Errorf("telling the addresses: %w", err)
+		return fmt.Errorf("printing the addresses: %w", err)
 	}
 	return nil
 }
 
-// addresses has a line for each address: a name and the address, or, for what
-// there is many of, "ssh SYSTEM ID ADDRESS" and "panel ID ADDRESS".
+// addresses lists all addresses, one per line: "NAME ADDRESS", and for each
+// server "ssh SYSTEM ID ADDRESS" and "panel ID ADDRESS".
 func addresses(s *simulator.Simulator) string {
 	var b strings.Builder
 	for _, a := range [][2]string{
@@ -187,8 +194,8 @@ func addresses(s *simulator.Simulator) string {
 	return b.String()
 }
 
-// writeFile replaces a file in one step and with the mode that is asked for,
-// whatever an older file had.
+// writeFile replaces a file atomically. The new file has the given mode,
+// regardless of the mode of the old one.
 func writeFile(name string, data []byte, mode os.FileMode) error {
 	temporary := name + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {

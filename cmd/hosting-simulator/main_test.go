@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// buffer can be read while it is written.
+// buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -39,14 +39,14 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// command runs a command line to its end.
+// command runs a command line and returns its exit code and output.
 func command(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	var out, errs buffer
 	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
-func TestRunsUntilInterruptedAndLogsIn(t *testing.T) {
+func TestSimulatorRunsUntilInterrupted(t *testing.T) {
 	directory := t.TempDir()
 	outFile, caFile, stateFile := filepath.Join(directory, "out.json"), filepath.Join(directory, "ca.pem"), filepath.Join(directory, "state.json")
 	require.NoError(t, os.WriteFile(stateFile, []byte(`{"plesk":{"admin_password":"given-by-state"}}`), 0o600))
@@ -106,7 +106,7 @@ func TestRunsUntilInterruptedAndLogsIn(t *testing.T) {
 	assert.Equal(t, "login works\n", said)
 }
 
-func TestCommandLinesThatAreWrong(t *testing.T) {
+func TestCommandLineErrors(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		code int
@@ -118,14 +118,14 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 		{[]string{"start"}, 1, "unexpected argument"},
 		{[]string{"-state", "/nonexistent"}, 1, "initial state"},
 		{[]string{"-plesk", "nowhere:-1"}, 1, "listening on"},
-		{[]string{"login"}, 2, "say where"},
-		{[]string{"login", "ftp"}, 2, "say where"},
+		{[]string{"login"}, 2, "specify where"},
+		{[]string{"login", "ftp"}, 2, "specify where"},
 		{[]string{"login", "plesk", "-username", "x"}, 2, "needs -url"},
 		{[]string{"login", "redis", "-password", "x"}, 2, "not defined"},
 		{[]string{"login", "redis", "-addr", "127.0.0.1:1", "-username", "x"}, 2, "connecting to Redis"},
 		{[]string{"login", "ssh", "-addr", "127.0.0.1:1"}, 2, "needs -addr"},
 		{[]string{"login", "ssh", "-addr", "127.0.0.1:1", "-username", "x"}, 2, "connecting to the SSH server"},
-		{[]string{"login", "ssh", "-addr", "127.0.0.1:1", "-username", "x", "-host-key", "x"}, 2, "host key is no line"},
+		{[]string{"login", "ssh", "-addr", "127.0.0.1:1", "-username", "x", "-host-key", "x"}, 2, "not a line from a known_hosts"},
 	} {
 		code, _, stderr := command(t, "password\n", c.args...)
 		assert.Equal(t, c.code, code, c.args)
@@ -133,5 +133,5 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 	}
 	code, _, stderr := command(t, "", "login", "redis", "-addr", "127.0.0.1:1", "-username", "x")
 	assert.Equal(t, 2, code)
-	assert.Contains(t, stderr, "there is no password")
+	assert.Contains(t, stderr, "no password: set")
 }

@@ -35,8 +35,9 @@ func main() {
 		BackendFactoryFunc: backend.Factory(version),
 		TLSProviderFunc:    api.VaultPluginTLSProvider(meta.GetTLSConfig()),
 	})
-	if err != nil {
-		hclog.New(&hclog.LoggerOptions{}).Error("the plugin ended", "error", err)
+	if err != nil { // the only one is that of mlock
+		logger := hclog.New(&hclog.LoggerOptions{JSONFormat: true}) // Vault logs anything else at level debug
+		logger.Error("the plugin may not lock its memory: run setcap cap_ipc_lock=+ep on its binary, or set disable_mlock=true in Vault's configuration", "error", err)
 		os.Exit(1)
 	}
 }

@@ -10,26 +10,26 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// find lists the accounts of the instance and compares the one with the account's id with what the role says of it.
-// There is no call for a single account. The outcome is Applied where they agree.
-func (c *Client) find(ctx context.Context, a account) provider.Result {
-	response, err := c.api.Call(ctx, huaweicloud.Request{Method: http.MethodGet, Path: c.path(a.instanceID, "accounts")})
+// find lists the accounts of the instance and compares the one with the account's ID with the role. The API has no call
+// for a single account. The outcome is Applied if they match. follows: it follows another request of the same change.
+func (c *Client) find(ctx context.Context, a account, follows bool) provider.Result {
+	response, err := c.api.Call(ctx, huaweicloud.Request{Method: http.MethodGet, Path: c.path(a.instanceID, "accounts"), Follows: follows})
 	if err != nil {
-		return huaweicloud.Failure(err)
+		return transport.Failure(err)
 	}
 	return c.findOutcome(response, a)
 }
 
-// findOutcome is what the answer to a listing of the instance's accounts proves.
+// findOutcome returns what the response to listing the accounts of the instance proves.
 func (c *Client) findOutcome(response *transport.Response, a account) provider.Result {
 	result := c.api.Refusal(response)
 	if response.Status != http.StatusOK {
-		return refusal(result, response)
+		return refusal(response, result)
 	}
 	object, _ := huaweicloud.ParseObject(response.Body)
 	accounts, ok := object.Objects("accounts")
 	if !ok || huaweicloud.ParseEnvelope(response).Error {
-		result.Reason = "the answer is no list of accounts; see url, and a proxy in between"
+		result.Reason = "the response is not a list of accounts; check url and any proxy"
 		return result
 	}
 	result.Code = ""
@@ -39,33 +39,35 @@ func (c *Client) findOutcome(response *transport.Response, a account) provider.R
 			return compare(candidate, a, result)
 		}
 	}
-	result.Reason = "the instance has no account with this account_id; list its accounts (a deleted account that was made again has another ID)"
+	result.Reason = "the instance has no account with this account_id; list its accounts (a deleted and recreated account has another ID)"
 	return result
 }
 
-// compare completes the result of a listing that has the account.
+// compare completes the result for the listed account.
 func compare(found huaweicloud.Object, a account, result provider.Result) provider.Result {
 	switch {
 	case found.Text("account_name") != a.username:
 		result.Reason = "the account with this account_id has another name than username; correct one of them"
 		return result
 	case found.Text("account_type") == "default":
-		// https://support.huaweicloud.com/intl/en-us/api-dcs/UpdatePassword.html has calls of its own for it.
+		// It has its own calls: https://support.huaweicloud.com/intl/en-us/api-dcs/UpdatePassword.html
 		result.Reason = "this is the default account, whose password is the instance's; only normal ACL accounts can be rotated"
 		return result
 	case found.Text("account_type") != "normal":
-		result.Reason = "the account is not of the type normal; only normal ACL accounts can be rotated"
+		result.Reason = "the account is not of type normal; only normal ACL accounts can be rotated"
 		return result
 	}
-	switch strings.ToUpper(found.Text("status")) {
+	switch status := strings.ToUpper(found.Text("status")); status {
 	case "AVAILABLE":
 		result.Outcome = provider.Applied
-		result.Reason = "the account exists and has the name that the role gives it"
+		result.Reason = "the account exists and its name matches the role"
 	case "CREATING", "UPDATING":
 		result.Outcome = provider.Busy
-		result.Reason = "the account is being created or changed; it will be tried again later"
+		result.Reason = "the account is being created or changed"
+	case "CREATEFAILED", "DELETED", "DELETEFAILED", "DELETING", "ERROR":
+		result.Reason = "the status of the account is " + status + ", which does not allow password changes; repair or recreate the account"
 	default:
-		result.Reason = "the account is in no state in which its password can be changed; see its status in the console"
+		result.Reason = "the status of the account is not documented, so its password is not changed; check it in the console"
 	}
 	return result
 }

@@ -12,78 +12,51 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// Client talks to the DCS of one region and project. Its methods may be called concurrently.
+// Client calls DCS in one region and project. Its methods may be called concurrently.
 type Client struct {
-	api *huaweicloud.API
+	api       *huaweicloud.API
+	confirmed confirmations
 }
 
 var _ provider.Client = (*Client)(nil)
 
-// modifyRequest and resetRequest are the bodies of a change.
+// modifyRequest and resetRequest are the bodies of change requests.
 type (
 	modifyRequest struct {
-		transport.Hidden
+		provider.Hidden
 		OldPassword string `json:"old_password"`
 		NewPassword string `json:"new_password"`
 	}
 	resetRequest struct {
-		transport.Hidden
+		provider.Hidden
 		NewPassword string `json:"new_password"`
 	}
 )
 
-// Check asks for one instance of the project.
+// Check lists one instance of the project.
 func (c *Client) Check(ctx context.Context) provider.Result {
-	out := c.check(ctx)
-	if out.Outcome != provider.Denied { // whose scope says whether the credential was refused, or lacks a right
-		out.Scope = provider.ScopeConnection // no account is concerned
-	}
-	return out
+	return c.api.Check(ctx, "/v2/"+c.api.Project()+"/instances", url.Values{"limit": {"1"}}, "", refusal)
 }
 
-func (c *Client) check(ctx context.Context) provider.Result {
-	response, err := c.api.Call(ctx, huaweicloud.Request{
-		Method: http.MethodGet,
-		Path:   "/v2/" + c.api.Project() + "/instances",
-		Query:  url.Values{"limit": {"1"}},
-		Probe:  true,
-	})
-	if err != nil {
-		return huaweicloud.Failure(err)
-	}
-	return c.checkOutcome(response)
-}
-
-// checkOutcome is what the answer to a listing of instances proves.
-func (c *Client) checkOutcome(response *transport.Response) provider.Result {
-	result := refusal(c.api.Refusal(response), response)
-	_, ok := huaweicloud.ParseObject(response.Body)
-	if response.Status == http.StatusOK && ok && !huaweicloud.ParseEnvelope(response).Error {
-		result.Outcome = provider.Applied
-		result.Code = ""
-		result.Reason = "the remote system answered to the connection's credential"
-	}
-	return result
-}
-
-// CheckTarget looks the account up in the list of its instance's accounts.
+// CheckTarget looks up the account in the account list of its instance.
 func (c *Client) CheckTarget(ctx context.Context, target provider.Target) provider.Result {
 	a, err := accountOf(target.Settings)
 	if err != nil {
-		return unsendable(provider.ScopeTarget, err.Error())
+		return provider.Unsendable(provider.ScopeTarget, err.Error())
 	}
-	return c.find(ctx, a)
+	return c.find(ctx, a, false)
 }
 
-// Change looks the account up and sets its password. What fails before the password is sent is never Unknown.
+// Change looks up the account, sets its password, and waits until the change is in force. A failure before the password is
+// sent is never Unknown.
 func (c *Client) Change(ctx context.Context, change provider.Change) provider.Result {
 	a, err := accountOf(change.Target.Settings)
 	if err != nil {
-		return unsendable(provider.ScopeTarget, err.Error())
+		return provider.Unsendable(provider.ScopeTarget, err.Error())
 	}
-	// The service is not known to check everything, and a client could not log in with some of what it takes.
+	// The service may not check every rule, and clients cannot log in with some passwords that it accepts.
 	if err := (Type{}).Rules(provider.Connection{}, change.Target).Check(change.NewPassword); err != nil {
-		return unsendable(provider.ScopePassword, err.Error())
+		return provider.Unsendable(provider.ScopePassword, err.Error())
 	}
 	request := huaweicloud.Request{
 		Method: http.MethodPut,
@@ -91,28 +64,35 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 		Body:   resetRequest{NewPassword: change.NewPassword},
 	}
 	if a.method == methodModify {
-		// An empty one, or one that JSON cannot hold, would only cost a try.
+		// An empty password, or one that JSON cannot represent, would only waste an attempt.
 		if change.OldPassword == "" || !utf8.ValidString(change.OldPassword) {
-			return unsendable(provider.ScopeTarget, "the present password is not known; give it, or use rotation_method=reset")
+			return provider.Unsendable(provider.ScopeTarget, "the current password is not known; provide it, or use rotation_method=reset")
 		}
 		request.Body = modifyRequest{OldPassword: change.OldPassword, NewPassword: change.NewPassword}
 	}
 
-	ctx = transport.Hiding(ctx, change.NewPassword, change.OldPassword) // the remote system may know them from another try
-	if found := c.find(ctx, a); found.Outcome != provider.Applied {
+	ctx = transport.Hiding(ctx, change.NewPassword, change.OldPassword) // the remote system may know them from an earlier attempt
+	if found := c.find(ctx, a, false); found.Outcome != provider.Applied {
 		return c.api.Unsent(found, provider.ScopeConnection,
-			"the account could not be looked up, so the password was not sent; see url, a proxy in between, and whether the remote system is in order")
+			"the account could not be looked up, so the password was not sent; check url, any proxy, and the remote system")
+	}
+	if result, ok := c.confirmed.take(a, change.NewPassword); ok { // and the account is available by now
+		return result
 	}
 	response, err := c.api.Call(ctx, request)
 	if err != nil {
-		return huaweicloud.Failure(err)
+		return transport.Failure(err)
 	}
-	return c.changeOutcome(response, a.method)
+	result := c.changeOutcome(response, a.method)
+	if result.Outcome == provider.Applied {
+		return c.inForce(ctx, a, change.NewPassword, result)
+	}
+	return result
 }
 
-// changeOutcome is what the answer to a change proves.
+// changeOutcome returns what the response to a change proves.
 func (c *Client) changeOutcome(response *transport.Response, method string) provider.Result {
-	result := changeRefusal(c.api.Refusal(response), response)
+	result := changeRefusal(response, c.api.Refusal(response))
 	switch {
 	case response.Status != http.StatusOK:
 		return result
@@ -123,11 +103,7 @@ func (c *Client) changeOutcome(response *transport.Response, method string) prov
 	}
 }
 
-// path is the path of what belongs to an instance. Every part was checked.
+// path returns the path of a resource of an instance. Every part has been validated.
 func (c *Client) path(parts ...string) string {
 	return "/v2/" + c.api.Project() + "/instances/" + strings.Join(parts, "/")
-}
-
-func unsendable(scope provider.Scope, reason string) provider.Result {
-	return provider.Result{Outcome: provider.Rejected, Scope: scope, Reason: reason + "; nothing was sent"}
 }

@@ -16,11 +16,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Vault's sdk starts this one when it is loaded.
+	// A dependency of the SDK starts this goroutine when it is loaded.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-// Secrets that may turn up nowhere.
+// Secrets that must not appear in any output.
 const (
 	secretKey   = "cAnArY-secret-key"
 	oldPassword = "cAnArY-Old1<&>\"\\ü"
@@ -32,11 +32,11 @@ const oneAccount = `{"accounts":[
 	{"account_id":"acc-1","account_name":"app","account_type":"normal","account_role":"write","instance_id":"inst-1","status":"AVAILABLE","error_code":null}
 ]}`
 
-// cloud is a DCS that says what a test tells it to, and keeps what it was sent.
+// cloud is a fake DCS with configurable responses. It records the requests it receives.
 type cloud struct {
 	*httptest.Server
 	mu     sync.Mutex
-	lists  int
+	listed int
 	puts   []captured
 	list   http.HandlerFunc
 	change http.HandlerFunc
@@ -48,6 +48,13 @@ type captured struct {
 	body string
 }
 
+// lists returns how often the accounts were listed.
+func (c *cloud) lists() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.listed
+}
+
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
 	c := &cloud{list: says(200, oneAccount), change: says(500, ""), check: says(500, "")}
@@ -57,7 +64,7 @@ func newCloud(t *testing.T) *cloud {
 		switch {
 		case r.Method == http.MethodGet && r.RequestURI == "/v2/p1/instances/inst-1/accounts":
 			c.mu.Lock()
-			c.lists++
+			c.listed++
 			c.mu.Unlock()
 			c.list(w, r)
 		case r.Method == http.MethodGet && r.RequestURI == "/v2/p1/instances?limit=1":
@@ -81,6 +88,8 @@ func says(status int, body string) http.HandlerFunc {
 		_, _ = io.WriteString(w, body)
 	}
 }
+
+func cut(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func (c *cloud) sent() []captured {
 	c.mu.Lock()

@@ -1,34 +1,34 @@
-// Package dcs sets passwords of ACL accounts of Redis instances of Huawei Cloud's Distributed Cache Service:
+// Package dcs sets the passwords of ACL accounts of Redis instances in Huawei Cloud's Distributed Cache Service:
 // https://support.huaweicloud.com/intl/en-us/api-dcs/UpdateAclAccountPassWord.html
 //
-// The usual method, modify, presents the present password. Five wrong ones in a row lock the account for five minutes
-// (https://support.huaweicloud.com/intl/en-us/usermanual-dcs/dcs-ug-0312040.html), so that each answer that tells how
-// many tries are left is passed on. The other method, reset, asks for no present password:
+// The default method, modify, sends the current password. Five wrong passwords in a row lock the account for five
+// minutes (https://support.huaweicloud.com/intl/en-us/usermanual-dcs/dcs-ug-0312040.html), so the number of attempts
+// left is reported whenever a response contains it. The other method, reset, needs no current password:
 // https://support.huaweicloud.com/eu/api-dcs/ResetAclAccountPassWord.html
 //
-// Before each change the accounts of the instance are listed, to be sure that the id still is the account that the
-// role names: an account that was deleted and made anew has another id. The connection's user therefore needs the
-// permission to list accounts too. Clients log in with the one string "name:password", which is why a colon is no
-// character of a password.
+// Each change first lists the accounts of the instance, to verify that the ID still belongs to the account that the role
+// names: a deleted and recreated account has another ID. The connection's user therefore also needs permission to list
+// accounts. Clients log in with the single string "name:password", which is why passwords must not contain a colon.
 //
-// To find one's way: dcs.go says what a connection and an account are, accounts.go finds an account, client.go makes
-// the calls, outcome.go says what an answer to a change proves.
+// A confirmed change comes into force when the account is available again, so each change also waits for that.
+//
+// Files: dcs.go defines connections and accounts, accounts.go looks up an account, client.go makes the calls, outcome.go
+// maps responses to outcomes, inforce.go waits for a change to come into force.
 package dcs
 
 import (
+	"cmp"
 	"errors"
 	"regexp"
 	"strings"
 	"time"
-
-	"github.com/hashicorp/vault/sdk/framework"
 
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/huaweicloud"
 )
 
-// Name is the value of the field "provider", and the service's name in addresses.
+// Name is the value of the field "provider", and the name of the service in addresses.
 const Name = "dcs"
 
 // Names of the target fields.
@@ -46,16 +46,13 @@ const (
 )
 
 const (
-	// lockWindow is how long five wrong passwords lock an account. Documented for the instance's own password; that it
-	// holds for ACL accounts is an assumption.
+	// lockWindow is how long five wrong passwords lock an account. Documented for the instance's own password; assumed
+	// for ACL accounts.
 	lockWindow = 5 * time.Minute
 
-	// allowed are the documented characters of a password without the backslash, on which editions differ:
-	// https://support.huaweicloud.com/intl/en-us/api-dcs/CreateAclAccount.html
+	// allowed are the documented password characters, except the backslash, on which editions of the documentation
+	// differ: https://support.huaweicloud.com/intl/en-us/api-dcs/CreateAclAccount.html
 	allowed = password.Lower + password.Upper + password.Digits + "`~!@#$%^&*()-_=+|{},<.>/?"
-
-	// specials stand for themselves in shells, URLs and configuration files.
-	specials = "-_=+.~"
 )
 
 var (
@@ -64,57 +61,39 @@ var (
 )
 
 // Type is the provider "dcs". The zero value is ready to use.
-type Type struct{}
+type Type struct{ huaweicloud.Service }
 
 var _ provider.Type = Type{}
 
 // Name returns "dcs".
 func (Type) Name() string { return Name }
 
-// ConnectionFields are those of every Huawei Cloud service.
-func (Type) ConnectionFields() []provider.Field { return huaweicloud.ConnectionFields() }
-
-// CredentialForms are those of every Huawei Cloud service.
-func (Type) CredentialForms() [][]string { return huaweicloud.CredentialForms() }
-
-// TargetFields name the account; rotation_method says how its password is changed.
+// TargetFields returns the fields that identify the account, and rotation_method.
 func (Type) TargetFields() []provider.Field {
-	field := func(name, display, description string) provider.Field {
-		return provider.Field{Name: name, Schema: &framework.FieldSchema{
-			Type:         framework.TypeString,
-			Required:     true,
-			Description:  description,
-			DisplayAttrs: &framework.DisplayAttributes{Name: display},
-		}}
-	}
+	method := provider.TextField(fieldMethod, "Rotation method", "How the password is changed: modify sends the current "+
+		"password; reset does not, and needs permission to reset passwords.").OneOf(methodModify, methodReset)
+	method.Mutable = true
 	return []provider.Field{
-		field(fieldInstanceID, "Instance ID", "ID of the DCS instance."),
-		field(fieldAccountID, "Account ID", "ID of the ACL account, not its name; the list of the instance's accounts has it."),
-		field(fieldUsername, "Account name", "Name of the ACL account. It must be the one that account_id has."),
-		{Name: fieldMethod, Mutable: true, Schema: &framework.FieldSchema{
-			Type:          framework.TypeString,
-			Default:       methodModify,
-			AllowedValues: []any{methodModify, methodReset},
-			Description: "How the password is changed: modify presents the present password; reset does not, and needs the " +
-				"permission to reset.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Rotation method"},
-		}},
+		provider.RequiredField(fieldInstanceID, "Instance ID", "ID of the DCS instance."),
+		provider.RequiredField(fieldAccountID, "Account ID", "ID of the ACL account, not its name. The account list of the instance shows it."),
+		provider.RequiredField(fieldUsername, "Account name", "Name of the ACL account that account_id identifies."),
+		method,
 	}
 }
 
-// Complete checks the connection and derives its addresses from the region where none are given.
+// Complete validates the connection and derives missing addresses from the region.
 func (Type) Complete(connection *provider.Connection) error {
 	return huaweicloud.Complete(connection, Name)
 }
 
-// Target checks the account. Its identity has the project's id, which is unique in all regions. IDs are compared
-// without regard to case, since it is not documented whether the service does.
+// Target validates the account. Its identity contains the project ID, which is unique across regions. Identities are in
+// lower case, because it is not documented whether the service compares IDs case-sensitively.
 func (Type) Target(connection provider.Connection, settings provider.Settings) (provider.Target, error) {
 	a, err := accountOf(settings)
 	if err != nil {
 		return provider.Target{}, err
 	}
-	name := a.instanceID + "/" + a.accountID
+	name := a.name()
 	project := connection.Settings.String(huaweicloud.FieldProjectID)
 	return provider.Target{
 		Names:      []string{name},
@@ -129,49 +108,41 @@ func (Type) Target(connection provider.Connection, settings provider.Settings) (
 	}, nil
 }
 
-// account is a target's fields.
+// account holds the fields of a target.
 type account struct {
 	instanceID, accountID, username, method string
 }
+
+// name identifies the account within a project.
+func (a account) name() string { return a.instanceID + "/" + a.accountID }
 
 func accountOf(settings provider.Settings) (account, error) {
 	a := account{
 		instanceID: settings.String(fieldInstanceID),
 		accountID:  settings.String(fieldAccountID),
 		username:   settings.String(fieldUsername),
-		method:     settings.String(fieldMethod),
-	}
-	if a.method == "" {
-		a.method = methodModify
+		method:     cmp.Or(settings.String(fieldMethod), methodModify),
 	}
 	switch {
 	case a.instanceID == "":
 		return a, errors.New("instance_id is required: the ID of the DCS instance")
 	case !ids.MatchString(a.instanceID):
-		return a, errors.New("instance_id must be letters, digits and -, at most 64; it is not the instance's name")
+		return a, errors.New("instance_id must be at most 64 letters, digits and -; it is not the name of the instance")
 	case a.accountID == "":
-		return a, errors.New("account_id is required: the ID of the ACL account, which the list of the instance's accounts has")
+		return a, errors.New("account_id is required: the ID of the ACL account, as shown in the account list of the instance")
 	case !ids.MatchString(a.accountID):
-		return a, errors.New("account_id must be letters, digits and -, at most 64; it is not the account's name")
+		return a, errors.New("account_id must be at most 64 letters, digits and -; it is not the name of the account")
 	case a.username == "":
 		return a, errors.New("username is required: the name of the ACL account")
 	case !names.MatchString(a.username):
-		return a, errors.New("username must begin with a letter and have letters, digits, - and _ only, at most 64, as names of ACL accounts do")
+		return a, errors.New("username must be the name of an ACL account: a letter, then letters, digits, - and _, at most 64 characters")
 	case a.method != methodModify && a.method != methodReset:
 		return a, errors.New("rotation_method must be modify or reset")
 	}
 	return a, nil
 }
 
-// LoginIdentity is "": a connection logs in as an IAM user, which no role can name.
-func (Type) LoginIdentity(provider.Connection) string { return "" }
-
-// Lockout is that of the access key, or of the IAM user.
-func (Type) Lockout(connection provider.Connection) provider.Lockout {
-	return huaweicloud.Lockout(connection)
-}
-
-// Rules are those for passwords of ACL accounts:
+// Rules returns the password rules for ACL accounts:
 // https://support.huaweicloud.com/intl/en-us/ally-visitor-1-api-dcs/UpdateAclAccountPassWord.html
 func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules {
 	name := target.Settings.String(fieldUsername)
@@ -179,22 +150,14 @@ func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules 
 		MinLength:  8,
 		MaxLength:  64,
 		Allowed:    allowed,
+		Present:    allowed + `\`,
 		MinClasses: 3,
 		Forbidden:  []string{name, password.Reverse(name)},
-		Recipe: password.Recipe{
-			Length: 32,
-			Classes: []password.Class{
-				{Characters: password.Lower, Min: 3},
-				{Characters: password.Upper, Min: 3},
-				{Characters: password.Digits, Min: 3},
-				{Characters: specials, Min: 2},
-			},
-			LetterFirst: true,
-		},
+		Recipe:     password.Mixed(34, password.Lower, password.Upper, password.Plain),
 	}
 }
 
-// OldPassword is required by modify, and not by reset.
+// OldPassword is required for modify, and not for reset.
 func (Type) OldPassword(target provider.Target) provider.OldPassword {
 	if target.Settings.String(fieldMethod) == methodReset {
 		return provider.OldPassword{}
@@ -202,15 +165,12 @@ func (Type) OldPassword(target provider.Target) provider.OldPassword {
 	return provider.OldPassword{Required: true, LockWindow: lockWindow, Otherwise: "set rotation_method=reset on the role"}
 }
 
-// SettleAfter is 0: a change is in force when the answer comes.
-func (Type) SettleAfter(provider.Connection) time.Duration { return 0 }
-
-// Open returns a client. An error is the user's mistake in the TLS settings or an incomplete connection.
+// Open returns a client. It returns an error only for invalid TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err := t.Complete(&connection); err != nil {
 		return nil, err
 	}
-	api, err := huaweicloud.Open(connection)
+	api, err := huaweicloud.Open(connection, Name)
 	if err != nil {
 		return nil, err
 	}

@@ -12,31 +12,31 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
-func TestCheckTargetProvesThatTheAccountIsTheOneNamed(t *testing.T) {
+func TestCheckTargetVerifiesAccount(t *testing.T) {
 	for name, test := range map[string]struct {
 		list    string
 		outcome provider.Outcome
 		reason  string
 	}{
-		"it is":             {oneAccount, provider.Applied, "exists"},
-		"status in small":   {account1("AVAILABLE", "available"), provider.Applied, "exists"},
-		"no such id":        {account1("acc-1", "acc-2"), provider.Rejected, "no account with this account_id"},
-		"id in capitals":    {account1("acc-1", "ACC-1"), provider.Rejected, "no account with this account_id"},
+		"matches":           {oneAccount, provider.Applied, "exists"},
+		"lower-case status": {account1("AVAILABLE", "available"), provider.Applied, "exists"},
+		"no such ID":        {account1("acc-1", "acc-2"), provider.Rejected, "no account with this account_id"},
+		"upper-case ID":     {account1("acc-1", "ACC-1"), provider.Rejected, "no account with this account_id"},
 		"no accounts":       {`{"accounts":[]}`, provider.Rejected, "no account with this account_id"},
 		"another name":      {account1(`"app"`, `"App"`), provider.Rejected, "another name"},
 		"no name":           {account1(`"app"`, `null`), provider.Rejected, "another name"},
-		"the default":       {account1(`"normal"`, `"default"`), provider.Rejected, "default account"},
-		"of unknown type":   {account1(`"normal"`, `"super"`), provider.Rejected, "type normal"},
-		"of no type":        {account1(`"normal"`, `null`), provider.Rejected, "type normal"},
+		"default account":   {account1(`"normal"`, `"default"`), provider.Rejected, "default account"},
+		"unknown type":      {account1(`"normal"`, `"super"`), provider.Rejected, "type normal"},
+		"no type":           {account1(`"normal"`, `null`), provider.Rejected, "type normal"},
 		"being created":     {account1("AVAILABLE", "CREATING"), provider.Busy, "being created"},
 		"being updated":     {account1("AVAILABLE", "UPDATING"), provider.Busy, "being created"},
 		"broken":            {account1("AVAILABLE", "ERROR"), provider.Rejected, "status"},
 		"deleted":           {account1("AVAILABLE", "DELETED"), provider.Rejected, "status"},
-		"of no status":      {account1(`"AVAILABLE"`, `null`), provider.Rejected, "status"},
-		"no list":           {`{"accounts":{}}`, provider.Unknown, "no list"},
-		"nothing":           {``, provider.Unknown, "no list"},
-		"list and an error": {strings.Replace(oneAccount, "{", `{"error_code":"DCS.5000",`, 1), provider.Unknown, "no list"},
-		"ids that are numbers do not pass for ours": {account1(`"acc-1"`, `1`), provider.Rejected, "no account with this account_id"},
+		"no status":         {account1(`"AVAILABLE"`, `null`), provider.Rejected, "status"},
+		"no list":           {`{"accounts":{}}`, provider.Unknown, "not a list"},
+		"empty":             {``, provider.Unknown, "not a list"},
+		"list and an error": {strings.Replace(oneAccount, "{", `{"error_code":"DCS.5000",`, 1), provider.Unknown, "not a list"},
+		"numeric ID":        {account1(`"acc-1"`, `1`), provider.Rejected, "no account with this account_id"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t)
@@ -50,7 +50,7 @@ func TestCheckTargetProvesThatTheAccountIsTheOneNamed(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestCheckRequiresInstanceList(t *testing.T) {
 	for name, test := range map[string]struct {
 		status  int
 		body    string
@@ -63,6 +63,7 @@ func TestCheck(t *testing.T) {
 		"no permission": {403, `{"error_code":"DCS.2007"}`, provider.Denied},
 		"no project":    {400, `{"error_code":"DCS.4002"}`, provider.Rejected},
 		"throttled":     {429, ``, provider.Busy},
+		"busy":          {400, `{"error_code":"CBC.99003651"}`, provider.Busy},
 		"broken":        {500, ``, provider.Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +72,7 @@ func TestCheck(t *testing.T) {
 			result := c.open(t).Check(t.Context())
 			require.Equal(t, test.outcome, result.Outcome)
 			scope := provider.ScopeConnection
-			if test.status == 403 { // the credential was recognised
+			if test.status == 403 || name == "busy" { // the credential was accepted
 				scope = provider.ScopeTarget
 			}
 			require.Equal(t, scope, result.Scope)
@@ -81,7 +82,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestTargets(t *testing.T) {
+func TestTargetNamesInstanceAndAccount(t *testing.T) {
 	connection := provider.Connection{Settings: provider.Settings{"project_id": "P1"}}
 	target, err := Type{}.Target(connection, provider.Settings{"instance_id": "Inst-1", "account_id": "acc-1", "username": "App"})
 	require.NoError(t, err)
@@ -103,7 +104,7 @@ func TestTargets(t *testing.T) {
 	require.Equal(t, provider.OldPassword{}, Type{}.OldPassword(target))
 }
 
-func TestTargetRefusesWithASentence(t *testing.T) {
+func TestTargetValidation(t *testing.T) {
 	good := provider.Settings{"instance_id": "i", "account_id": "a", "username": "app"}
 	for name, test := range map[string]struct{ field, value, want string }{
 		"no instance":      {"instance_id", "", "instance_id is required"},
@@ -128,18 +129,18 @@ func TestTargetRefusesWithASentence(t *testing.T) {
 	}
 }
 
-func TestGeneratedPasswordsMeetTheRules(t *testing.T) {
+func TestGeneratedPasswordsMeetRules(t *testing.T) {
 	rules := Type{}.Rules(provider.Connection{}, provider.Target{Settings: provider.Settings{"username": "app"}})
 	for range 1000 {
 		made, err := rules.Generate(rand.Reader)
 		require.NoError(t, err)
-		require.Len(t, made, 32)
+		require.Len(t, made, 34)
 		require.NoError(t, rules.Check(made))
 	}
 	require.NoError(t, rules.Check("Ab1`~!@#$%^&*()-_=+|{},<.>/?"))
 }
 
-func TestOpenAndFields(t *testing.T) {
+func TestOpenRequiresCompleteConnection(t *testing.T) {
 	connection := provider.Connection{Settings: provider.Settings{
 		"access_key": "AK", "secret_key": "cAnArY", "project_id": "p", "region": "ap-southeast-3",
 	}}

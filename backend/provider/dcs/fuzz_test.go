@@ -12,8 +12,8 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// Answers as DCS documents them, and what goes wrong with such.
-var answerSeeds = []string{
+// Documented DCS responses, and broken variants.
+var responseSeeds = []string{
 	`{"lock_time":"0","result":"success","lock_time_left":"0","retry_times_left":"5","message":"Modify DCSInstance password success."}`,
 	`{"lock_time":null,"result":"passwordFailed","retry_times_left":"4"}`, `{"result":"passwordFailed","retry_times_left":0,"lock_time_left":"5"}`,
 	`{"result":"locked","lock_time":"5","lock_time_left":"5","retry_times_left":"0"}`, `{"result":"locked","lock_time_left":"99999999999999999999"}`, `{"result":"Locked","lock_time_left":-5}`,
@@ -32,10 +32,10 @@ var answerSeeds = []string{
 	`{}`, `[]`, `null`, ``, `"success"`, `<html>`, `{"result":"success"}{"result":"failed"}`, `{"result":"failed","result":"success"}`, strings.Repeat(`{"result":`, 300),
 }
 
-// Whatever an answer is, it is read without a panic, and counts as a success only if it is 200 and says so: modify by its
-// result, reset by the absence of an error, a list by the account that the role names.
-func FuzzAnswer(f *testing.F) {
-	for _, seed := range answerSeeds {
+// No response causes a panic. A response counts as a success only if it is a 200 that says so: modify by its result,
+// reset by the absence of an error, a list by the account that the role names.
+func FuzzResponse(f *testing.F) {
+	for _, seed := range responseSeeds {
 		for _, status := range []int{200, 204, 302, 400, 401, 403, 404, 429, 500, 503} {
 			f.Add(status, "60", []byte(seed))
 		}
@@ -48,7 +48,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	client, ok := opened.(*Client)
 	if !ok {
-		f.Fatalf("a client of another kind: %T", opened)
+		f.Fatalf("unexpected client type: %T", opened)
 	}
 	f.Fuzz(func(t *testing.T, status int, after string, body []byte) {
 		response := &transport.Response{Status: status, Header: http.Header{"Retry-After": {after}}, Body: body}
@@ -56,7 +56,7 @@ func FuzzAnswer(f *testing.F) {
 		providertest.Bounded(t, len(body), func() {
 			modify, reset = client.changeOutcome(response, methodModify), client.changeOutcome(response, methodReset)
 			find = client.findOutcome(response, account{instanceID: "inst-1", accountID: "acc-1", username: "app"})
-			check = client.checkOutcome(response)
+			check = client.api.CheckOutcome(response, "", refusal)
 		})
 
 		object := providertest.Decoded(body)
@@ -78,7 +78,7 @@ func FuzzAnswer(f *testing.F) {
 		wrong := strings.EqualFold(said, "passwordFailed") && sound || status == http.StatusBadRequest && object["error_code"] == "DCS.4080"
 		for name, out := range map[string]provider.Result{"modify": modify, "reset": reset, "find": find, "check": check} {
 			if out.Outcome == provider.Staged || out.Outcome == provider.Mismatch && !wrong || out.Exclusive && name != "modify" {
-				t.Fatalf("%s: an outcome that no answer proves: %v of %d %q", name, out, status, body)
+				t.Fatalf("%s: unproven outcome: %v of %d %q", name, out, status, body)
 			}
 			if out.Outcome.Unchanged() && status >= http.StatusInternalServerError {
 				t.Fatalf("%s: a crash is taken for a refusal: %v of %d %q", name, out, status, body)
@@ -90,7 +90,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// hasAccount tells whether a list has the account of the test, available.
+// hasAccount reports whether a list contains the test's account with status available.
 func hasAccount(object map[string]any) bool {
 	list, _ := object["accounts"].([]any)
 	for _, entry := range list {

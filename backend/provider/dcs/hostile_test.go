@@ -20,12 +20,12 @@ var hostileBodies = append([]string{
 	`{"accounts":[{"account_id":"acc-1","account_name":"{planted}","status":"{planted}","account_type":"normal"}],"request_id":"{planted}"}`,
 }, providertest.HostileBodies...)
 
-func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
+func TestHostileResponseLeaksNoSecrets(t *testing.T) {
 	t.Parallel()
 	for name, login := range providertest.CloudLogins() {
-		for _, method := range []string{"", methodModify, methodReset} { // "": looking up the account is answered with malice
-			if name == "IAM's answer" && method != methodModify {
-				continue // it answers the first request, whatever that is for
+		for _, method := range []string{"", methodModify, methodReset} { // "": the account lookup gets the hostile response
+			if name == "IAM's response" && method != methodModify {
+				continue // IAM gets the first request in any case
 			}
 			t.Run(name+" "+method, func(t *testing.T) {
 				t.Parallel()
@@ -33,10 +33,10 @@ func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
 				if secrets == nil {
 					secrets = map[string]string{}
 				}
-				if name != "IAM's answer" {
+				if name != "IAM's response" {
 					secrets["password"] = providertest.CodeLikePassword
 				}
-				if method != methodReset && name != "IAM's answer" {
+				if method != methodReset && name != "IAM's response" {
 					secrets["old password"] = providertest.CodeLikeOldPassword
 				}
 				providertest.Hostile{
@@ -50,7 +50,7 @@ func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
 						}
 						return 0, nil, ""
 					},
-					Call: func(t *testing.T, address string) provider.Result {
+					Open: func(t *testing.T, address string) func() provider.Result {
 						t.Helper()
 						connection := login.Connection(address, nil)
 						client, err := Type{}.Open(connection)
@@ -65,7 +65,7 @@ func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
 						if method != methodReset {
 							change.OldPassword = providertest.CodeLikeOldPassword
 						}
-						return client.Change(t.Context(), change)
+						return func() provider.Result { return client.Change(t.Context(), change) }
 					},
 				}.RequireSilence(t)
 			})

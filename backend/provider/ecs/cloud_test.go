@@ -17,11 +17,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Vault's sdk starts this one when it is loaded.
+	// A dependency of the SDK starts this goroutine when it is loaded.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-// Secrets that may turn up nowhere.
+// Secrets that must not appear in any output.
 const (
 	secretKey   = "cAnArY-secret-key"
 	newPassword = "cAnArY-New1@_=%+:"
@@ -32,7 +32,7 @@ const (
 	connection = provider.ScopeConnection
 )
 
-// cloud is CloudDC or Elastic Cloud Server, and says what a test tells it to. It keeps what it was sent.
+// cloud is a fake CloudDC or Elastic Cloud Server with configurable responses. It records the requests it receives.
 type cloud struct {
 	*httptest.Server
 	api    string
@@ -86,7 +86,7 @@ func says(status int, body string) http.HandlerFunc {
 
 func cut(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// sent are the changes.
+// sent returns the change requests so far.
 func (c *cloud) sent() []captured {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,7 +99,7 @@ func (c *cloud) sent() []captured {
 	return puts
 }
 
-// uris are the methods and addresses of all requests.
+// uris returns the methods and URIs of all requests so far.
 func (c *cloud) uris() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +128,7 @@ func (c *cloud) open(t *testing.T) provider.Client {
 	return client
 }
 
-// request is a change of the servers with these IDs.
+// request returns a change of the servers with these IDs.
 func (c *cloud) request(t *testing.T, ids ...string) provider.Change {
 	t.Helper()
 	target, err := Type{}.Target(c.connection(), provider.Settings{"instance_ids": ids})
@@ -136,7 +136,7 @@ func (c *cloud) request(t *testing.T, ids ...string) provider.Change {
 	return provider.Change{Target: target, NewPassword: newPassword, Parts: target.Parts}
 }
 
-// running is a list of instances that run.
+// running returns a list of running instances.
 func running(ids ...string) string {
 	return listed("running", "install-succeed", ids...)
 }
@@ -149,7 +149,7 @@ func listed(state, operation string, ids ...string) string {
 	return fmt.Sprintf(`{"instances":[%s],"page_info":{"next_marker":null},"count":%d}`, strings.Join(entries, ","), len(ids))
 }
 
-// series are n IDs.
+// series returns n IDs.
 func series(n int) []string {
 	ids := make([]string, 0, n)
 	for i := range n {
@@ -158,7 +158,7 @@ func series(n int) []string {
 	return ids
 }
 
-// want is what an answer proves.
+// want is the expected result.
 type want struct {
 	outcome provider.Outcome
 	scope   provider.Scope

@@ -15,7 +15,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// cloudServers talks to Elastic Cloud Server in one region and project. Its methods may be called concurrently.
+// cloudServers calls Elastic Cloud Server in one region and project. Its methods may be called concurrently.
 type cloudServers struct{ client }
 
 var _ provider.Client = (*cloudServers)(nil)
@@ -23,7 +23,7 @@ var _ provider.Client = (*cloudServers)(nil)
 // cloudServersRequest is the body of a change.
 type (
 	cloudServersRequest struct {
-		transport.Hidden
+		provider.Hidden
 		NewPassword string        `json:"new_password"`
 		DryRun      bool          `json:"dry_run"`
 		Servers     []cloudServer `json:"servers"`
@@ -35,26 +35,26 @@ type (
 
 // Check lists one server of the project: https://support.huaweicloud.com/intl/en-us/api-ecs/en-us_topic_0094148850.html
 func (c *cloudServers) Check(ctx context.Context) provider.Result {
-	return c.check(ctx, "cloudservers/detail", url.Values{"limit": {"1"}}, "servers", cloudServersRefusal)
+	return c.api.Check(ctx, c.path("cloudservers", "detail"), url.Values{"limit": {"1"}}, "servers", cloudServersRefusal)
 }
 
-// CheckTarget asks of each server whether it has the password-reset plug-in.
+// CheckTarget checks that each server has the password-reset plug-in.
 func (c *cloudServers) CheckTarget(ctx context.Context, target provider.Target) provider.Result {
 	ids, err := serversOf(target.Settings)
 	if err != nil {
-		return *unsendable(provider.ScopeTarget, err.Error())
+		return provider.Unsendable(provider.ScopeTarget, err.Error())
 	}
 	return c.look(ctx, ids)
 }
 
-// Change asks for the plug-in of each server and sets their password. What fails before the password is sent is never
-// Unknown. The plug-in is a condition: without it the service reports a success, and nothing happens.
+// Change checks each server for the plug-in and sets the password. A failure before the password is sent is never
+// Unknown. The plug-in is required: without it the service reports success, and nothing happens.
 func (c *cloudServers) Change(ctx context.Context, change provider.Change) provider.Result {
-	ids, wrong := c.prepare(change)
-	if wrong != nil {
-		return *wrong
+	ids, invalid := c.prepare(change)
+	if ids == nil {
+		return invalid
 	}
-	ctx = transport.Hiding(ctx, change.NewPassword) // the remote system may know it from another try
+	ctx = transport.Hiding(ctx, change.NewPassword) // the remote system may know it from an earlier attempt
 	if result := c.lookInTime(ctx, ids); result.Outcome != provider.Applied {
 		return c.notSent(result)
 	}
@@ -68,12 +68,13 @@ func (c *cloudServers) Change(ctx context.Context, change provider.Change) provi
 		Body:   body,
 	})
 	if err != nil {
-		return huaweicloud.Failure(err)
+		return transport.Failure(err)
 	}
 	return cloudServersOutcome(response, c.api.Refusal(response), ids)
 }
 
-// lookInTime is look that leaves time for the change: a request that is sent with little of it left only ends as Unknown.
+// lookInTime is look with a shorter deadline, to leave time for the change: one sent shortly before the deadline would
+// only end as Unknown.
 func (c *cloudServers) lookInTime(ctx context.Context, ids []string) provider.Result {
 	looking := ctx
 	if deadline, ok := ctx.Deadline(); ok {
@@ -84,14 +85,14 @@ func (c *cloudServers) lookInTime(ctx context.Context, ids []string) provider.Re
 	result := c.look(looking, ids)
 	if len(ids) > 1 && result.Outcome == provider.Unknown && looking.Err() != nil && ctx.Err() == nil {
 		return c.api.Unsent(result, provider.ScopeTarget,
-			fmt.Sprintf("asking for the password-reset plug-in of %d servers took too long, so the password was not sent; raise request_timeout of the connection, or put fewer servers into one role", len(ids)))
+			fmt.Sprintf("checking the password-reset plug-in of %d servers took too long, so the password was not sent; raise request_timeout of the connection, or use fewer servers per role", len(ids)))
 	}
 	return result
 }
 
-// look asks for the flag of each server, one after the other so that a refused credential is shown once only:
+// look reads the flag of each server, one after the other so that a refused credential is sent only once:
 // https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_02_1102.html
-// The outcome is Applied where all have the plug-in.
+// The outcome is Applied if all have the plug-in.
 func (c *cloudServers) look(ctx context.Context, ids []string) provider.Result {
 	var without []string
 	var last provider.Result
@@ -101,7 +102,7 @@ func (c *cloudServers) look(ctx context.Context, ids []string) provider.Result {
 			Path:   c.path("cloudservers", id, "os-resetpwd-flag"),
 		})
 		if err != nil {
-			return huaweicloud.Failure(err)
+			return transport.Failure(err)
 		}
 		last = c.api.Refusal(response)
 		switch flag(response) {
@@ -115,16 +116,16 @@ func (c *cloudServers) look(ctx context.Context, ids []string) provider.Result {
 	last.Code = ""
 	if len(without) > 0 {
 		last.Outcome = provider.Rejected
-		last.Reason = "the one-click password-reset plug-in is missing on " + named(without) + "; install it there, or the password would not be set"
+		last.Reason = "the one-click password-reset plug-in is missing on " + named(without) + "; install it there: without it the password is not set"
 		return last
 	}
 	last.Outcome = provider.Applied
-	last.Reason = "the servers that the role names exist and have the password-reset plug-in"
+	last.Reason = "all servers of the role exist and have the password-reset plug-in"
 	return last
 }
 
-// flag reads an answer about the plug-in: "true", "false", or "" for anything else. The documented values are the texts
-// "True" and "False".
+// flag parses a response about the plug-in: "true", "false", or "" for anything else. The documented values are the
+// strings "True" and "False".
 func flag(response *transport.Response) string {
 	object, _ := huaweicloud.ParseObject(response.Body)
 	value := strings.ToLower(object.Text("resetpwd_flag"))
@@ -135,48 +136,75 @@ func flag(response *transport.Response) string {
 	return value
 }
 
-// flagRefusal tells more of an answer that has no flag of this server.
+// flagRefusal refines the result of a response without a flag for this server.
 func flagRefusal(response *transport.Response, result provider.Result, id string) provider.Result {
 	if result = cloudServersRefusal(response, result); result.Outcome == provider.Rejected {
-		result.Reason = "the remote system does not say whether server " + id + " has the password-reset plug-in; see the code, and whether the server exists in this project"
+		result.Reason = "the remote system does not report whether server " + id + " has the password-reset plug-in; check the code, and that the server exists in this project"
 	}
 	return result
 }
 
-var cloudServerCodes = regexp.MustCompile(`^(?i:ecs)\.[0-9]{1,8}$`)
+// Error codes of Elastic Cloud Server: https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_07_0002.html
+var (
+	cloudServerCodes = regexp.MustCompile(`^(?i:ecs)\.[0-9]{1,8}$`)
+	// busyCodes: the state of the server does not allow the operation, or another one is running; to be repeated later.
+	busyCodes = regexp.MustCompile(`^(?i:ecs)\.(0100|0603)$`)
+	// failureCodes: the request, the reset, the batch, or a call to another service of the cloud failed, not necessarily
+	// before anything was changed.
+	failureCodes = regexp.MustCompile(`^(?i:ecs)\.(0002|0610|0611|1[0-3][0-9]{2})$`)
+)
 
-// cloudServersRefusal tells more of an answer without a list of servers. The password met the rules, which are no wider
-// than the service's, so that a refusal concerns the servers.
-func cloudServersRefusal(response *transport.Response, result provider.Result) provider.Result {
-	if result.Outcome != provider.Unknown || response.Status < 400 || response.Status > 499 || response.Status == http.StatusRequestTimeout {
-		return result
+// meaningOf returns what an error of the service means for a server.
+func meaningOf(code string) provider.Outcome {
+	switch {
+	case busyCodes.MatchString(code):
+		return provider.Busy
+	case failureCodes.MatchString(code):
+		return provider.Unknown
+	default:
+		return provider.Rejected
 	}
+}
+
+// cloudServersRefusal refines the result of a response without a list of servers. The password met the rules, which allow
+// no more than the service does, so a refusal concerns the servers. A conflict (409) concerns their present state, and
+// passes. The service documents status 501 for one of its busy codes.
+func cloudServersRefusal(response *transport.Response, result provider.Result) provider.Result {
 	object, _ := huaweicloud.ParseObject(response.Body)
 	envelope := huaweicloud.ParseEnvelope(response)
-	if envelope.Refusal && (object.Object("error") != nil || cloudServerCodes.MatchString(envelope.Code)) {
+	meaning := meaningOf(envelope.Code)
+	known := envelope.Refusal && (object.Object("error") != nil || cloudServerCodes.MatchString(envelope.Code))
+	final := response.Status >= 400 && response.Status <= 499 && response.Status != http.StatusRequestTimeout
+	switch {
+	case result.Outcome != provider.Unknown || !known:
+	case meaning == provider.Busy && (final || response.Status == http.StatusNotImplemented),
+		meaning == provider.Rejected && response.Status == http.StatusConflict:
+		result.Outcome = provider.Busy
+		result.Reason = "the servers, or one of them, are busy with another operation"
+	case meaning == provider.Rejected && final:
 		result.Outcome = provider.Rejected
-		result.Reason = "the remote system did not take the request and changed nothing; see the code, project_id, and the state of the servers"
+		result.Reason = "the remote system rejected the request and changed nothing; check the code, project_id, and the state of the servers"
 	}
 	return result
 }
 
-// cloudServersOutcome completes the result of an answer to a change, which may say of each server another thing:
+// cloudServersOutcome completes the result of a change, which may differ for each server:
 // https://support.huaweicloud.com/eu/api-ecs/ecs_07_0009.html
-// The status of an answer that names servers in both lists is not documented; 200 and 4xx are read alike. After a 5xx
-// nothing that an answer says is believed.
+// The status of a response that names servers in both lists is not documented, so 200 and 4xx are treated alike. The body
+// of a 5xx is not trusted.
 func cloudServersOutcome(response *transport.Response, result provider.Result, ids []string) provider.Result {
 	batch, ok := readBatch(response, ids)
 	switch {
 	case response.Status == http.StatusTooManyRequests:
 		return result
-	case response.Status != http.StatusOK && (response.Status < 400 || response.Status > 499):
-		return result
 	case batch.named == 0 && ok:
 		return cloudServersRefusal(response, result)
+	case response.Status != http.StatusOK && (response.Status < 400 || response.Status > 499):
+		return result
 	case !ok, response.Status == http.StatusUnauthorized:
-		// Lists that contradict each other, or the status. What Refusal knows of the status alone does not hold either.
+		// The lists contradict each other, or the status. The result that Refusal derived from the status is void too.
 		result.Outcome, result.Scope = provider.Unknown, provider.ScopeTarget
-		result.Reason = "the answer contradicts itself about the servers; the change may have been carried out on some"
+		result.Reason = "the response contradicts itself about the servers; the change may have been carried out on some"
 		return result
 	}
 
@@ -185,7 +213,7 @@ func cloudServersOutcome(response *transport.Response, result provider.Result, i
 	if len(batch.taken) == len(ids) {
 		if refused.Error || response.Status != http.StatusOK {
 			result.Outcome, result.Scope = provider.Unknown, provider.ScopeTarget
-			result.Reason = "the answer names every server and an error too; the change may have been carried out"
+			result.Reason = "the response names every server but also an error; the change may have been carried out"
 			return result
 		}
 		return staged(result)
@@ -200,19 +228,26 @@ func cloudServersOutcome(response *transport.Response, result provider.Result, i
 	}
 	if len(left) > 0 {
 		result.Outcome = provider.Unknown
-		result.Reason = fmt.Sprintf("%d of %d servers are known to have taken the new password; the answer does not say whether %s did", len(batch.taken), len(ids), named(left))
+		result.Reason = fmt.Sprintf("%d of %d servers took the new password; the response does not report whether %s did", len(batch.taken), len(ids), named(left))
 		return result
 	}
-	result.Reason = fmt.Sprintf("%d of %d servers took the new password; the remote system refused it for %s: see the code, and their state",
-		len(batch.taken), len(ids), named(batch.failed()))
+	took, failed := fmt.Sprintf("%d of %d servers took the new password", len(batch.taken), len(ids)), named(batch.failed())
+	switch result.Outcome = batch.meaning(); result.Outcome {
+	case provider.Busy:
+		result.Reason = took + "; the others are busy with another operation: " + failed
+	case provider.Unknown:
+		result.Reason = took + "; the remote system failed, and does not report whether these did: " + failed
+	default:
+		result.Reason = took + "; the remote system refused it for " + failed + ": check the code, and the state of these servers"
+	}
 	return result
 }
 
-// batch is what an answer says of each server that was asked for.
+// batch is what a response reports about the requested servers.
 type batch struct {
 	taken    []string
 	failures []provider.PartFailure
-	// named is how many entries the answer has, of whichever servers.
+	// named is the number of entries in the response, for any server.
 	named int
 }
 
@@ -224,8 +259,23 @@ func (b batch) failed() []string {
 	return out
 }
 
-// readBatch reads the lists of an answer; one that is absent or null is empty. It is false where a list is none, or the
-// lists name a server twice, or one that was not asked for.
+// meaning returns what the failures prove together. There is nothing to check only if all of these servers are busy.
+func (b batch) meaning() provider.Outcome {
+	has := func(outcome provider.Outcome) bool {
+		return slices.ContainsFunc(b.failures, func(f provider.PartFailure) bool { return meaningOf(f.Code) == outcome })
+	}
+	switch {
+	case has(provider.Unknown):
+		return provider.Unknown
+	case has(provider.Rejected):
+		return provider.Rejected
+	default:
+		return provider.Busy
+	}
+}
+
+// readBatch parses the lists of a response; an absent or null list is empty. It returns false if a list is malformed, or
+// the lists name a server twice, or one that was not requested.
 func readBatch(response *transport.Response, ids []string) (batch, bool) {
 	object, _ := huaweicloud.ParseObject(response.Body)
 	succeeded, ok := entriesOf(object, "response")
@@ -251,7 +301,7 @@ func readBatch(response *transport.Response, ids []string) (batch, bool) {
 	return b, true
 }
 
-// entriesOf returns a list of objects; false for what is there and is no such list.
+// entriesOf returns a list of objects, which may be absent. It returns false for any other value.
 func entriesOf(object huaweicloud.Object, name string) ([]huaweicloud.Object, bool) {
 	if raw := object[name]; raw == nil || string(raw) == "null" {
 		return nil, true

@@ -13,15 +13,21 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
+// ecsError is an error of the service with this code.
+func ecsError(code string) string {
+	return `{"error":{"code":"` + code + `","message":"` + newPassword + `"}}`
+}
+
 const errorOfECS = `"error":{"code":"Ecs.0219","message":"` + newPassword + `"}`
 
 func failing(id, code string) string {
 	return `{"id":"` + id + `","error_code":"` + code + `","error_message":"` + newPassword + `"}`
 }
 
-func TestWhatAnswersOfElasticCloudServerProve(t *testing.T) {
+func TestElasticCloudServerChangeOutcomes(t *testing.T) {
 	unknown := func(code string) want { return want{provider.Unknown, target, code} }
 	rejected := func(code string) want { return want{provider.Rejected, target, code} }
+	busy := func(code string) want { return want{provider.Busy, target, code} }
 	staged := want{provider.Staged, target, ""}
 	none := []string(nil)
 	for name, test := range map[string]struct {
@@ -32,7 +38,7 @@ func TestWhatAnswersOfElasticCloudServerProve(t *testing.T) {
 		failed []string // part:code
 	}{
 		"all":                  {200, `{"response":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"}]}`, staged, none, none},
-		"all, in capitals":     {200, `{"response":[{"id":"C-3"},{"id":"B-2"},{"id":"A-1"}],"internalError":null}`, staged, none, none},
+		"all, upper case":      {200, `{"response":[{"id":"C-3"},{"id":"B-2"},{"id":"A-1"}],"internalError":null}`, staged, none, none},
 		"all, no failures":     {200, `{"response":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"}],"internalError":[]}`, staged, none, none},
 		"all and an error":     {200, `{` + errorOfECS + `,"response":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"}]}`, unknown("Ecs.0219"), none, none},
 		"all, as an error":     {400, `{"response":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"}]}`, unknown("HTTP 400"), none, none},
@@ -46,8 +52,8 @@ func TestWhatAnswersOfElasticCloudServerProve(t *testing.T) {
 		"some, with 500":       {500, `{"response":[{"id":"c-3"},{"id":"a-1"}],"internalError":[` + failing("b-2", "Ecs.0205") + `]}`, unknown("HTTP 500"), none, none},
 		"some, with 401":       {401, `{` + errorOfECS + `,"response":[{"id":"c-3"},{"id":"a-1"}],"internalError":[` + failing("b-2", "Ecs.0205") + `]}`, unknown("Ecs.0219"), none, none},
 		"some, with 429":       {429, `{"response":[{"id":"c-3"}]}`, want{provider.Busy, connection, "HTTP 429"}, none, none},
-		"some, others unsaid":  {200, `{"response":[{"id":"c-3"},{"id":"a-1"}]}`, unknown("HTTP 200"), []string{"a-1", "c-3"}, none},
-		"some, one unsaid":     {200, `{"response":[{"id":"a-1"}],"internalError":[` + failing("b-2", "odd") + `]}`, unknown("HTTP 200"), []string{"a-1"}, []string{"b-2:"}},
+		"some, two omitted":    {200, `{"response":[{"id":"c-3"},{"id":"a-1"}]}`, unknown("HTTP 200"), []string{"a-1", "c-3"}, none},
+		"some, one omitted":    {200, `{"response":[{"id":"a-1"}],"internalError":[` + failing("b-2", "odd") + `]}`, unknown("HTTP 200"), []string{"a-1"}, []string{"b-2:"}},
 		"one failed":           {400, `{` + errorOfECS + `,"internalError":[` + failing("b-2", "Ecs.0205") + `]}`, unknown("Ecs.0219"), none, []string{"b-2:Ecs.0205"}},
 		"all failed":           {400, `{` + errorOfECS + `,"internalError":[` + failing("a-1", "Ecs.0205") + `,` + failing("b-2", newPassword) + `,{"id":"c-3"}]}`, rejected("Ecs.0219"), none, []string{"a-1:Ecs.0205", "b-2:", "c-3:"}},
 		"all failed, with 200": {200, `{"response":[],"internalError":[` + failing("a-1", "Ecs.0205") + `,` + failing("b-2", "Ecs.1") + `,` + failing("c-3", "Ecs.1") + `]}`, rejected("Ecs.0205"), none, []string{"a-1:Ecs.0205", "b-2:Ecs.1", "c-3:Ecs.1"}},
@@ -55,11 +61,11 @@ func TestWhatAnswersOfElasticCloudServerProve(t *testing.T) {
 		"in both lists":        {200, `{"response":[{"id":"a-1"},{"id":"b-2"}],"internalError":[` + failing("B-2", "Ecs.1") + `,` + failing("c-3", "Ecs.1") + `]}`, unknown("HTTP 200"), none, none},
 		"one more":             {200, `{"response":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"},{"id":"d-4"}]}`, unknown("HTTP 200"), none, none},
 		"one more failed":      {400, `{"response":[{"id":"a-1"},{"id":"b-2"}],"internalError":[` + failing("c-3", "Ecs.1") + `,` + failing("d-4", "Ecs.1") + `]}`, unknown("HTTP 400"), none, none},
-		"failure of nobody":    {400, `{` + errorOfECS + `,"internalError":[{"error_code":"Ecs.1"}]}`, unknown("Ecs.0219"), none, none},
-		"403 of another":       {403, `{` + errorOfECS + `,"internalError":[` + failing("d-4", "Ecs.1") + `]}`, unknown("Ecs.0219"), none, none},
+		"failure without ID":   {400, `{` + errorOfECS + `,"internalError":[{"error_code":"Ecs.1"}]}`, unknown("Ecs.0219"), none, none},
+		"403 of other server":  {403, `{` + errorOfECS + `,"internalError":[` + failing("d-4", "Ecs.1") + `]}`, unknown("Ecs.0219"), none, none},
 		"ids as texts":         {200, `{"response":["a-1","b-2","c-3"]}`, unknown("HTTP 200"), none, none},
-		"list is none":         {400, `{` + errorOfECS + `,"response":"a-1"}`, unknown("Ecs.0219"), none, none},
-		"failures are none":    {200, `{"response":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"}],"internalError":{}}`, unknown("HTTP 200"), none, none},
+		"not a list":           {400, `{` + errorOfECS + `,"response":"a-1"}`, unknown("Ecs.0219"), none, none},
+		"failures not a list":  {200, `{"response":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"}],"internalError":{}}`, unknown("HTTP 200"), none, none},
 		"list elsewhere":       {200, bothInstances, unknown("HTTP 200"), none, none},
 		"empty lists":          {200, `{"response":[],"internalError":[]}`, unknown("HTTP 200"), none, none},
 		"empty":                {200, ``, unknown("HTTP 200"), none, none},
@@ -70,10 +76,26 @@ func TestWhatAnswersOfElasticCloudServerProve(t *testing.T) {
 		"refused":              {400, `{` + errorOfECS + `}`, rejected("Ecs.0219"), none, none},
 		"refused, empty lists": {400, `{` + errorOfECS + `,"response":[],"internalError":[]}`, rejected("Ecs.0219"), none, none},
 		"refused by a number":  {400, `{"error":{"code":400,"message":"m"}}`, rejected("HTTP 400"), none, none},
-		"refused with 409":     {409, `{` + errorOfECS + `}`, rejected("Ecs.0219"), none, none},
+		"conflict":             {409, `{` + errorOfECS + `}`, busy("Ecs.0219"), none, none},
+		"409 of a proxy":       {409, `<html>`, unknown("HTTP 409"), none, none},
+		"server state":         {400, ecsError("Ecs.0100"), busy("Ecs.0100"), none, none},
+		"another command":      {501, ecsError("Ecs.0603"), busy("Ecs.0603"), none, none},
+		"another command, 400": {400, `{"error_code":"ECS.0603"}`, busy("ECS.0603"), none, none},
+		"state, but a 503":     {503, ecsError("Ecs.0100"), unknown("Ecs.0100"), none, none},
+		"other 501":            {501, ecsError("Ecs.0219"), unknown("Ecs.0219"), none, none},
+		"501 of a proxy":       {501, `<html>`, unknown("HTTP 501"), none, none},
+		"reset failed":         {400, ecsError("Ecs.0610"), unknown("Ecs.0610"), none, none},
+		"task not submitted":   {400, ecsError("Ecs.0002"), unknown("Ecs.0002"), none, none},
+		"batch failed":         {400, ecsError("Ecs.0611"), unknown("Ecs.0611"), none, none},
+		"Nova failed":          {400, ecsError("Ecs.1000"), unknown("Ecs.1000"), none, none},
+		"Nova timed out":       {409, ecsError("Ecs.1002"), unknown("Ecs.1002"), none, none},
+		"all busy":             {400, `{` + errorOfECS + `,"internalError":[` + failing("a-1", "Ecs.0100") + `,` + failing("b-2", "Ecs.0603") + `,` + failing("c-3", "Ecs.0100") + `]}`, busy("Ecs.0219"), none, []string{"a-1:Ecs.0100", "b-2:Ecs.0603", "c-3:Ecs.0100"}},
+		"one busy":             {400, `{"response":[{"id":"c-3"},{"id":"a-1"}],"internalError":[` + failing("b-2", "Ecs.0100") + `]}`, busy("Ecs.0100"), []string{"a-1", "c-3"}, []string{"b-2:Ecs.0100"}},
+		"busy and refused":     {400, `{"response":[{"id":"a-1"}],"internalError":[` + failing("b-2", "Ecs.0100") + `,` + failing("c-3", "Ecs.0205") + `]}`, rejected("Ecs.0100"), []string{"a-1"}, []string{"b-2:Ecs.0100", "c-3:Ecs.0205"}},
+		"refused and failed":   {400, `{"response":[{"id":"a-1"}],"internalError":[` + failing("b-2", "Ecs.0205") + `,` + failing("c-3", "Ecs.0610") + `]}`, unknown("Ecs.0205"), []string{"a-1"}, []string{"b-2:Ecs.0205", "c-3:Ecs.0610"}},
 		"timed out":            {408, `{` + errorOfECS + `}`, unknown("Ecs.0219"), none, none},
 		"gateway":              {400, `{"error_code":"APIGW.0201"}`, rejected("APIGW.0201"), none, none},
-		"of others":            {400, `{"error_code":"WAF.0201"}`, unknown("WAF.0201"), none, none},
+		"other service":        {400, `{"error_code":"WAF.0201"}`, unknown("WAF.0201"), none, none},
 		"400 of a proxy":       {400, `<html>`, unknown("HTTP 400"), none, none},
 		"refused key":          {401, `{"error_code":"APIGW.0301","error_msg":"` + secretKey + `"}`, want{provider.Denied, connection, "APIGW.0301"}, none, none},
 		"no permission":        {403, `{` + errorOfECS + `}`, want{provider.Denied, target, "Ecs.0219"}, none, none},
@@ -82,7 +104,7 @@ func TestWhatAnswersOfElasticCloudServerProve(t *testing.T) {
 		"not found, native":    {404, `{"itemNotFound":{"code":404,"message":"m"}}`, rejected("HTTP 404"), none, none},
 		"throttled":            {429, ``, want{provider.Busy, connection, "HTTP 429"}, none, none},
 		"internal error":       {500, `{` + errorOfECS + `}`, unknown("Ecs.0219"), none, none},
-		"echo of a proxy":      {502, `{"new_password":"` + newPassword + `"}`, unknown("HTTP 502"), none, none},
+		"echo by a proxy":      {502, `{"new_password":"` + newPassword + `"}`, unknown("HTTP 502"), none, none},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t, "cloudservers")
@@ -105,7 +127,7 @@ func TestWhatAnswersOfElasticCloudServerProve(t *testing.T) {
 	}
 }
 
-func TestTheRequestToElasticCloudServerIsExactlyThis(t *testing.T) {
+func TestElasticCloudServerRequestMatchesDocs(t *testing.T) {
 	c := newCloud(t, "cloudservers")
 	c.change = says(200, `{"response":[{"id":"a-1"},{"id":"b-2"}]}`)
 	require.Equal(t, provider.Staged, c.open(t).Change(t.Context(), c.request(t, "b-2", "a-1")).Outcome)
@@ -120,7 +142,7 @@ func TestTheRequestToElasticCloudServerIsExactlyThis(t *testing.T) {
 	require.NotEmpty(t, sent.Header.Get("Authorization"))
 }
 
-func TestServersThatTookThePasswordAreNotAskedAgain(t *testing.T) {
+func TestRetrySkipsServersThatTookThePassword(t *testing.T) {
 	c := newCloud(t, "cloudservers")
 	c.change = says(200, `{"response":[{"id":"b-2"}]}`)
 	change := c.request(t, "a-1", "b-2", "c-3")
@@ -131,15 +153,15 @@ func TestServersThatTookThePasswordAreNotAskedAgain(t *testing.T) {
 
 	c.change = says(200, `{"response":[{"id":"a-1"}]}`)
 	result := c.open(t).Change(t.Context(), change)
-	require.Equal(t, provider.Unknown, result.Outcome, "an answer for a server of the role that was not asked for")
+	require.Equal(t, provider.Unknown, result.Outcome, "the response names a server of the role that was not requested")
 	require.Empty(t, result.Taken)
 }
 
-func TestThePlugInIsACondition(t *testing.T) {
-	only := func(id string, answer http.HandlerFunc) http.HandlerFunc {
+func TestChangeRequiresResetPlugIn(t *testing.T) {
+	only := func(id string, respond http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if strings.Contains(r.URL.Path, "/"+id+"/") {
-				answer(w, r)
+				respond(w, r)
 				return
 			}
 			says(200, `{"resetpwd_flag":"True"}`)(w, r)
@@ -152,7 +174,7 @@ func TestThePlugInIsACondition(t *testing.T) {
 		reason string
 		asked  int
 	}{
-		"there":             {says(200, `{"resetpwd_flag":"TRUE"}`), want{provider.Staged, target, ""}, want{provider.Applied, target, ""}, "", 3},
+		"present":           {says(200, `{"resetpwd_flag":"TRUE"}`), want{provider.Staged, target, ""}, want{provider.Applied, target, ""}, "", 3},
 		"missing on one":    {only("b-2", says(200, `{"resetpwd_flag":"False"}`)), want{provider.Rejected, target, ""}, want{provider.Rejected, target, ""}, "plug-in is missing on b-2;", 3},
 		"missing on all":    {says(200, `{"resetpwd_flag":"false"}`), want{provider.Rejected, target, ""}, want{provider.Rejected, target, ""}, "plug-in is missing on a-1, b-2, c-3;", 3},
 		"a boolean":         {says(200, `{"resetpwd_flag":true}`), want{provider.Unreachable, connection, "HTTP 200"}, want{provider.Unknown, target, "HTTP 200"}, "", 1},
@@ -167,6 +189,9 @@ func TestThePlugInIsACondition(t *testing.T) {
 		"no such server, 4": {only("c-3", says(400, `{`+errorOfECS+`}`)), want{provider.Rejected, target, "Ecs.0219"}, want{provider.Rejected, target, "Ecs.0219"}, "server c-3", 3},
 		"no permission":     {says(403, `{`+errorOfECS+`}`), want{provider.Denied, target, "Ecs.0219"}, want{provider.Denied, target, "Ecs.0219"}, "permissions", 1},
 		"refused key":       {says(401, `{"error_code":"APIGW.0301"}`), want{provider.Denied, connection, "APIGW.0301"}, want{provider.Denied, connection, "APIGW.0301"}, "", 1},
+		"server state":      {says(400, ecsError("Ecs.0100")), want{provider.Busy, target, "Ecs.0100"}, want{provider.Busy, target, "Ecs.0100"}, "busy", 1},
+		"another command":   {says(501, ecsError("Ecs.0603")), want{provider.Busy, target, "Ecs.0603"}, want{provider.Busy, target, "Ecs.0603"}, "busy", 1},
+		"Nova timed out":    {says(400, ecsError("Ecs.1002")), want{provider.Unreachable, connection, "Ecs.1002"}, want{provider.Unknown, target, "Ecs.1002"}, "", 1},
 		"throttled":         {only("c-3", says(429, ``)), want{provider.Busy, connection, "HTTP 429"}, want{provider.Busy, connection, "HTTP 429"}, "", 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,14 +212,14 @@ func TestThePlugInIsACondition(t *testing.T) {
 	}
 }
 
-// With little time left the answer to the change itself would be lost.
-func TestAskingForThePlugInLeavesTimeForTheChange(t *testing.T) {
+// With little time left, the response to the change would be lost.
+func TestPlugInLookupLeavesTimeForTheChange(t *testing.T) {
 	c := newCloud(t, "cloudservers")
 	c.flag = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
 	defer cancel()
 	result := c.open(t).Change(ctx, c.request(t, "a-1", "b-2"))
-	require.NoError(t, ctx.Err(), "it gave up before")
+	require.NoError(t, ctx.Err(), "the lookup must end before the deadline")
 	require.Equal(t, want{provider.Unreachable, target, ""}, got(result))
 	require.Contains(t, result.Reason, "of 2 servers took too long")
 	require.Contains(t, result.Reason, "raise request_timeout")
@@ -204,7 +229,7 @@ func TestAskingForThePlugInLeavesTimeForTheChange(t *testing.T) {
 	defer cancel()
 	result = c.open(t).Change(ctx, c.request(t, "a-1"))
 	require.Equal(t, provider.Unreachable, result.Outcome)
-	require.NotContains(t, result.Reason, "fewer servers", "one is not too many: it does not answer")
+	require.NotContains(t, result.Reason, "fewer servers", "with one server, the cause is a missing response")
 	ctx, cancel = context.WithCancel(t.Context())
 	cancel()
 	result = c.open(t).Change(ctx, c.request(t, "a-1", "b-2"))

@@ -1,30 +1,30 @@
-// Package ecs sets the password of the administrator (root or Administrator) of servers of Huawei Cloud, up to 50 servers
-// with one password. Two services have a call for it, and a connection chooses one with its field "api":
+// Package ecs sets the administrator password (root or Administrator) of Huawei Cloud servers, for up to 50 servers that
+// share one password. Two services offer this, and the connection field "api" selects one:
 //
-//   - instances, the default: bare-metal instances of Cloud Data Center (CloudDC). All servers take the password or none
-//     does. The service checks no password, so that the rules here are the only guard.
+//   - instances, the default: bare-metal instances of Cloud Data Center (CloudDC). Either all servers take the password or
+//     none does. The service does not validate passwords, so the rules here are the only check.
 //     https://support.huaweicloud.com/intl/en-us/api-clouddc/ChangeInstancePassword.html
-//   - cloudservers: virtual machines of Elastic Cloud Server. Each server may fail alone. A server needs the one-click
-//     password-reset plug-in; without it the service reports a success and nothing happens, so that the plug-in is
-//     asked about first. https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_02_0306.html
+//   - cloudservers: virtual machines of Elastic Cloud Server. Each server may fail individually. A server needs the
+//     one-click password-reset plug-in; without it the service reports success and nothing happens, so the provider
+//     checks for the plug-in first. https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_02_0306.html
 //
-// A success does not mean that the password works. It comes into force when the server is started or restarted, until
-// then the one before it does, and of two changes before one restart only the second counts. Where a script inside the
-// server fails, or the image does not let root log in by password (sshd's PermitRootLogin and PasswordAuthentication),
-// nobody reports it: only a login proves a password.
+// A success does not mean that the password works. The new password comes into force when the server is started or
+// restarted; until then the previous one stays in force, and of two changes before a restart only the second counts. If
+// a script inside the server fails, or the image does not allow root to log in with a password (sshd's PermitRootLogin
+// and PasswordAuthentication), nothing reports it: only a login proves a password.
 //
-// No call asks for the present password. Whoever holds the connection's credential owns the servers, so that its user
-// should be allowed no more than this: to list instances and change their passwords (clouddc:instance:list,
-// clouddc:instance:changePassword), or to list servers, see the plug-in's flag and reset passwords (ecs:cloudServers:list,
-// ecs:cloudServers:showResetPasswordFlag, ecs:cloudServers:resetServerPwd).
+// No call asks for the current password. The connection's credential gives full control of the servers, so grant its
+// user no more than this: to list instances and change their passwords (clouddc:instance:list,
+// clouddc:instance:changePassword), or to list servers, read the plug-in flag and reset passwords
+// (ecs:cloudServers:list, ecs:cloudServers:showResetPasswordFlag, ecs:cloudServers:resetServerPwd).
 //
-// To find one's way: ecs.go says what a connection is, target.go what a role names, rules.go what a password is;
-// client.go has what both services share, instances.go and cloudservers.go the calls and answers of each.
+// Files: ecs.go defines connections, target.go targets, rules.go the password rules; client.go holds what both services
+// share, instances.go and cloudservers.go the calls and responses of each.
 package ecs
 
 import (
+	"cmp"
 	"errors"
-	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 
@@ -35,7 +35,7 @@ import (
 // Name is the value of the field "provider".
 const Name = "ecs"
 
-// Names of the connection fields beyond those of every Huawei Cloud service.
+// Names of the connection fields in addition to those that all Huawei Cloud services share.
 const (
 	fieldAPI          = "api"
 	fieldAllowRestart = "allow_restart"
@@ -48,49 +48,36 @@ const (
 )
 
 // Type is the provider "ecs". The zero value is ready to use.
-type Type struct{}
+type Type struct{ huaweicloud.Service }
 
 var _ provider.Type = Type{}
 
 // Name returns "ecs".
 func (Type) Name() string { return Name }
 
-// ConnectionFields are those of every Huawei Cloud service, the service, and whether roles may ask for restarts.
-func (Type) ConnectionFields() []provider.Field {
-	return append(huaweicloud.ConnectionFields(),
-		provider.Field{Name: fieldAPI, Immutable: true, Schema: &framework.FieldSchema{
-			Type:          framework.TypeString,
-			Default:       apiInstances,
-			AllowedValues: []any{apiInstances, apiCloudServers},
-			Description: "Service that the servers belong to: instances (bare-metal instances of CloudDC) or cloudservers " +
-				"(Elastic Cloud Server). It cannot be changed.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Service"},
-		}},
+// ConnectionFields returns the fields that all Huawei Cloud services share, api and allow_restart.
+func (t Type) ConnectionFields() []provider.Field {
+	api := provider.TextField(fieldAPI, "Service", "Service that the servers belong to: instances (bare-metal instances of "+
+		"CloudDC) or cloudservers (Elastic Cloud Server). Cannot be changed.").OneOf(apiInstances, apiCloudServers)
+	api.Immutable = true
+	return append(t.Service.ConnectionFields(), api,
 		provider.Field{Name: fieldAllowRestart, Local: true, Schema: &framework.FieldSchema{
 			Type:         framework.TypeBool,
 			Default:      false,
-			Description:  "Whether roles may ask for restarts of their servers. This version does none, so that nothing follows from it yet.",
+			Description:  "Whether roles may request restarts of their servers. This version does not restart servers, so the field has no effect yet.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Allow restarts"},
 		}},
 	)
 }
 
-// CredentialForms are those of every Huawei Cloud service.
-func (Type) CredentialForms() [][]string { return huaweicloud.CredentialForms() }
-
-// Complete checks the connection and derives its address from the service and the region where none is given. CloudDC
-// is in some regions only, so that the derived address may not exist.
+// Complete validates the connection and derives a missing address from the service and the region. CloudDC is available
+// in some regions only, so the derived address may not exist.
 func (Type) Complete(connection *provider.Connection) error {
 	api := apiOf(*connection)
-	service := "clouddc"
-	switch api {
-	case apiInstances:
-	case apiCloudServers:
-		service = "ecs"
-	default:
+	if api != apiInstances && api != apiCloudServers {
 		return errors.New("api must be instances or cloudservers")
 	}
-	if err := huaweicloud.Complete(connection, service); err != nil {
+	if err := huaweicloud.Complete(connection, serviceOf(*connection)); err != nil {
 		return err
 	}
 	settings := connection.Settings.Clone()
@@ -100,34 +87,28 @@ func (Type) Complete(connection *provider.Connection) error {
 	return nil
 }
 
-// apiOf is the service of a connection, completed or not.
+// apiOf returns the service of a connection, completed or not.
 func apiOf(connection provider.Connection) string {
-	if api := connection.Settings.String(fieldAPI); api != "" {
-		return api
-	}
-	return apiInstances
+	return cmp.Or(connection.Settings.String(fieldAPI), apiInstances)
 }
 
-// LoginIdentity is "": a connection logs in as an IAM user, which no role can name.
-func (Type) LoginIdentity(provider.Connection) string { return "" }
-
-// Lockout is that of the access key, or of the IAM user.
-func (Type) Lockout(connection provider.Connection) provider.Lockout {
-	return huaweicloud.Lockout(connection)
+// serviceOf returns the name of the service in addresses.
+func serviceOf(connection provider.Connection) string {
+	if apiOf(connection) == apiCloudServers {
+		return "ecs"
+	}
+	return "clouddc"
 }
 
 // OldPassword is not required.
 func (Type) OldPassword(provider.Target) provider.OldPassword { return provider.OldPassword{} }
 
-// SettleAfter is 0: a change does not wait for time, it waits for a restart.
-func (Type) SettleAfter(provider.Connection) time.Duration { return 0 }
-
-// Open returns a client. An error is the user's mistake in the TLS settings or an incomplete connection.
+// Open returns a client. It returns an error only for invalid TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err := t.Complete(&connection); err != nil {
 		return nil, err
 	}
-	api, err := huaweicloud.Open(connection)
+	api, err := huaweicloud.Open(connection, serviceOf(connection))
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,7 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
-func TestCompleteFillsDefaultsThatReadBack(t *testing.T) {
+func TestCompleteSetsDefaults(t *testing.T) {
 	for api, test := range map[string]struct{ api, url string }{
 		"":             {"instances", "https://clouddc.ap-southeast-3.myhuaweicloud.com"},
 		"instances":    {"instances", "https://clouddc.ap-southeast-3.myhuaweicloud.com"},
@@ -25,7 +26,7 @@ func TestCompleteFillsDefaultsThatReadBack(t *testing.T) {
 		require.Equal(t, test.url, c.URL)
 		require.Equal(t, test.api, c.Settings["api"])
 		require.Equal(t, false, c.Settings["allow_restart"])
-		require.NotContains(t, given, "allow_restart", "the caller's settings are not changed")
+		require.NotContains(t, given, "allow_restart", "the caller's settings are not modified")
 
 		again := c
 		require.NoError(t, Type{}.Complete(&again))
@@ -40,7 +41,7 @@ func TestCompleteFillsDefaultsThatReadBack(t *testing.T) {
 	require.Equal(t, true, c.Settings["allow_restart"])
 }
 
-func TestCompleteRefusesWithASentence(t *testing.T) {
+func TestCompleteValidation(t *testing.T) {
 	for api, want := range map[string]string{"ecs": "api must be", "Instances": "api must be", "instances": "project_id is required"} {
 		err := Type{}.Complete(&provider.Connection{Settings: provider.Settings{"api": api}})
 		require.ErrorContains(t, err, want)
@@ -56,7 +57,7 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 	providertest.RequireSecretFree(t, err)
 }
 
-func TestFields(t *testing.T) {
+func TestFieldsAreDescribed(t *testing.T) {
 	require.Equal(t, "ecs", Type{}.Name())
 	require.Len(t, Type{}.CredentialForms(), 2)
 	require.Zero(t, Type{}.SettleAfter(provider.Connection{}))
@@ -73,7 +74,7 @@ func TestFields(t *testing.T) {
 	}
 }
 
-func TestTargets(t *testing.T) {
+func TestTargetHasOnePartPerServer(t *testing.T) {
 	c := provider.Connection{Settings: provider.Settings{"project_id": "P1", "api": "cloudservers"}}
 	made, err := Type{}.Target(c, provider.Settings{"instance_ids": []string{"Id-2", "id-1"}, "username": "Administrator"})
 	require.NoError(t, err)
@@ -85,7 +86,7 @@ func TestTargets(t *testing.T) {
 		Settings:   provider.Settings{"instance_ids": []string{"Id-2", "id-1"}, "username": "Administrator", "restart": "none"},
 	}, made)
 
-	// As it comes back from storage.
+	// As read from storage.
 	stored, err := json.Marshal(made.Settings)
 	require.NoError(t, err)
 	var settings provider.Settings
@@ -98,14 +99,14 @@ func TestTargets(t *testing.T) {
 	other, err := Type{}.Target(c, provider.Settings{"instance_ids": []string{"ID-2"}})
 	require.NoError(t, err)
 	require.Equal(t, "root", other.Username)
-	require.Equal(t, made.Identities[:1], other.Identities, "whatever the user name, the service and the case")
+	require.Equal(t, made.Identities[:1], other.Identities, "independent of user name, service and case")
 
 	many, err := Type{}.Target(c, provider.Settings{"instance_ids": series(50)})
 	require.NoError(t, err)
 	require.Len(t, many.Identities, 50)
 }
 
-func TestTargetRefusesWithASentence(t *testing.T) {
+func TestTargetValidation(t *testing.T) {
 	for name, test := range map[string]struct {
 		field string
 		value any
@@ -116,17 +117,17 @@ func TestTargetRefusesWithASentence(t *testing.T) {
 		"51 servers":        {"instance_ids", series(51), "has 51 IDs, and at most 50"},
 		"twice":             {"instance_ids", []string{"a", "b", "a"}, "has a twice"},
 		"twice in case":     {"instance_ids", []string{"a", "A"}, "has A twice"},
-		"an empty one":      {"instance_ids", []string{"a", ""}, "number 2 is no ID"},
-		"a path":            {"instance_ids", []string{"../a"}, "number 1 is no ID"},
-		"a line":            {"instance_ids", []string{"a\n"}, "number 1 is no ID"},
-		"a list in one":     {"instance_ids", []string{"a,b"}, "number 1 is no ID"},
-		"a long one":        {"instance_ids", []string{"a234567890123456789012345678901234567890123456789012345678901234x"}, "number 1 is no ID"},
+		"an empty one":      {"instance_ids", []string{"a", ""}, "number 2 is not an ID"},
+		"a path":            {"instance_ids", []string{"../a"}, "number 1 is not an ID"},
+		"a line":            {"instance_ids", []string{"a\n"}, "number 1 is not an ID"},
+		"a list in one":     {"instance_ids", []string{"a,b"}, "number 1 is not an ID"},
+		"a long one":        {"instance_ids", []string{"a234567890123456789012345678901234567890123456789012345678901234x"}, "number 1 is not an ID"},
 		"another user":      {"username", "admin", "username must be"},
 		"Root":              {"username", "Root", "username must be"},
 		"administrator":     {"username", "administrator", "username must be"},
 		"restart otherwise": {"restart", "Soft", "restart must be"},
-		"soft":              {"restart", "soft", "restart=soft needs allow_restart of the connection"},
-		"hard":              {"restart", "hard", "restart=hard needs allow_restart of the connection"},
+		"soft":              {"restart", "soft", "restart=soft needs allow_restart=true on the connection"},
+		"hard":              {"restart", "hard", "restart=hard needs allow_restart=true on the connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := provider.Settings{"instance_ids": []string{"a"}}
@@ -138,32 +139,34 @@ func TestTargetRefusesWithASentence(t *testing.T) {
 	allowed := provider.Connection{Settings: provider.Settings{"allow_restart": true}}
 	for _, restart := range []string{"soft", "hard"} {
 		_, err := Type{}.Target(allowed, provider.Settings{"instance_ids": []string{"a"}, "restart": restart})
-		require.ErrorContains(t, err, "restart="+restart+" is not possible")
+		require.ErrorContains(t, err, "restart="+restart+" is not supported")
 		require.ErrorContains(t, err, "confirm-role")
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestCheckRequiresListOfItsService(t *testing.T) {
 	for name, test := range map[string]struct {
 		api     string
 		status  int
 		body    string
 		outcome provider.Outcome
 	}{
-		"instances":            {"instances", 200, `{"instances":[],"count":0}`, provider.Applied},
-		"servers":              {"cloudservers", 200, `{"count":0,"servers":[]}`, provider.Applied},
-		"the other service":    {"cloudservers", 200, `{"instances":[]}`, provider.Unknown},
-		"a page":               {"instances", 200, `<html>`, provider.Unknown},
-		"an error":             {"instances", 200, `{"instances":[],"error_code":"x"}`, provider.Unknown},
-		"redirect":             {"instances", 302, ``, provider.Unknown},
-		"refused":              {"instances", 401, `{"error_code":"APIGW.0301"}`, provider.Denied},
-		"refused by ECS":       {"cloudservers", 401, `{"error":{"code":"401","message":"m"}}`, provider.Denied},
-		"no permission":        {"instances", 403, `{"error_code":"APIGW.0302"}`, provider.Denied},
-		"no project":           {"instances", 400, `{"error_code":"CloudDC.1"}`, provider.Rejected},
-		"no project in ECS":    {"cloudservers", 400, `{"error":{"code":"Ecs.0005","message":"m"}}`, provider.Rejected},
-		"throttled":            {"instances", 429, `<html>`, provider.Busy},
-		"broken":               {"cloudservers", 500, ``, provider.Unknown},
-		"a code of ECS, naked": {"cloudservers", 400, `{"error_code":"ECS.0005"}`, provider.Rejected},
+		"instances":         {"instances", 200, `{"instances":[],"count":0}`, provider.Applied},
+		"servers":           {"cloudservers", 200, `{"count":0,"servers":[]}`, provider.Applied},
+		"the other service": {"cloudservers", 200, `{"instances":[]}`, provider.Unknown},
+		"a page":            {"instances", 200, `<html>`, provider.Unknown},
+		"an error":          {"instances", 200, `{"instances":[],"error_code":"x"}`, provider.Unknown},
+		"redirect":          {"instances", 302, ``, provider.Unknown},
+		"refused":           {"instances", 401, `{"error_code":"APIGW.0301"}`, provider.Denied},
+		"refused by ECS":    {"cloudservers", 401, `{"error":{"code":"401","message":"m"}}`, provider.Denied},
+		"no permission":     {"instances", 403, `{"error_code":"APIGW.0302"}`, provider.Denied},
+		"no project":        {"instances", 400, `{"error_code":"CloudDC.1"}`, provider.Rejected},
+		"no project in ECS": {"cloudservers", 400, `{"error":{"code":"Ecs.0005","message":"m"}}`, provider.Rejected},
+		"throttled":         {"instances", 429, `<html>`, provider.Busy},
+		"busy":              {"instances", 409, `{"error_code":"CloudDC.1"}`, provider.Busy},
+		"busy ECS":          {"cloudservers", 400, `{"error":{"code":"Ecs.0100","message":"m"}}`, provider.Busy},
+		"broken":            {"cloudservers", 500, ``, provider.Unknown},
+		"bare ECS code":     {"cloudservers", 400, `{"error_code":"ECS.0005"}`, provider.Rejected},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t, test.api)
@@ -171,7 +174,7 @@ func TestCheck(t *testing.T) {
 			result := c.open(t).Check(t.Context())
 			require.Equal(t, test.outcome, result.Outcome)
 			scope := connection
-			if test.status == 403 { // the credential was recognised
+			if test.status == 403 || strings.HasPrefix(name, "busy") { // the credential was accepted
 				scope = provider.ScopeTarget
 			}
 			require.Equal(t, scope, result.Scope)

@@ -12,7 +12,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
-// An ECS code is whatever begins with that, so that a password may look like one.
+// Any number may follow the prefix of an ECS error code, so a password may look like one.
 const codeLikePassword = "Ecs.47114711"
 
 var hostileBodies = append([]string{
@@ -23,13 +23,13 @@ var hostileBodies = append([]string{
 	`{"error":{"code":"{planted}","message":"{planted}"},"internalError":[{"id":"a-1","error_code":"{planted}","error_message":"{planted}"}]}`,
 }, providertest.HostileBodies...)
 
-func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
+func TestHostileResponseLeaksNoSecrets(t *testing.T) {
 	t.Parallel()
 	logins := providertest.CloudLogins()
-	delete(logins, "IAM's answer") // which is the same for all services
+	delete(logins, "IAM's response") // tested with DCS; it is the same for all services
 	for name, login := range logins {
 		for _, api := range []string{"instances", "cloudservers"} {
-			for _, looking := range []bool{true, false} { // looking up the servers is answered with malice, or the change
+			for _, looking := range []bool{true, false} { // the lookup of the servers gets the hostile response, or the change
 				t.Run(name+" "+api, func(t *testing.T) {
 					t.Parallel()
 					secrets := maps.Clone(login.Secrets)
@@ -51,14 +51,15 @@ func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
 								return http.StatusOK, nil, running("a-1")
 							}
 						},
-						Call: func(t *testing.T, address string) provider.Result {
+						Open: func(t *testing.T, address string) func() provider.Result {
 							t.Helper()
 							connection := login.Connection(address, provider.Settings{"api": api})
 							client, err := Type{}.Open(connection)
 							require.NoError(t, err)
 							target, err := Type{}.Target(connection, provider.Settings{"instance_ids": []string{"a-1"}})
 							require.NoError(t, err)
-							return client.Change(t.Context(), provider.Change{Target: target, NewPassword: codeLikePassword, Parts: target.Parts})
+							change := provider.Change{Target: target, NewPassword: codeLikePassword, Parts: target.Parts}
+							return func() provider.Result { return client.Change(t.Context(), change) }
 						},
 					}.RequireSilence(t)
 				})

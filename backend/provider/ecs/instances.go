@@ -13,19 +13,19 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// instances talks to CloudDC in one region and project. Its methods may be called concurrently.
+// instances calls CloudDC in one region and project. Its methods may be called concurrently.
 type instances struct{ client }
 
 var _ provider.Client = (*instances)(nil)
 
-// instancesRequest is the body of a change. An empty or missing list of IDs could mean every instance; it is never sent.
+// instancesRequest is the body of a change. The list of IDs is never empty, which could mean every instance.
 type instancesRequest struct {
-	transport.Hidden
+	provider.Hidden
 	NewPassword string   `json:"new_password"`
 	InstanceIDs []string `json:"instance_id_set"`
 }
 
-// leastPage and mostIDs are the smallest page of a list of instances, and the most IDs that it can be asked for.
+// leastPage is the smallest page size of a list of instances, mostIDs the maximum number of IDs in a query.
 const (
 	leastPage = 10
 	mostIDs   = 100
@@ -33,29 +33,29 @@ const (
 
 // Check lists a few instances of the project.
 func (c *instances) Check(ctx context.Context) provider.Result {
-	return c.check(ctx, "instances", url.Values{"limit": {strconv.Itoa(leastPage)}}, "instances", instancesRefusal)
+	return c.api.Check(ctx, c.path("instances"), url.Values{"limit": {strconv.Itoa(leastPage)}}, "instances", instancesRefusal)
 }
 
-// CheckTarget looks the instances up in the project's list.
+// CheckTarget looks up the instances in the list of the project.
 func (c *instances) CheckTarget(ctx context.Context, target provider.Target) provider.Result {
 	ids, err := serversOf(target.Settings)
 	if err != nil {
-		return *unsendable(provider.ScopeTarget, err.Error())
+		return provider.Unsendable(provider.ScopeTarget, err.Error())
 	}
 	_, result := c.look(ctx, ids)
 	return result
 }
 
-// Change looks the instances up and sets their password. What fails before the password is sent is never Unknown.
+// Change looks up the instances and sets their password. A failure before the password is sent is never Unknown.
 //
-// Looking up only says beforehand, and better, what the change would say: a connection that may not list instances, or
-// gets no list that can be read, sends the password all the same.
+// The lookup only reports earlier and more precisely what the change would report. If the connection lacks permission to
+// list instances, or the list is unreadable, Change sends the password anyway.
 func (c *instances) Change(ctx context.Context, change provider.Change) provider.Result {
-	ids, wrong := c.prepare(change)
-	if wrong != nil {
-		return *wrong
+	ids, invalid := c.prepare(change)
+	if ids == nil {
+		return invalid
 	}
-	ctx = transport.Hiding(ctx, change.NewPassword) // the remote system may know it from another try
+	ctx = transport.Hiding(ctx, change.NewPassword) // the remote system may know it from an earlier attempt
 	list, result := c.look(ctx, ids)
 	switch {
 	case list.unreadable:
@@ -63,7 +63,7 @@ func (c *instances) Change(ctx context.Context, change provider.Change) provider
 		return c.notSent(result)
 	case len(list.busy) > 0:
 		result.Outcome = provider.Busy
-		result.Reason = "a server is being installed or changed, which may set a password of its own: " + named(list.busy) + "; it will be tried again later"
+		result.Reason = "a server is being installed or changed, which may set another password: " + named(list.busy)
 		return result
 	}
 	response, err := c.api.Call(ctx, huaweicloud.Request{
@@ -72,17 +72,22 @@ func (c *instances) Change(ctx context.Context, change provider.Change) provider
 		Body:   instancesRequest{NewPassword: change.NewPassword, InstanceIDs: ids},
 	})
 	if err != nil {
-		return huaweicloud.Failure(err)
+		return transport.Failure(err)
 	}
 	result = instancesOutcome(response, c.api.Refusal(response), ids)
-	if result.Outcome == provider.Rejected {
+	switch {
+	case result.Outcome != provider.Rejected:
+	case response.Status == http.StatusBadRequest && len(list.moving) > 0:
+		result.Outcome = provider.Busy
+		result.Reason = "a server is being started or stopped: " + named(list.moving)
+	default:
 		result.Reason += list.hint()
 	}
 	return result
 }
 
 // look lists the instances with these IDs: https://support.huaweicloud.com/intl/en-us/api-clouddc/ListInstances.html
-// The outcome is Applied where the list has them all.
+// The outcome is Applied if the list has all of them.
 func (c *instances) look(ctx context.Context, ids []string) (instanceList, provider.Result) {
 	response, err := c.api.Call(ctx, huaweicloud.Request{
 		Method: http.MethodGet,
@@ -90,50 +95,52 @@ func (c *instances) look(ctx context.Context, ids []string) (instanceList, provi
 		Query:  url.Values{"instance_id": {strings.Join(ids, ",")}, "limit": {strconv.Itoa(mostIDs)}},
 	})
 	if err != nil {
-		return instanceList{}, huaweicloud.Failure(err)
+		return instanceList{}, transport.Failure(err)
 	}
 	result := instancesRefusal(response, c.api.Refusal(response))
 	switch response.Status {
 	case http.StatusOK:
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
-		return instanceList{unreadable: true}, result
+		return instanceList{unreadable: result.Outcome != provider.Busy}, result
 	default:
 		return instanceList{}, result
 	}
 	list := readInstances(response, ids)
 	switch {
 	case list.unreadable:
-		result.Reason = "the answer is no list of instances; see url, and a proxy in between"
+		result.Reason = "the response is not a list of instances; check url and any proxy"
 	case len(list.missing) > 0:
 		result.Outcome = provider.Rejected
 		result.Code = ""
-		result.Reason = "the project has no instance with the ID " + named(list.missing) + "; see instance_ids (the IDs of physical servers are others), project_id and url"
+		result.Reason = "the project has no instance with the ID " + named(list.missing) + "; check instance_ids (physical servers have other IDs), project_id and url"
 	default:
 		result.Outcome = provider.Applied
 		result.Code = ""
-		result.Reason = "the project has the servers that the role names"
+		result.Reason = "the project has all servers of the role"
 	}
 	return list, result
 }
 
-// instanceList is what a list of instances says of those that were asked for.
+// instanceList is what a list of instances reports about the requested ones.
 type instanceList struct {
-	// unreadable: the answer is no list, or not the whole one.
+	// unreadable: the response is not a list, or an incomplete one.
 	unreadable bool
 	// missing are not in the list.
 	missing []string
-	// busy are being installed, reinstalled, changed or removed. Older editions have no operation_state.
+	// busy are being installed, reinstalled, changed or removed. Older API editions have no operation_state.
 	busy []string
-	// resting are not running, with their state in words.
+	// moving are being started or stopped.
+	moving []string
+	// resting describes the others that are not running, with their state.
 	resting []string
 }
 
-// instanceStates are the documented states of an instance. Nothing else of an answer is shown.
+// instanceStates are the documented states of an instance. A reason shows no other text of a response.
 var instanceStates = []string{
 	"pending", "running", "stopping", "stopped", "reinstalling", "shutting-down", "terminated", "error", "failed",
 }
 
-// readInstances reads an answer 200 to a list.
+// readInstances parses a 200 response to a list request.
 func readInstances(response *transport.Response, ids []string) instanceList {
 	object, _ := huaweicloud.ParseObject(response.Body)
 	entries, ok := object.Objects("instances")
@@ -153,42 +160,54 @@ func readInstances(response *transport.Response, ids []string) instanceList {
 		case strings.HasSuffix(operation, "-processing"), state == "reinstalling":
 			list.busy = append(list.busy, id)
 		case state == "", state == "running":
+		case state == "pending", state == "stopping":
+			list.moving = append(list.moving, id)
 		case slices.Contains(instanceStates, state):
 			list.resting = append(list.resting, "server "+id+" is "+state)
 		default:
-			list.resting = append(list.resting, "server "+id+" is in a state that is not documented")
+			list.resting = append(list.resting, "server "+id+" is in an undocumented state")
 		}
 	}
-	// A first page of several proves of none that it is missing. No page has room for fewer than ten.
+	// The first of several pages does not prove that an instance is missing. A page has at least ten entries.
 	if len(list.missing) > 0 && len(entries) >= leastPage && object.Object("page_info").Text("next_marker") != "" {
 		return instanceList{unreadable: true}
 	}
 	return list
 }
 
-// hint says what else may be the reason of a refusal. One document says that an instance must run
-// (https://support.huaweicloud.com/intl/en-us/api-clouddc/ChangeInstancePassword.html), the states that Huawei's SDK
-// describes say that it may be stopped; so the service decides, and only then it is told.
+// hint returns a possible cause of a refusal. One document requires instances to be running
+// (https://support.huaweicloud.com/intl/en-us/api-clouddc/ChangeInstancePassword.html), while the states in Huawei's SDK
+// suggest that they may be stopped. So the service decides, and the hint is given only after a refusal.
 func (l instanceList) hint() string {
 	if len(l.resting) == 0 {
 		return ""
 	}
-	return "; " + named(l.resting) + ": start what does not run"
+	return "; " + named(l.resting) + ": start the servers that are not running"
 }
 
-// instancesRefusal tells more of a refusal. The codes of CloudDC are not published, so that any counts. A password met
-// the rules, which are stricter than what the service checks: its refusals concern the servers.
+// notReady is the code of CloudDC for servers whose state does not allow the operation, to be repeated later:
+// https://support.huaweicloud.com/intl/en-us/api-clouddc/ErrorCode.html
+const notReady = "iMetal.0101"
+
+// instancesRefusal refines a refusal. Few error codes of CloudDC are published, so any code counts. A conflict (409) concerns
+// the present state of the servers, and passes. The password met the rules, which are stricter than the checks of the
+// service, so any other refusal concerns the servers.
 func instancesRefusal(response *transport.Response, result provider.Result) provider.Result {
 	object, _ := huaweicloud.ParseObject(response.Body)
-	if result.Outcome == provider.Unknown && response.Status == http.StatusBadRequest && object.Text("error_code") != "" {
+	refused := result.Outcome == provider.Unknown && object.Text("error_code") != ""
+	switch {
+	case refused && response.Status == http.StatusConflict, refused && response.Status == http.StatusBadRequest && result.Code == notReady:
+		result.Outcome = provider.Busy
+		result.Reason = "the servers, or one of them, are busy with another operation"
+	case refused && response.Status == http.StatusBadRequest:
 		result.Outcome = provider.Rejected
-		result.Reason = "the remote system did not take the request and changed nothing; see the code, project_id, and whether all servers exist in this project and run"
+		result.Reason = "the remote system rejected the request and changed nothing; check the code, project_id, and that all servers exist in this project and are running"
 	}
 	return result
 }
 
-// instancesOutcome completes the result of an answer to a change. Since all servers take it or none does, an answer
-// that names only some proves nothing.
+// instancesOutcome completes the result of a change. Since either all servers take it or none does, a response that names
+// only some proves nothing.
 func instancesOutcome(response *transport.Response, result provider.Result, ids []string) provider.Result {
 	if response.Status != http.StatusOK {
 		return instancesRefusal(response, result)
@@ -201,9 +220,9 @@ func instancesOutcome(response *transport.Response, result provider.Result, ids 
 	found, only := match(ids, entries)
 	switch {
 	case !only:
-		result.Reason = "the answer names a server that was not asked for; the change may have been carried out"
+		result.Reason = "the response names a server that was not requested; the change may have been carried out"
 	case len(found) < len(ids):
-		result.Reason = "the answer does not name every server (missing: " + named(without(ids, found)) + "); the change may have been carried out"
+		result.Reason = "the response does not name every server (missing: " + named(without(ids, found)) + "); the change may have been carried out"
 	default:
 		result = staged(result)
 	}

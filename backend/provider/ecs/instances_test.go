@@ -17,7 +17,7 @@ import (
 
 const bothInstances = `{"instances":[{"id":"a-1"},{"id":"b-2"}]}`
 
-func TestWhatAnswersOfCloudDCProve(t *testing.T) {
+func TestCloudDCChangeOutcomes(t *testing.T) {
 	unknown := func(code string) want { return want{provider.Unknown, target, code} }
 	staged := want{provider.Staged, target, ""}
 	for name, test := range map[string]struct {
@@ -28,14 +28,14 @@ func TestWhatAnswersOfCloudDCProve(t *testing.T) {
 	}{
 		"both":                   {200, bothInstances, staged, "restarted"},
 		"in another order":       {200, `{"instances":[{"id":"b-2"},{"id":"a-1"}]}`, staged, ""},
-		"in capitals":            {200, `{"instances":[{"id":"A-1"},{"id":"B-2"}],"x":"` + newPassword + `"}`, staged, ""},
+		"upper case":             {200, `{"instances":[{"id":"A-1"},{"id":"B-2"}],"x":"` + newPassword + `"}`, staged, ""},
 		"one of them twice":      {200, `{"instances":[{"id":"a-1"},{"id":"b-2"},{"id":"a-1"}]}`, staged, ""},
 		"error_code null":        {200, `{"error_code":null,"instances":[{"id":"a-1"},{"id":"b-2"}]}`, staged, ""},
 		"one missing":            {200, `{"instances":[{"id":"b-2"}]}`, unknown("HTTP 200"), "missing: a-1"},
 		"all missing":            {200, `{"instances":[]}`, unknown("HTTP 200"), "missing: a-1, b-2"},
-		"one more":               {200, `{"instances":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"}]}`, unknown("HTTP 200"), "not asked for"},
-		"one for another":        {200, `{"instances":[{"id":"a-1"},{"id":"` + newPassword + `"}]}`, unknown("HTTP 200"), "not asked for"},
-		"one without an id":      {200, `{"instances":[{"id":"a-1"},{"id":"b-2"},{}]}`, unknown("HTTP 200"), "not asked for"},
+		"one more":               {200, `{"instances":[{"id":"a-1"},{"id":"b-2"},{"id":"c-3"}]}`, unknown("HTTP 200"), "not requested"},
+		"another instead":        {200, `{"instances":[{"id":"a-1"},{"id":"` + newPassword + `"}]}`, unknown("HTTP 200"), "not requested"},
+		"one without an id":      {200, `{"instances":[{"id":"a-1"},{"id":"b-2"},{}]}`, unknown("HTTP 200"), "not requested"},
 		"ids as texts":           {200, `{"instances":["a-1","b-2"]}`, unknown("HTTP 200"), ""},
 		"null":                   {200, `{"instances":null}`, unknown("HTTP 200"), ""},
 		"list elsewhere":         {200, `{"response":[{"id":"a-1"},{"id":"b-2"}]}`, unknown("HTTP 200"), ""},
@@ -61,7 +61,10 @@ func TestWhatAnswersOfCloudDCProve(t *testing.T) {
 		"403 of a proxy":         {403, `<html>`, unknown("HTTP 403"), ""},
 		"404":                    {404, `{"error_code":"CloudDC.0404"}`, want{provider.Rejected, target, "CloudDC.0404"}, ""},
 		"404 of a proxy":         {404, `not found`, unknown("HTTP 404"), ""},
-		"409":                    {409, `{"error_code":"CloudDC.0409"}`, unknown("CloudDC.0409"), ""},
+		"not ready":              {400, `{"error_code":"iMetal.0101","error_msg":"` + newPassword + `"}`, want{provider.Busy, target, "iMetal.0101"}, "busy"},
+		"not ready, in a 500":    {500, `{"error_code":"iMetal.0101"}`, unknown("iMetal.0101"), ""},
+		"conflict":               {409, `{"error_code":"CloudDC.0409"}`, want{provider.Busy, target, "CloudDC.0409"}, "busy"},
+		"409 of a proxy":         {409, `<html>`, unknown("HTTP 409"), ""},
 		"429, empty":             {429, ``, want{provider.Busy, connection, "HTTP 429"}, ""},
 		"429, JSON":              {429, `{"error_code":"APIGW.0308"}`, want{provider.Busy, connection, "APIGW.0308"}, ""},
 		"429, a page":            {429, `<html>`, want{provider.Busy, connection, "HTTP 429"}, ""},
@@ -87,7 +90,7 @@ func TestWhatAnswersOfCloudDCProve(t *testing.T) {
 	}
 }
 
-func TestTheRequestToCloudDCIsExactlyThis(t *testing.T) {
+func TestCloudDCRequestMatchesDocs(t *testing.T) {
 	c := newCloud(t, "instances")
 	c.change = says(200, bothInstances)
 	require.Equal(t, provider.Staged, c.open(t).Change(t.Context(), c.request(t, "a-1", "b-2")).Outcome)
@@ -102,7 +105,7 @@ func TestTheRequestToCloudDCIsExactlyThis(t *testing.T) {
 	require.True(t, strings.HasPrefix(sent.Header.Get("Authorization"), "SDK-HMAC-SHA256 Access=AK1, SignedHeaders=content-type;host;x-project-id;x-sdk-date, Signature="))
 }
 
-func TestATokenIsGotOnceAndSent(t *testing.T) {
+func TestTokenIsFetchedOnceAndReused(t *testing.T) {
 	c := newCloud(t, "instances")
 	c.change = says(200, bothInstances)
 	iam := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -120,7 +123,7 @@ func TestATokenIsGotOnceAndSent(t *testing.T) {
 	require.Equal(t, "cAnArY-token", c.sent()[0].Header.Get("X-Auth-Token"))
 }
 
-func TestPartsAreSentInTheTargetsOrder(t *testing.T) {
+func TestPartsAreSentInTargetOrder(t *testing.T) {
 	c := newCloud(t, "instances")
 	c.change = says(200, `{"instances":[{"id":"a-1"},{"id":"c-3"}]}`)
 	client := c.open(t)
@@ -149,7 +152,7 @@ func TestFiftyInstancesGoInOneRequest(t *testing.T) {
 	require.NotContains(t, result.Reason, "id-35")
 }
 
-func TestNothingIsSentThatCannotSucceed(t *testing.T) {
+func TestInvalidChangeIsNotSent(t *testing.T) {
 	for _, api := range []string{"instances", "cloudservers"} {
 		c := newCloud(t, api)
 		client := c.open(t)
@@ -175,33 +178,35 @@ func TestNothingIsSentThatCannotSucceed(t *testing.T) {
 		require.Equal(t, provider.Rejected, client.CheckTarget(t.Context(), provider.Target{}).Outcome)
 		require.Empty(t, c.uris(), api)
 	}
-	// What only Elastic Cloud Server forbids.
+	// Forbidden by Elastic Cloud Server only.
 	c := newCloud(t, "cloudservers")
 	change := c.request(t, "a-1")
 	change.NewPassword = "My-Min-123"
 	require.Equal(t, want{provider.Rejected, provider.ScopePassword, ""}, got(c.open(t).Change(t.Context(), change)))
 }
 
-func TestInstancesThatCannotTakeAPasswordAreFoundBefore(t *testing.T) {
+func TestLookupStopsChangeOfUnfitInstances(t *testing.T) {
 	page := strings.Replace(running(series(10)...), `"next_marker":null`, `"next_marker":"m"`, 1)
 	for name, test := range map[string]struct {
 		list   http.HandlerFunc
 		want   want
 		reason string
 	}{
-		"one unknown":          {says(200, running("b-2")), want{provider.Rejected, target, ""}, "ID a-1;"},
-		"both unknown":         {says(200, `{"instances":[]}`), want{provider.Rejected, target, ""}, "ID a-1, b-2;"},
-		"of a physical server": {says(200, running("s-a-1", "b-2")), want{provider.Rejected, target, ""}, "ID a-1;"},
-		"reinstalling":         {says(200, listed("running", "reinstall-processing", "a-1", "b-2")), want{provider.Busy, target, ""}, "a-1, b-2"},
-		"in capitals":          {says(200, listed("RUNNING", "MODIFY-IP-PROCESSING", "a-1", "b-2")), want{provider.Busy, target, ""}, "a-1, b-2"},
-		"older edition":        {says(200, listed("reinstalling", "", "a-1", "b-2")), want{provider.Busy, target, ""}, "a-1, b-2"},
-		"refused key":          {says(401, `{"error_code":"APIGW.0301"}`), want{provider.Denied, connection, "APIGW.0301"}, ""},
-		"401 of a proxy":       {says(401, ``), want{provider.Unreachable, connection, "HTTP 401"}, "not sent"},
-		"throttled":            {says(429, `x`), want{provider.Busy, connection, "HTTP 429"}, ""},
-		"internal error":       {says(500, `{"error_code":"CloudDC.0500"}`), want{provider.Unreachable, connection, "CloudDC.0500"}, "not sent"},
-		"gateway":              {says(502, running("a-1", "b-2")), want{provider.Unreachable, connection, "HTTP 502"}, "not sent"},
-		"redirect":             {says(302, ``), want{provider.Unreachable, connection, "HTTP 302"}, "not sent"},
-		"cut":                  {cut, want{provider.Unreachable, connection, ""}, "not sent"},
+		"one unknown":        {says(200, running("b-2")), want{provider.Rejected, target, ""}, "ID a-1;"},
+		"both unknown":       {says(200, `{"instances":[]}`), want{provider.Rejected, target, ""}, "ID a-1, b-2;"},
+		"physical server ID": {says(200, running("s-a-1", "b-2")), want{provider.Rejected, target, ""}, "ID a-1;"},
+		"reinstalling":       {says(200, listed("running", "reinstall-processing", "a-1", "b-2")), want{provider.Busy, target, ""}, "a-1, b-2"},
+		"in capitals":        {says(200, listed("RUNNING", "MODIFY-IP-PROCESSING", "a-1", "b-2")), want{provider.Busy, target, ""}, "a-1, b-2"},
+		"older edition":      {says(200, listed("reinstalling", "", "a-1", "b-2")), want{provider.Busy, target, ""}, "a-1, b-2"},
+		"refused key":        {says(401, `{"error_code":"APIGW.0301"}`), want{provider.Denied, connection, "APIGW.0301"}, ""},
+		"401 of a proxy":     {says(401, ``), want{provider.Unreachable, connection, "HTTP 401"}, "not sent"},
+		"not ready":          {says(400, `{"error_code":"iMetal.0101"}`), want{provider.Busy, target, "iMetal.0101"}, "busy"},
+		"conflict":           {says(409, `{"error_code":"iMetal.1"}`), want{provider.Busy, target, "iMetal.1"}, "busy"},
+		"throttled":          {says(429, `x`), want{provider.Busy, connection, "HTTP 429"}, ""},
+		"internal error":     {says(500, `{"error_code":"CloudDC.0500"}`), want{provider.Unreachable, connection, "CloudDC.0500"}, "not sent"},
+		"gateway":            {says(502, running("a-1", "b-2")), want{provider.Unreachable, connection, "HTTP 502"}, "not sent"},
+		"redirect":           {says(302, ``), want{provider.Unreachable, connection, "HTTP 302"}, "not sent"},
+		"cut":                {cut, want{provider.Unreachable, connection, ""}, "not sent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t, "instances")
@@ -215,20 +220,20 @@ func TestInstancesThatCannotTakeAPasswordAreFoundBefore(t *testing.T) {
 		})
 	}
 	for name, list := range map[string]http.HandlerFunc{
-		"no permission":        says(403, `{"error_code":"APIGW.0302"}`),
-		"403 of a proxy":       says(403, `<html>`),
-		"no such call":         says(404, `{"error_code":"APIGW.0101"}`),
-		"refused":              says(400, `{"error_code":"CloudDC.1"}`),
-		"a page":               says(200, `<html>`),
-		"no list":              says(200, `{"instances":{}}`),
-		"an error in a list":   says(200, `{"error_code":"x","instances":[]}`),
-		"one page of several":  says(200, page),
-		"stopped":              says(200, listed("stopped", "", "a-1", "b-2")),
-		"no states":            says(200, bothInstances),
-		"failed":               says(200, listed("failed", "reinstall-failed", "a-1", "b-2")),
-		"running, in capitals": says(200, running("A-1", "B-2")),
+		"no permission":       says(403, `{"error_code":"APIGW.0302"}`),
+		"403 of a proxy":      says(403, `<html>`),
+		"no such call":        says(404, `{"error_code":"APIGW.0101"}`),
+		"refused":             says(400, `{"error_code":"CloudDC.1"}`),
+		"a page":              says(200, `<html>`),
+		"not a list":          says(200, `{"instances":{}}`),
+		"an error in a list":  says(200, `{"error_code":"x","instances":[]}`),
+		"one page of several": says(200, page),
+		"stopped":             says(200, listed("stopped", "", "a-1", "b-2")),
+		"no states":           says(200, bothInstances),
+		"failed":              says(200, listed("failed", "reinstall-failed", "a-1", "b-2")),
+		"running, upper case": says(200, running("A-1", "B-2")),
 	} {
-		t.Run("sent all the same: "+name, func(t *testing.T) {
+		t.Run("sent anyway: "+name, func(t *testing.T) {
 			c := newCloud(t, "instances")
 			c.list, c.change = list, says(200, bothInstances)
 			require.Equal(t, provider.Staged, c.open(t).Change(t.Context(), c.request(t, "a-1", "b-2")).Outcome)
@@ -236,11 +241,11 @@ func TestInstancesThatCannotTakeAPasswordAreFoundBefore(t *testing.T) {
 	}
 }
 
-func TestARefusalTellsWhichServerDoesNotRun(t *testing.T) {
+func TestRefusalNamesStoppedServers(t *testing.T) {
 	for state, reason := range map[string]string{
-		"stopped":   "server a-1 is stopped, server b-2 is stopped: start what does not run",
+		"stopped":   "server a-1 is stopped, server b-2 is stopped: start the servers that are not running",
 		"Stopped":   "server a-1 is stopped,",
-		newPassword: "server a-1 is in a state that is not documented",
+		newPassword: "server a-1 is in an undocumented state",
 	} {
 		c := newCloud(t, "instances")
 		c.list, c.change = says(200, listed(state, "", "a-1", "b-2")), says(400, `{"error_code":"CloudDC.1","error_msg":"m"}`)
@@ -251,7 +256,22 @@ func TestARefusalTellsWhichServerDoesNotRun(t *testing.T) {
 	}
 	c := newCloud(t, "instances")
 	c.change = says(400, `{"error_code":"CloudDC.1","error_msg":"m"}`)
-	require.NotContains(t, c.open(t).Change(t.Context(), c.request(t, "a-1")).Reason, "does not run")
+	require.NotContains(t, c.open(t).Change(t.Context(), c.request(t, "a-1")).Reason, "not running")
+}
+
+// The codes of such refusals are not published, but the state of the servers is.
+func TestRefusalWhileServersMoveIsBusy(t *testing.T) {
+	for _, state := range []string{"pending", "stopping", "Stopping"} {
+		c := newCloud(t, "instances")
+		c.list, c.change = says(200, listed(state, "", "a-1", "b-2")), says(400, `{"error_code":"CloudDC.1","error_msg":"m"}`)
+		result := c.open(t).Change(t.Context(), c.request(t, "a-1", "b-2"))
+		require.Equal(t, want{provider.Busy, target, "CloudDC.1"}, got(result))
+		require.Contains(t, result.Reason, "started or stopped: a-1, b-2")
+		c.change = says(404, `{"error_code":"CloudDC.1","error_msg":"m"}`)
+		require.Equal(t, provider.Rejected, c.open(t).Change(t.Context(), c.request(t, "a-1", "b-2")).Outcome)
+		c.change = says(200, bothInstances)
+		require.Equal(t, provider.Staged, c.open(t).Change(t.Context(), c.request(t, "a-1", "b-2")).Outcome, "the service decides")
+	}
 }
 
 func TestCheckTargetFindsInstances(t *testing.T) {
@@ -260,14 +280,15 @@ func TestCheckTargetFindsInstances(t *testing.T) {
 		want   want
 		reason string
 	}{
-		"there":         {says(200, running("a-1", "b-2")), want{provider.Applied, target, ""}, ""},
+		"present":       {says(200, running("a-1", "b-2")), want{provider.Applied, target, ""}, ""},
 		"stopped":       {says(200, listed("stopped", "", "a-1", "b-2")), want{provider.Applied, target, ""}, ""},
 		"missing":       {says(200, running("b-2")), want{provider.Rejected, target, ""}, "ID a-1;"},
-		"one page":      {says(200, strings.Replace(running(series(10)...), "null", `"m"`, 1)), want{provider.Unknown, target, "HTTP 200"}, "no list"},
-		"a page":        {says(200, `<html>`), want{provider.Unknown, target, "HTTP 200"}, "no list"},
+		"one page":      {says(200, strings.Replace(running(series(10)...), "null", `"m"`, 1)), want{provider.Unknown, target, "HTTP 200"}, "not a list"},
+		"a page":        {says(200, `<html>`), want{provider.Unknown, target, "HTTP 200"}, "not a list"},
 		"refused":       {says(400, `{"error_code":"CloudDC.1"}`), want{provider.Rejected, target, "CloudDC.1"}, ""},
 		"no permission": {says(403, `{"error_code":"APIGW.0302"}`), want{provider.Denied, target, "APIGW.0302"}, ""},
 		"refused key":   {says(401, `{"error_code":"APIGW.0301"}`), want{provider.Denied, connection, "APIGW.0301"}, ""},
+		"not ready":     {says(400, `{"error_code":"iMetal.0101"}`), want{provider.Busy, target, "iMetal.0101"}, "busy"},
 		"throttled":     {says(429, ``), want{provider.Busy, connection, "HTTP 429"}, ""},
 		"broken":        {says(500, ``), want{provider.Unknown, target, "HTTP 500"}, ""},
 	} {
@@ -282,7 +303,7 @@ func TestCheckTargetFindsInstances(t *testing.T) {
 	}
 }
 
-func TestACutAfterSendingIsUnknownAndBeforeUnreachable(t *testing.T) {
+func TestBrokenConnectionIsUnknownOnlyAfterSending(t *testing.T) {
 	for _, api := range []string{"instances", "cloudservers"} {
 		c := newCloud(t, api)
 		c.change = cut
@@ -313,7 +334,7 @@ func TestACutAfterSendingIsUnknownAndBeforeUnreachable(t *testing.T) {
 	}
 }
 
-func TestPasswordsAreNotSentToARedirectsTarget(t *testing.T) {
+func TestRedirectGetsNoPassword(t *testing.T) {
 	var stolen atomic.Int32
 	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { stolen.Add(1) }))
 	defer thief.Close()

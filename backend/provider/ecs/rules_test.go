@@ -15,7 +15,7 @@ func rulesOf(api string) password.Rules {
 	return Type{}.Rules(provider.Connection{Settings: provider.Settings{"api": api}}, provider.Target{})
 }
 
-func TestRules(t *testing.T) {
+func TestPasswordRulesOfBothServices(t *testing.T) {
 	for candidate, test := range map[string]struct{ instances, cloudServers bool }{
 		"Abcdefg1":                    {true, true},
 		"abcdef1@":                    {true, true},
@@ -53,8 +53,8 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// The runs are those of the fact that no three consecutive characters of Administrator are taken.
-func TestEveryRunOfAdministratorIsForbidden(t *testing.T) {
+// No three consecutive characters of Administrator are allowed.
+func TestThreeLettersOfAdministratorAreForbidden(t *testing.T) {
 	rules := rulesOf("cloudservers")
 	for _, run := range []string{"adm", "dmi", "min", "ini", "nis", "ist", "str", "tra", "rat", "ato", "tor"} {
 		require.Error(t, rules.Check("X1@-"+run+"-99"), run)
@@ -63,13 +63,13 @@ func TestEveryRunOfAdministratorIsForbidden(t *testing.T) {
 	}
 }
 
-func TestGeneratedPasswordsMeetTheRulesOfBothServices(t *testing.T) {
+func TestGeneratedPasswordsMeetRulesOfBothServices(t *testing.T) {
 	for _, api := range []string{"", "instances", "cloudservers"} {
 		rules := rulesOf(api)
 		for range 1000 {
 			made, err := rules.Generate(rand.Reader)
 			require.NoError(t, err)
-			require.Len(t, made, 24)
+			require.Len(t, made, 26)
 			require.NoError(t, rulesOf("instances").Check(made))
 			require.NoError(t, rulesOf("cloudservers").Check(made))
 			require.Contains(t, password.Lower+password.Upper, made[:1])
@@ -77,16 +77,16 @@ func TestGeneratedPasswordsMeetTheRulesOfBothServices(t *testing.T) {
 	}
 }
 
-// So no made password is ever thrown away.
-func TestNoForbiddenWordCanBeMade(t *testing.T) {
-	made := madeLower + strings.ToLower(madeUpper) + password.Digits + madeSpecials
+// So no generated password is ever discarded.
+func TestRecipeMakesNoForbiddenWord(t *testing.T) {
+	made := madeLower + strings.ToLower(madeUpper) + password.Digits + password.Plain
 	for _, word := range rulesOf("cloudservers").Forbidden {
 		require.NotEmpty(t, strings.Trim(strings.ToLower(word), made), word)
 	}
-	for _, special := range madeSpecials + specialsOfCloudServers {
+	for _, special := range password.Plain + specialsOfCloudServers {
 		require.Contains(t, specialsOfInstances, string(special))
 	}
-	for _, special := range madeSpecials {
+	for _, special := range password.Plain {
 		require.Contains(t, specialsOfCloudServers, string(special))
 	}
 }

@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -30,56 +31,42 @@ const (
 	restartHard = "hard"
 )
 
-// maxServers is how many servers CloudDC takes in a call. Elastic Cloud Server takes 1000, but nobody wants one password
-// for so many.
+// maxServers is the maximum number of servers in a CloudDC call. Elastic Cloud Server accepts 1000, but no more should
+// share a password.
 const maxServers = 50
 
 var serverIDs = regexp.MustCompile(`^[0-9a-zA-Z-]{1,64}$`)
 
-// TargetFields name the servers and their administrator; restart says how a password gets in force.
+// TargetFields returns the fields that identify the servers and their administrator, and restart.
 func (Type) TargetFields() []provider.Field {
+	restart := provider.TextField(fieldRestart, "Restart", "How the servers are restarted to bring a new password into force. "+
+		"This version supports only none: restart the servers yourself, then write confirm-role.").OneOf(restartNone, restartSoft, restartHard)
+	restart.Mutable = true
 	return []provider.Field{
 		{Name: fieldInstanceIDs, Schema: &framework.FieldSchema{
 			Type:     framework.TypeCommaStringSlice,
 			Required: true,
-			Description: fmt.Sprintf("IDs of the servers, at most %d, which all get the same password: of CloudDC's instances "+
-				"(not of their physical servers), or of servers of Elastic Cloud Server. One server a role is best.", maxServers),
+			Description: fmt.Sprintf("IDs of the servers, at most %d, which all get the same password: IDs of CloudDC instances "+
+				"(not of their physical servers), or of Elastic Cloud Server servers. One server per role is recommended.", maxServers),
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Server IDs"},
 		}},
-		{Name: fieldUsername, Schema: &framework.FieldSchema{
-			Type:          framework.TypeString,
-			Default:       userLinux,
-			AllowedValues: []any{userLinux, userWindows},
-			Description: "Administrator of the servers: root on Linux, Administrator on Windows. The image of a server " +
-				"decides whose password is set; this only says what to log in as.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Administrator"},
-		}},
-		{Name: fieldRestart, Mutable: true, Schema: &framework.FieldSchema{
-			Type:          framework.TypeString,
-			Default:       restartNone,
-			AllowedValues: []any{restartNone, restartSoft, restartHard},
-			Description: "How the servers are restarted, which brings a new password into force. This version takes none " +
-				"only: restart them yourself and write confirm-role.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Restart"},
-		}},
+		provider.TextField(fieldUsername, "Administrator", "Administrator of the servers: root on Linux, Administrator on Windows. "+
+			"The image of a server determines whose password is set; this field only sets the user name to log in with.").OneOf(userLinux, userWindows),
+		restart,
 	}
 }
 
-// Target checks the servers. The identity of each has the project's id, which is unique in all regions, and neither the
-// user name nor the service: a server has one administrator, and both services give UUIDs. IDs are compared without
-// regard to case, since it is not documented whether the services do.
+// Target validates the servers. Each identity contains the project ID, which is unique across regions, but neither the
+// user name nor the service: a server has one administrator, and both services use UUIDs. Identities are in lower case,
+// because it is not documented whether the services compare IDs case-sensitively.
 func (Type) Target(connection provider.Connection, settings provider.Settings) (provider.Target, error) {
 	ids, err := serversOf(settings)
 	if err != nil {
 		return provider.Target{}, err
 	}
-	username := settings.String(fieldUsername)
-	switch username {
-	case "":
-		username = userLinux
-	case userLinux, userWindows:
-	default:
-		return provider.Target{}, errors.New("username must be root (Linux) or Administrator (Windows): no other password can be set")
+	username := cmp.Or(settings.String(fieldUsername), userLinux)
+	if username != userLinux && username != userWindows {
+		return provider.Target{}, errors.New("username must be root (Linux) or Administrator (Windows): the password of no other account can be set")
 	}
 	if err := checkRestart(connection, settings.String(fieldRestart)); err != nil {
 		return provider.Target{}, err
@@ -103,19 +90,19 @@ func (Type) Target(connection provider.Connection, settings provider.Settings) (
 	}, nil
 }
 
-// serversOf returns the checked IDs of a target's servers, as given.
+// serversOf returns the validated server IDs of a target, as given.
 func serversOf(settings provider.Settings) ([]string, error) {
 	ids := settings.Strings(fieldInstanceIDs)
 	switch {
 	case len(ids) == 0:
 		return nil, errors.New("instance_ids is required: the IDs of the servers")
 	case len(ids) > maxServers:
-		return nil, fmt.Errorf("instance_ids has %d IDs, and at most %d are allowed: make several roles", len(ids), maxServers)
+		return nil, fmt.Errorf("instance_ids has %d IDs, and at most %d are allowed: use several roles", len(ids), maxServers)
 	}
 	seen := make(map[string]bool, len(ids))
 	for i, id := range ids {
 		if !serverIDs.MatchString(id) {
-			return nil, fmt.Errorf("instance_ids: number %d is no ID; IDs are letters, digits and -, at most 64, and not names; separate several by commas", i+1)
+			return nil, fmt.Errorf("instance_ids: number %d is not an ID; IDs are at most 64 letters, digits and -, and not names; separate IDs with commas", i+1)
 		}
 		folded := strings.ToLower(id)
 		if seen[folded] {
@@ -126,7 +113,7 @@ func serversOf(settings provider.Settings) ([]string, error) {
 	return slices.Clone(ids), nil
 }
 
-// checkRestart refuses what this version does not do, and first what the connection does not allow.
+// checkRestart rejects restarts that the connection does not allow, and all others, which this version does not support.
 func checkRestart(connection provider.Connection, restart string) error {
 	switch restart {
 	case "", restartNone:
@@ -136,8 +123,8 @@ func checkRestart(connection provider.Connection, restart string) error {
 		return errors.New("restart must be none, soft or hard")
 	}
 	if !connection.Settings.Bool(fieldAllowRestart) {
-		return fmt.Errorf("restart=%s needs allow_restart of the connection, which is false: leave restart at none", restart)
+		return fmt.Errorf("restart=%s needs allow_restart=true on the connection: use restart=none", restart)
 	}
-	return fmt.Errorf("restart=%s is not possible: this version does not restart servers by itself; leave restart at none, "+
-		"restart them yourself after a change, and write confirm-role", restart)
+	return fmt.Errorf("restart=%s is not supported: this version does not restart servers; use restart=none, "+
+		"restart the servers yourself after a change, and write confirm-role", restart)
 }

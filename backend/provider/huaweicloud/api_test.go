@@ -18,10 +18,12 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
 func TestMain(m *testing.M) {
-	// Vault's sdk starts this one when it is loaded.
+	providertest.IgnoreProxies()
+	// A dependency of the SDK starts this goroutine when it is loaded.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
@@ -32,7 +34,7 @@ const (
 	canaryBody     = "cAnArY-body"
 )
 
-// clock is a clock that a test moves.
+// clock is a fake clock.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -52,7 +54,7 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// cloud is an IAM and a service in one server, which say what a test tells them to.
+// cloud is a fake IAM and a fake service in one server, with configurable responses.
 type cloud struct {
 	*httptest.Server
 	clock *clock
@@ -103,7 +105,7 @@ func (c *cloud) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-// issue answers with the next token: cAnArY-token-1, -2, …
+// issue responds with the next token: cAnArY-token-1, -2, …
 func (c *cloud) issue(w http.ResponseWriter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +138,7 @@ func (c *cloud) open(t *testing.T, credential provider.Settings) *API {
 		credential[FieldIAMURL] = c.URL
 	}
 	require.NoError(t, Complete(&connection, "dcs"))
-	api, err := open(connection, c.clock.Now)
+	api, err := open(connection, "dcs", c.clock.Now)
 	require.NoError(t, err)
 	providertest.RequireSecretFree(t, api)
 	return api
@@ -161,7 +163,7 @@ var put = Request{Method: http.MethodPut, Path: "/v2/p1/x", Body: map[string]str
 
 const refused = `{"error_code":"APIGW.0301","error_msg":"verify aksk signature fail: ` + canaryKey + `","request_id":"req-1"}`
 
-func TestSignedCallsSignTheBytesThatAreSent(t *testing.T) {
+func TestSignatureCoversSentBody(t *testing.T) {
 	c := newCloud(t)
 	api := c.open(t, byKey())
 	response, err := api.Call(t.Context(), put)
@@ -169,7 +171,7 @@ func TestSignedCallsSignTheBytesThatAreSent(t *testing.T) {
 	require.Equal(t, 200, response.Status)
 
 	got := c.call(0)
-	require.Equal(t, `{"new_password":"cAnArY-body<&>"}`, got.body, "no escapes for HTML, no line feed")
+	require.Equal(t, `{"new_password":"cAnArY-body<&>"}`, got.body, "no HTML escapes, no line feed")
 	require.Equal(t, "application/json;charset=UTF-8", got.Header.Get("Content-Type"))
 	require.Equal(t, "p1", got.Header.Get("X-Project-Id"))
 	require.Equal(t, "cAnArY-sts", got.Header.Get("X-Security-Token"))
@@ -183,7 +185,7 @@ func TestSignedCallsSignTheBytesThatAreSent(t *testing.T) {
 	require.Equal(t, again.Header.Get("Authorization"), authorization)
 }
 
-func TestARefusedKeyIsNotShownAgainForAWhile(t *testing.T) {
+func TestRefusedKeyIsNotSentAgainAtOnce(t *testing.T) {
 	c := newCloud(t)
 	c.service = says(401, refused)
 	api := c.open(t, byKey())
@@ -193,7 +195,7 @@ func TestARefusedKeyIsNotShownAgainForAWhile(t *testing.T) {
 	require.Equal(t, provider.Denied, first.Outcome)
 
 	_, err = api.Call(t.Context(), put)
-	require.Equal(t, first, Failure(err))
+	require.Equal(t, first, transport.Failure(err))
 	_, calls := c.counts()
 	require.Equal(t, 1, calls)
 	providertest.RequireSecretFree(t, err, first)
@@ -204,15 +206,13 @@ func TestARefusedKeyIsNotShownAgainForAWhile(t *testing.T) {
 	_, calls = c.counts()
 	require.Equal(t, 2, calls)
 
-	probe := put
-	probe.Probe = true
-	_, err = api.Call(t.Context(), probe)
-	require.NoError(t, err)
+	check := api.Check(t.Context(), "/v2/p1/x", nil, "", func(_ *transport.Response, result provider.Result) provider.Result { return result })
+	require.Equal(t, first, check)
 	_, calls = c.counts()
-	require.Equal(t, 3, calls, "whoever checks it counts the tries")
+	require.Equal(t, 3, calls, "a check is sent; its caller counts the attempts")
 }
 
-func TestA401OfSomebodyElseIsNoRefusalOfTheKey(t *testing.T) {
+func TestForeign401DoesNotRefuseKey(t *testing.T) {
 	for _, credential := range []provider.Settings{byKey(), byUser()} {
 		c := newCloud(t)
 		c.service = says(401, "<html>log in to the proxy</html>")
@@ -223,12 +223,12 @@ func TestA401OfSomebodyElseIsNoRefusalOfTheKey(t *testing.T) {
 			require.Equal(t, provider.Unknown, api.Refusal(response).Outcome)
 		}
 		logins, calls := c.counts()
-		require.Equal(t, 2, calls, "nothing may be sent twice")
+		require.Equal(t, 2, calls, "nothing must be sent twice")
 		require.LessOrEqual(t, logins, 1)
 	}
 }
 
-func TestRefusal(t *testing.T) {
+func TestRefusalOutcomes(t *testing.T) {
 	gateway := `{"error_code":"APIGW.0201","error_msg":"m","request_id":"r1"}`
 	service := `{"error_code":"DCS.5000","error_msg":"m"}`
 	for name, test := range map[string]struct {
@@ -238,27 +238,27 @@ func TestRefusal(t *testing.T) {
 		scope   provider.Scope
 		code    string
 	}{
-		"bad request of the gateway":   {400, gateway, provider.Rejected, provider.ScopeTarget, "APIGW.0201"},
-		"bad request of the service":   {400, service, provider.Unknown, provider.ScopeTarget, "DCS.5000"},
-		"bad request of somebody":      {400, "no", provider.Unknown, provider.ScopeTarget, "HTTP 400"},
-		"unauthorized":                 {401, refused, provider.Denied, provider.ScopeConnection, "APIGW.0301"},
-		"unauthorized by somebody":     {401, "", provider.Unknown, provider.ScopeTarget, "HTTP 401"},
-		"forbidden":                    {403, `{"error_code":"APIG.0302"}`, provider.Denied, provider.ScopeTarget, "APIG.0302"},
-		"forbidden natively":           {403, `{"forbidden":{"code":403}}`, provider.Denied, provider.ScopeTarget, "HTTP 403"},
-		"forbidden by a proxy":         {403, "<html>", provider.Unknown, provider.ScopeTarget, "HTTP 403"},
-		"not found":                    {404, `{"error_code":"DCS.3022"}`, provider.Rejected, provider.ScopeTarget, "DCS.3022"},
-		"not found by a proxy":         {404, "", provider.Unknown, provider.ScopeTarget, "HTTP 404"},
-		"throttled in JSON":            {429, `{"error_code":"APIGW.0308"}`, provider.Busy, provider.ScopeConnection, "APIGW.0308"},
-		"throttled in HTML":            {429, "<html>", provider.Busy, provider.ScopeConnection, "HTTP 429"},
-		"throttled in silence":         {429, "", provider.Busy, provider.ScopeConnection, "HTTP 429"},
-		"internal error":               {500, service, provider.Unknown, provider.ScopeTarget, "DCS.5000"},
-		"bad gateway":                  {502, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
-		"gateway timeout":              {504, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
-		"found":                        {302, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
-		"conflict":                     {409, service, provider.Unknown, provider.ScopeTarget, "DCS.5000"},
-		"body too large":               {413, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
-		"a code that could be a leak":  {403, `{"error_code":"cAnArY"}`, provider.Denied, provider.ScopeTarget, "HTTP 403"},
-		"an id that could be anything": {403, `{"error_code":"DCS.1","request_id":"cAnArY <x>"}`, provider.Denied, provider.ScopeTarget, "DCS.1"},
+		"gateway's bad request":     {400, gateway, provider.Rejected, provider.ScopeTarget, "APIGW.0201"},
+		"service's bad request":     {400, service, provider.Unknown, provider.ScopeTarget, "DCS.5000"},
+		"foreign bad request":       {400, "no", provider.Unknown, provider.ScopeTarget, "HTTP 400"},
+		"unauthorized":              {401, refused, provider.Denied, provider.ScopeConnection, "APIGW.0301"},
+		"foreign unauthorized":      {401, "", provider.Unknown, provider.ScopeTarget, "HTTP 401"},
+		"forbidden":                 {403, `{"error_code":"APIG.0302"}`, provider.Denied, provider.ScopeTarget, "APIG.0302"},
+		"native forbidden":          {403, `{"forbidden":{"code":403}}`, provider.Denied, provider.ScopeTarget, "HTTP 403"},
+		"forbidden by a proxy":      {403, "<html>", provider.Unknown, provider.ScopeTarget, "HTTP 403"},
+		"not found":                 {404, `{"error_code":"DCS.3022"}`, provider.Rejected, provider.ScopeTarget, "DCS.3022"},
+		"not found by a proxy":      {404, "", provider.Unknown, provider.ScopeTarget, "HTTP 404"},
+		"throttled in JSON":         {429, `{"error_code":"APIGW.0308"}`, provider.Busy, provider.ScopeConnection, "APIGW.0308"},
+		"throttled in HTML":         {429, "<html>", provider.Busy, provider.ScopeConnection, "HTTP 429"},
+		"throttled without body":    {429, "", provider.Busy, provider.ScopeConnection, "HTTP 429"},
+		"internal error":            {500, service, provider.Unknown, provider.ScopeTarget, "DCS.5000"},
+		"bad gateway":               {502, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
+		"gateway timeout":           {504, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
+		"found":                     {302, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
+		"conflict":                  {409, service, provider.Unknown, provider.ScopeTarget, "DCS.5000"},
+		"body too large":            {413, gateway, provider.Unknown, provider.ScopeTarget, "APIGW.0201"},
+		"code that may be a secret": {403, `{"error_code":"cAnArY"}`, provider.Denied, provider.ScopeTarget, "HTTP 403"},
+		"ID that may be anything":   {403, `{"error_code":"DCS.1","request_id":"cAnArY <x>"}`, provider.Denied, provider.ScopeTarget, "DCS.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t)
@@ -276,7 +276,7 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-func TestAClockThatIsOffIsNamed(t *testing.T) {
+func TestRefusalNamesClockSkew(t *testing.T) {
 	c := newCloud(t)
 	c.service = func(n int, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", c.clock.Now().Add(time.Hour).Format(http.TimeFormat))
@@ -288,11 +288,11 @@ func TestAClockThatIsOffIsNamed(t *testing.T) {
 	require.Contains(t, api.Refusal(response).Reason, "clock")
 }
 
-func TestCallsWithoutAnAnswer(t *testing.T) {
+func TestLostResponseIsUnknown(t *testing.T) {
 	c := newCloud(t)
 	c.service = func(int, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	_, err := c.open(t, byKey()).Call(t.Context(), put)
-	require.Equal(t, provider.Unknown, Failure(err).Outcome)
+	require.Equal(t, provider.Unknown, transport.Failure(err).Outcome)
 	providertest.RequireSecretFree(t, err)
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -301,18 +301,18 @@ func TestCallsWithoutAnAnswer(t *testing.T) {
 	api.base = "http://" + listener.Addr().String()
 	require.NoError(t, listener.Close())
 	_, err = api.Call(t.Context(), put)
-	require.Equal(t, provider.Unreachable, Failure(err).Outcome)
+	require.Equal(t, provider.Unreachable, transport.Failure(err).Outcome)
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = c.open(t, byUser()).Call(ended, put)
-	require.Equal(t, provider.Unreachable, Failure(err).Outcome)
+	require.Equal(t, provider.Unreachable, transport.Failure(err).Outcome)
 	_, err = c.open(t, byKey()).Call(t.Context(), Request{Method: "PUT", Path: "/x", Body: func() {}})
-	require.Equal(t, provider.Unreachable, Failure(err).Outcome)
-	require.Equal(t, provider.Unknown, Failure(errors.New("x")).Outcome)
+	require.Equal(t, provider.Unreachable, transport.Failure(err).Outcome)
+	require.Equal(t, provider.Unknown, transport.Failure(errors.New("x")).Outcome)
 }
 
-func TestCallsFollowNoRedirect(t *testing.T) {
+func TestCallsDoNotFollowRedirects(t *testing.T) {
 	thief := newCloud(t)
 	for _, credential := range []func() provider.Settings{byKey, byUser} {
 		for _, status := range []int{302, 307, 308} {
@@ -328,7 +328,7 @@ func TestCallsFollowNoRedirect(t *testing.T) {
 				http.Redirect(w, r, thief.URL, status)
 			}
 			_, err = iam.open(t, byUser()).Call(t.Context(), put)
-			require.Equal(t, provider.Unreachable, Failure(err).Outcome)
+			require.Equal(t, provider.Unreachable, transport.Failure(err).Outcome)
 		}
 	}
 	logins, calls := thief.counts()

@@ -1,17 +1,17 @@
-// Package huaweicloud is what the providers of Huawei Cloud services share: the fields of a connection, the two ways to
-// authenticate, and the forms of errors.
+// Package huaweicloud holds what the providers of Huawei Cloud services share: connection fields, the two authentication
+// methods, and error formats.
 //
-// A provider composes its fields from [ConnectionFields], checks them with [Complete], opens an [API] with [Open] and
-// makes its calls with [API.Call]. What can be told of a refusal without knowing the service is told by [Refusal].
+// A provider embeds [Service], validates connections with [Complete], opens an [API] with [Open] and makes calls with
+// [API.Check] and [API.Call]. [API.Refusal] interprets a refusal as far as that is the same for all services.
 //
 // Requests are signed with an access key and its secret key (SDK-HMAC-SHA256), or carry a token of IAM, the identity
-// service. The signature needs no session and its keys can be replaced by API; a token costs another call a day and
-// dies within 30 minutes when its user changes. Huawei recommends keys.
+// service. A signature needs no session, and keys can be replaced by API. A token costs one more call per day and becomes
+// invalid within 30 minutes when its user is modified. Huawei recommends keys.
 //
-// A refused key or password is never tried twice in a call, nor in the moments after: more than five failures in a row
-// lock it for everybody who uses it.
+// A refused key or password is never sent twice in a call, nor again within the next seconds: more than five failures in
+// a row lock it for all its users.
 // https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-errorcode.html
 //
-// Huawei's own SDK is not used: it knows no context, takes a redirect and an empty answer for success, and puts whole
-// answers into its errors.
+// Huawei's own SDK is not used: it does not support contexts, treats redirects and empty responses as success, and
+// includes entire responses in its errors.
 package huaweicloud

@@ -1,6 +1,7 @@
 package huaweicloud
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -10,26 +11,26 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// Envelope is what Huawei Cloud says about an error, in any of the forms that its services use.
+// Envelope is an error of Huawei Cloud, in any of the forms that its services use.
 type Envelope struct {
-	// Code is the error code ("DCS.4961", "APIGW.0301"), or "" where the form has none that can be shown.
+	// Code is the error code ("DCS.4961", "APIGW.0301"), or "" if there is none that can be shown.
 	Code string
-	// RequestID identifies the call to Huawei's support; it may be there without an error.
+	// RequestID identifies the call to Huawei's support. It may be set without an error.
 	RequestID string
-	// Refusal tells that the answer is an error in a known form, with or without a code.
+	// Refusal reports whether the response is an error in a known form, with or without a code.
 	Refusal bool
-	// Error tells that there is an error in the answer, in a known form or in one that cannot be read: it is no success.
+	// Error reports whether the response contains an error, in a known form or a malformed one: it is not a success.
 	Error bool
 }
 
-// Prefix is the service that the code is of: "DCS" of "DCS.4961", "APIGW" for the gateway, whatever it calls itself.
+// Prefix returns the service of the code: "DCS" for "DCS.4961", and "APIGW" for both names of the gateway.
 func (e Envelope) Prefix() string {
 	prefix, _, found := strings.Cut(e.Code, ".")
 	switch {
 	case !found:
 		return ""
 	case prefix == "APIG":
-		// The gateway's name in its own documents and in older regions.
+		// The gateway's name in its own documentation and in older regions.
 		return "APIGW"
 	default:
 		return prefix
@@ -38,28 +39,25 @@ func (e Envelope) Prefix() string {
 
 var serviceCodes = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,15}\.[0-9]{1,8}$`)
 
-// nativeForms are errors of the OpenStack services beneath: {"badRequest":{"code":400,"message":"…"}}.
+// nativeForms are errors of the underlying OpenStack services: {"badRequest":{"code":400,"message":"…"}}.
 var nativeForms = []string{
 	"badRequest", "unauthorized", "forbidden", "itemNotFound", "conflictingRequest", "overLimit", "computeFault",
 }
 
-// errorFields are the fields of all forms of errors.
+// errorFields are the fields of all error forms.
 var errorFields = append([]string{"error_code", "error"}, nativeForms...)
 
-// ParseEnvelope reads an answer. It never fails: an answer that is nothing known has the zero Envelope, but for the
-// request id from the header.
+// ParseEnvelope parses a response. It never fails: a response in no known form has the zero Envelope, except for the
+// request ID from the header.
 //
-// The forms: {"error_code":"DCS.4961",…} of regional services and the gateway, {"error":{"code":401,…}} of IAM with the
-// code as a number or as text, and the native ones.
+// The forms are {"error_code":"DCS.4961",…} of regional services and the gateway, {"error":{"code":401,…}} of IAM with
+// the code as a number or a string, and the native ones.
 func ParseEnvelope(response *transport.Response) Envelope {
-	envelope := Envelope{RequestID: requestID(response)}
-	object, ok := ParseObject(response.Body)
-	if !ok {
-		return envelope
-	}
-	if envelope.RequestID == "" {
-		envelope.RequestID = response.RequestID(object.Text("request_id"))
-	}
+	object, _ := ParseObject(response.Body)
+	envelope := Envelope{RequestID: cmp.Or(
+		response.RequestID(response.Header.Get("X-Request-Id")), response.RequestID(response.Header.Get("X-IAM-Trace-Id")),
+		response.RequestID(object.Text("request_id")),
+	)}
 	envelope.Error = slices.ContainsFunc(errorFields, object.Has)
 	switch {
 	case object.Text("error_code") != "":
@@ -79,7 +77,8 @@ func ParseEnvelope(response *transport.Response) Envelope {
 	return envelope
 }
 
-// serviceCode drops codes that only repeat the status (401), and what is no code at all: a password may look like one.
+// serviceCode returns text if it is an error code, else "". Codes that only repeat the status (401) are dropped, and so
+// are echoes of the request: a password may look like a code.
 func serviceCode(response *transport.Response, text string) string {
 	if serviceCodes.MatchString(text) && !response.Echoes(text) {
 		return text
@@ -87,25 +86,16 @@ func serviceCode(response *transport.Response, text string) string {
 	return ""
 }
 
-func requestID(response *transport.Response) string {
-	for _, name := range []string{"X-Request-Id", "X-IAM-Trace-Id"} {
-		if id := response.RequestID(response.Header.Get(name)); id != "" {
-			return id
-		}
-	}
-	return ""
-}
-
-// Object is a JSON object of an answer. Huawei's services give the same field as a number, as text or as null,
-// depending on the service and its version; the getters take them all.
+// Object is a JSON object of a response. Depending on the service and its version, the same field may be a number, a
+// string or null; the getters accept all of these.
 type Object map[string]json.RawMessage
 
-// Format hides what is in it: it could be anything.
+// Format hides the content, which could include secrets.
 func (o Object) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "object of %d fields (hidden)", len(o))
 }
 
-// ParseObject reads a body that is one JSON object and nothing else.
+// ParseObject parses a body that is one JSON object and nothing else.
 func ParseObject(body []byte) (Object, bool) {
 	var object Object
 	if json.Unmarshal(body, &object) != nil || object == nil {
@@ -114,13 +104,13 @@ func ParseObject(body []byte) (Object, bool) {
 	return object, true
 }
 
-// Has tells whether a field is there and neither null nor an empty text.
+// Has reports whether a field is present and neither null nor an empty string.
 func (o Object) Has(name string) bool {
 	raw := string(o[name])
 	return raw != "" && raw != "null" && raw != `""`
 }
 
-// Text returns a field that is text or a number; "" for anything else.
+// Text returns a field that is a string or a number, and "" for anything else.
 func (o Object) Text(name string) string {
 	raw := o[name]
 	if len(raw) == 0 {
@@ -137,13 +127,13 @@ func (o Object) Text(name string) string {
 	return ""
 }
 
-// Object returns a field that is an object; nil for anything else.
+// Object returns a field that is an object, and nil for anything else.
 func (o Object) Object(name string) Object {
 	object, _ := ParseObject(o[name])
 	return object
 }
 
-// Objects returns a field that is a list of objects; false for anything else.
+// Objects returns a field that is a list of objects, and false for anything else.
 func (o Object) Objects(name string) ([]Object, bool) {
 	var list []Object
 	if json.Unmarshal(o[name], &list) != nil || list == nil {

@@ -10,7 +10,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-func TestEveryFormOfAnErrorIsRead(t *testing.T) {
+func TestParseEnvelopeReadsEveryErrorForm(t *testing.T) {
 	for body, want := range map[string]Envelope{
 		`{"error_code":"DCS.4961","error_msg":"m","error_ext_msg":null}`: {Code: "DCS.4961", Refusal: true, Error: true},
 		`{"error_code":"APIGW.0301","error_msg":"m","request_id":"r-1"}`: {Code: "APIGW.0301", RequestID: "r-1", Refusal: true, Error: true},
@@ -52,7 +52,7 @@ func TestEveryFormOfAnErrorIsRead(t *testing.T) {
 	}
 }
 
-func TestRequestIDsComeFromTheHeaderFirst(t *testing.T) {
+func TestRequestIDPrefersHeader(t *testing.T) {
 	for _, name := range []string{"X-Request-Id", "X-Iam-Trace-Id"} {
 		response := &transport.Response{Header: http.Header{name: {"abc-123"}}, Body: []byte(`{"request_id":"other"}`)}
 		require.Equal(t, "abc-123", ParseEnvelope(response).RequestID)
@@ -61,13 +61,13 @@ func TestRequestIDsComeFromTheHeaderFirst(t *testing.T) {
 	require.Empty(t, ParseEnvelope(response).RequestID)
 }
 
-func TestTheGatewayHasTwoNames(t *testing.T) {
+func TestPrefixNamesSourceOfErrorCode(t *testing.T) {
 	for code, want := range map[string]string{"APIGW.0301": "APIGW", "APIG.0301": "APIGW", "DCS.4961": "DCS", "": "", "x": ""} {
 		require.Equal(t, want, Envelope{Code: code}.Prefix())
 	}
 }
 
-func TestObjectsTakeWhatServicesMakeOfAField(t *testing.T) {
+func TestObjectGettersAcceptEveryType(t *testing.T) {
 	object, ok := ParseObject([]byte(`{"s":"5","n":5,"f":1.5,"z":null,"b":true,"o":{"x":1},"l":[{"x":1}],"m":[{"x":1},null],"e":[]}`))
 	require.True(t, ok)
 	for name, want := range map[string]string{"s": "5", "n": "5", "f": "1.5", "z": "", "b": "", "o": "", "l": "", "absent": ""} {

@@ -6,11 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
-	"github.com/hashicorp/vault/sdk/framework"
-
+	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
@@ -21,6 +19,7 @@ const (
 	FieldPassword      = "password"
 	FieldDomainName    = "domain_name"
 	FieldIAMURL        = "iam_url"
+	FieldIAMServerName = "iam_tls_server_name"
 	FieldAccessKey     = "access_key"
 	FieldSecretKey     = "secret_key"
 	FieldSecurityToken = "security_token"
@@ -34,44 +33,31 @@ var (
 	accessKeys = regexp.MustCompile(`^[0-9A-Za-z_-]{1,128}$`)
 )
 
-// ConnectionFields are the fields of a connection to a regional service.
-func ConnectionFields() []provider.Field {
+// Service is the part of a provider's Type that all services share.
+type Service struct{}
+
+// ConnectionFields returns the fields of a connection to a regional service.
+func (Service) ConnectionFields() []provider.Field {
+	iam := provider.TextField(FieldIAMURL, "IAM address", "URL of the identity service IAM, without /v3. Defaults to the IAM endpoint of region. Used only with username.")
+	iam.Address = true
+	iamName := provider.TextField(FieldIAMServerName, "IAM TLS server name", "Name to verify in IAM's certificate instead of the host in iam_url. If it is not set, tls_server_name is used for IAM too. Changing it requires the credential.")
+	iamName.Address = true
 	return []provider.Field{
-		text(FieldAccessKey, "Access key", "Access key (AK) that signs the requests. Needs secret_key."),
-		secret(FieldSecretKey, "Secret key", "Secret key (SK) of the access key."),
-		secret(FieldSecurityToken, "Security token", "Security token, if access_key and secret_key are temporary ones."),
-		text(FieldUsername, "IAM user", "Name of the IAM user that tokens are got for, instead of an access key. Needs password and domain_name."),
-		secret(FieldPassword, "IAM password", "Password of the IAM user."),
-		text(FieldDomainName, "Account name", "Name of the account (domain) that the IAM user belongs to."),
-		address(FieldIAMURL, "IAM address", "Address of the identity service IAM, without /v3; default: that of the region. Used with username only."),
-		text(FieldProjectID, "Project ID", "ID of the project that the instances are in; see My Credentials in the console. Required."),
-		text(FieldRegion, "Region", "Region, such as ap-southeast-3, that the addresses are derived from where none are given."),
+		provider.TextField(FieldAccessKey, "Access key", "Access key (AK) used to sign requests. Requires secret_key."),
+		provider.SecretField(FieldSecretKey, "Secret key", "Secret key (SK) of the access key."),
+		provider.SecretField(FieldSecurityToken, "Security token", "Security token. Required if access_key and secret_key are temporary."),
+		provider.TextField(FieldUsername, "IAM user", "Name of the IAM user to obtain tokens for, as an alternative to access_key. Requires password and domain_name."),
+		provider.SecretField(FieldPassword, "IAM password", "Password of the IAM user."),
+		provider.TextField(FieldDomainName, "Account name", "Name of the Huawei Cloud account (domain) of the IAM user."),
+		iam,
+		iamName,
+		provider.TextField(FieldProjectID, "Project ID", "ID of the project of the instances, as shown under My Credentials in the console. Required."),
+		provider.TextField(FieldRegion, "Region", "Region, such as ap-southeast-3. Used to derive url and iam_url if these are not set."),
 	}
 }
 
-func text(name, display, description string) provider.Field {
-	return provider.Field{Name: name, Schema: &framework.FieldSchema{
-		Type:         framework.TypeString,
-		Description:  description,
-		DisplayAttrs: &framework.DisplayAttributes{Name: display},
-	}}
-}
-
-func address(name, display, description string) provider.Field {
-	field := text(name, display, description)
-	field.Address = true
-	return field
-}
-
-func secret(name, display, description string) provider.Field {
-	field := text(name, display, description)
-	field.Secret = true
-	field.Schema.DisplayAttrs.Sensitive = true
-	return field
-}
-
-// CredentialForms are an access key, permanent or temporary, and an IAM user.
-func CredentialForms() [][]string {
+// CredentialForms returns the two forms: an access key, permanent or temporary, and an IAM user.
+func (Service) CredentialForms() [][]string {
 	return [][]string{
 		{FieldAccessKey, FieldSecretKey, FieldSecurityToken},
 		{FieldUsername, FieldPassword, FieldDomainName},
@@ -80,17 +66,17 @@ func CredentialForms() [][]string {
 
 const (
 	// keyRefusals failures in a row lock an access key for five minutes, for all services:
-	// https://support.huaweicloud.com/intl/en-us/ocr_faq/ocr_01_0063.html ("more than 5"; one less is assumed)
+	// https://support.huaweicloud.com/intl/en-us/ocr_faq/ocr_01_0063.html ("more than 5"; 5 is used to be safe)
 	keyRefusals = 5
-	// userRefusals wrong passwords lock an IAM user for 15 to 30 minutes: the default of an account, which can set others.
+	// userRefusals wrong passwords lock an IAM user for 15 to 30 minutes. This is the default; accounts can change it.
 	userRefusals = 5
 )
 
-// The windows in which refusals are counted are not documented; they are presumed to be as long as the locks.
+// The windows in which refusals are counted are not documented; they are assumed to be as long as the locks.
 const keyWindow = 5 * time.Minute
 
-// Lockout is that of the access key, or of the IAM user, whichever service it is used for.
-func Lockout(connection provider.Connection) provider.Lockout {
+// Lockout returns the lockout of the access key or the IAM user, which is the same for all services.
+func (Service) Lockout(connection provider.Connection) provider.Lockout {
 	settings := connection.Settings
 	if settings.Has(FieldAccessKey) {
 		return provider.Lockout{
@@ -109,15 +95,26 @@ func Lockout(connection provider.Connection) provider.Lockout {
 	}
 }
 
-// Complete checks a connection to the service (the first part of its address, such as "dcs") and derives the addresses
-// that are not given from the region. Errors are sentences for the user.
+// Host returns the host and port of the regional service. Identities contain the project ID instead.
+func (Service) Host(connection provider.Connection) string {
+	return transport.CanonicalHost(connection.URL)
+}
+
+// LoginIdentity returns "": a connection logs in as an IAM user, which no role can name.
+func (Service) LoginIdentity(provider.Connection) string { return "" }
+
+// SettleAfter returns 0: a change is in force when the response arrives, or when a server is restarted.
+func (Service) SettleAfter(provider.Connection) time.Duration { return 0 }
+
+// Complete validates a connection to the service (the first part of its host name, such as "dcs") and derives missing
+// addresses from the region. Errors are sentences for the user.
 func Complete(connection *provider.Connection, service string) error {
 	settings := connection.Settings
 	if !settings.Has(FieldProjectID) {
-		return errors.New("project_id is required: the ID of the project that the instances are in")
+		return errors.New("project_id is required: the ID of the project of the instances")
 	}
 	if !projectIDs.MatchString(settings.String(FieldProjectID)) {
-		return errors.New("project_id must be letters, digits, - and _, at most 64; it is not the project's name")
+		return errors.New("project_id must be at most 64 letters, digits, - and _; it is not the name of the project")
 	}
 	region := settings.String(FieldRegion)
 	if region != "" && !regions.MatchString(region) {
@@ -138,7 +135,7 @@ func Complete(connection *provider.Connection, service string) error {
 			return err
 		}
 		if strings.HasSuffix(iam, "/v3") {
-			return errors.New("iam_url must be the address of IAM without /v3, such as https://iam.ap-southeast-3.myhuaweicloud.com")
+			return errors.New("iam_url must be the URL of IAM without /v3, such as https://iam.ap-southeast-3.myhuaweicloud.com")
 		}
 	}
 
@@ -150,23 +147,39 @@ func Complete(connection *provider.Connection, service string) error {
 	return nil
 }
 
-// derive checks an address, or derives it from the region, as most regions of the public cloud have it. Some regions
-// and all private stacks have others, so that each can be given.
+// derive validates an address, or derives it from the region in the form that most public regions use. Some regions and
+// all private clouds use other addresses, so each address can be set.
 func derive(address, field, service, region string, insecure bool) (string, error) {
 	if address == "" {
 		if region == "" {
 			return "", fmt.Errorf("%s or region is required; the address is derived from region", field)
 		}
-		address = "https://" + service + "." + region + ".myhuaweicloud.com"
+		address = derived(service, region)
 	}
-	canonical, err := transport.ParseURL(address, insecure)
-	if err != nil && field != "url" {
-		return "", fmt.Errorf("%s: %w", field, err)
-	}
-	return canonical, err
+	return transport.ParseURL(field, address, insecure)
 }
 
-// checkCredential demands one credential, whole, and tells whether it is an access key.
+// derived returns the address of a service in a region.
+func derived(service, region string) string {
+	return "https://" + service + "." + region + ".myhuaweicloud.com"
+}
+
+// endpoint returns the endpoint of a service of a completed connection.
+func endpoint(connection provider.Connection, field, address, service string) transport.Endpoint {
+	out := transport.Endpoint{TLS: connection.TLS, Field: field}
+	if address == derived(service, connection.Settings.String(FieldRegion)) {
+		out.Derived = transport.Derivation{
+			Address: address, From: "derived from region",
+			Otherwise: "correct region, or set url (and iam_url, for an IAM user) to the addresses of your cloud",
+		}
+	}
+	if name := connection.Settings.String(FieldIAMServerName); field == FieldIAMURL && name != "" {
+		out.TLS.ServerName = name
+	}
+	return out
+}
+
+// checkCredential requires exactly one complete credential, and reports whether it is an access key.
 func checkCredential(settings provider.Settings) (bool, error) {
 	byKey := settings.Has(FieldAccessKey) || settings.Has(FieldSecretKey) || settings.Has(FieldSecurityToken)
 	byPassword := settings.Has(FieldUsername) || settings.Has(FieldPassword) || settings.Has(FieldDomainName)
@@ -182,7 +195,8 @@ func checkCredential(settings provider.Settings) (bool, error) {
 	}
 }
 
-// checkKey: the parts are sent or used as header values, where white space and control characters are lost or refused.
+// checkKey validates an access key. Its parts are used in header values, where white space and control characters are
+// lost or refused.
 func checkKey(settings provider.Settings) error {
 	switch {
 	case !settings.Has(FieldAccessKey):
@@ -190,9 +204,12 @@ func checkKey(settings provider.Settings) error {
 	case !settings.Has(FieldSecretKey):
 		return errors.New("secret_key is required with access_key")
 	case !accessKeys.MatchString(settings.String(FieldAccessKey)):
-		return errors.New("access_key must be letters and digits only")
+		return errors.New("access_key must be letters, digits, - and _ only")
 	}
 	for _, name := range []string{FieldSecretKey, FieldSecurityToken} {
+		if rule := password.ControlRule(settings.String(name)); rule != "" {
+			return errors.New(name + " " + rule)
+		}
 		for _, c := range settings.String(name) {
 			if c <= ' ' || c > '~' {
 				return errors.New(name + " must be printable ASCII without white space")
@@ -208,8 +225,11 @@ func checkUser(settings provider.Settings) error {
 		if value == "" {
 			return errors.New(name + " is required: an IAM user logs in with username, password and domain_name")
 		}
-		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
-			return errors.New(name + " must be text without control characters")
+		if rule := password.ControlRule(value); rule != "" {
+			return errors.New(name + " " + rule)
+		}
+		if !utf8.ValidString(value) {
+			return errors.New(name + " must be text")
 		}
 	}
 	return nil

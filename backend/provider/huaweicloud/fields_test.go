@@ -27,7 +27,7 @@ func with(settings provider.Settings, more ...string) provider.Settings {
 	return settings
 }
 
-func TestCompleteDerivesAddressesFromTheRegion(t *testing.T) {
+func TestCompleteDerivesURLsFromRegion(t *testing.T) {
 	for name, test := range map[string]struct {
 		url      string
 		settings provider.Settings
@@ -47,7 +47,7 @@ func TestCompleteDerivesAddressesFromTheRegion(t *testing.T) {
 			require.NoError(t, Complete(&connection, "dcs"))
 			require.Equal(t, test.want, connection.URL)
 			require.Equal(t, test.iam, connection.Settings.String(FieldIAMURL))
-			require.Equal(t, given, test.settings, "the caller's settings stay as they are")
+			require.Equal(t, given, test.settings, "the caller's settings are not modified")
 			again := connection
 			require.NoError(t, Complete(&again, "dcs"))
 			require.Equal(t, connection, again)
@@ -55,7 +55,7 @@ func TestCompleteDerivesAddressesFromTheRegion(t *testing.T) {
 	}
 }
 
-func TestCompleteRefusesWithASentence(t *testing.T) {
+func TestCompleteValidation(t *testing.T) {
 	for name, test := range map[string]struct {
 		url      string
 		settings provider.Settings
@@ -66,7 +66,7 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 		"region of a host":    {"", keys(FieldRegion, "evil.example.com/"), "region must"},
 		"no region":           {"", keys(FieldRegion, ""), "url or region is required"},
 		"no region for IAM":   {"https://h", user(FieldRegion, ""), "iam_url or region is required"},
-		"plain IAM":           {"https://h", user(FieldIAMURL, "http://iam.example.com"), "iam_url: url must begin"},
+		"plain IAM":           {"https://h", user(FieldIAMURL, "http://iam.example.com"), "iam_url must begin"},
 		"IAM with version":    {"https://h", user(FieldIAMURL, "https://iam.example.com/v3/"), "without /v3"},
 		"plain":               {"http://dcs.example.com", keys(), "https://"},
 		"no credential":       {"", provider.Settings{FieldProjectID: "p", FieldRegion: "r"}, "credential is required"},
@@ -74,13 +74,15 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 		"no access key":       {"", keys(FieldAccessKey, ""), "access_key is required"},
 		"no secret key":       {"", keys(FieldSecretKey, ""), "secret_key is required"},
 		"access key injected": {"", keys(FieldAccessKey, "cAnArY, SignedHeaders=x"), "access_key must"},
-		"secret key broken":   {"", keys(FieldSecretKey, "cAnArY\n"), "secret_key must"},
+		"secret key broken":   {"", keys(FieldSecretKey, "cAnArY\n"), "secret_key ends with a line break"},
+		"secret key spaced":   {"", keys(FieldSecretKey, "cAnArY x"), "secret_key must"},
 		"token broken":        {"", keys(FieldSecurityToken, "cAnArY x"), "security_token must"},
 		"no user":             {"", user(FieldUsername, ""), "username is required"},
 		"no password":         {"", user(FieldPassword, ""), "password is required"},
 		"no domain":           {"", user(FieldDomainName, ""), "domain_name is required"},
 		"broken password":     {"", user(FieldPassword, "cAnArY\xff"), "password must be text"},
-		"broken user":         {"", user(FieldUsername, "cAnArY\x00"), "username must be text"},
+		"broken user":         {"", user(FieldUsername, "cAnArY\x00"), "username contains a control character"},
+		"password of a file":  {"", user(FieldPassword, "cAnArY\n"), "password ends with a line break"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			connection := provider.Connection{URL: test.url, Settings: test.settings}
@@ -91,14 +93,14 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 	}
 }
 
-func TestFieldsAreDescribed(t *testing.T) {
+func TestFieldsHaveDescriptions(t *testing.T) {
 	names := map[string]bool{}
-	for _, field := range ConnectionFields() {
+	for _, field := range (Service{}).ConnectionFields() {
 		require.NotEmpty(t, field.Schema.Description, field.Name)
 		require.Equal(t, field.Secret, field.Schema.DisplayAttrs.Sensitive, field.Name)
 		names[field.Name] = true
 	}
-	for _, form := range CredentialForms() {
+	for _, form := range (Service{}).CredentialForms() {
 		for _, name := range form {
 			require.True(t, names[name], name)
 		}

@@ -12,8 +12,8 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// Answers in all forms that the services, the gateway and IAM are known to use, and what goes wrong with such.
-var answerSeeds = []string{
+// Responses in all known forms of the services, the gateway and IAM, and broken variants.
+var responseSeeds = []string{
 	`{"error_code":"DCS.4961","error_msg":"Acl account request param invalid.","error_ext_msg":null}`,
 	`{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information: verify aksk signature fail","request_id":"3c5f0c1e9a2b4d6f8e0a1b2c3d4e5f60"}`,
 	`{"error_code":"APIG.0308","error_msg":"The throttling threshold has been reached: policy user over ratelimit,limit:XX,time:1 second","request_id":"x"}`,
@@ -28,10 +28,10 @@ var answerSeeds = []string{
 	`{}`, `[]`, `null`, ``, `"success"`, `<html><body>502 Bad Gateway</body></html>`, `{"error_code":"` + strings.Repeat("A", 300) + `.1"}`, strings.Repeat(`{"error":`, 300),
 }
 
-// Whatever an answer is, it is read without a panic, it is no success by what is known of all services alone, and only
-// IAM's own 201 with a token in its header is a token.
-func FuzzAnswer(f *testing.F) {
-	for _, seed := range answerSeeds {
+// No response causes a panic, none counts as a success without knowledge of the service, and only a 201 of IAM with a
+// token in its header is a token.
+func FuzzResponse(f *testing.F) {
+	for _, seed := range responseSeeds {
 		for _, status := range []int{200, 201, 302, 400, 401, 403, 404, 408, 429, 500, 503} {
 			f.Add(status, "3c5f0c1e-9a2b-4d6f-8e0a-1b2c3d4e5f60", "30", "Fri, 02 Jan 2026 03:04:05 GMT", "MIIEsampletoken", []byte(seed))
 		}
@@ -58,7 +58,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("taken for an error: %v of %q", envelope, body)
 		}
 		if providertest.SaysError(object) && !envelope.Error {
-			t.Fatalf("an error is not seen: %q", body)
+			t.Fatalf("missed an error: %q", body)
 		}
 		for _, out := range results {
 			switch out.Outcome {
@@ -81,7 +81,7 @@ func FuzzAnswer(f *testing.F) {
 			requireBounds(t, out)
 		}
 
-		var auth *AuthError
+		var auth *transport.Error
 		switch {
 		case err == nil:
 			if status != http.StatusCreated || value == "" || got.value.Reveal() != value {
@@ -91,10 +91,10 @@ func FuzzAnswer(f *testing.F) {
 				t.Fatalf("a token is used until %v and renewed at %v: %q", got.expires, got.renew, body)
 			}
 		case !errors.As(err, &auth):
-			t.Fatalf("an error without a meaning: %v", err)
+			t.Fatalf("unexpected error type: %v", err)
 		default:
 			if got.value.Reveal() != "" || auth.Result.Outcome != provider.Denied && auth.Result.Outcome != provider.Busy && auth.Result.Outcome != provider.Unreachable {
-				t.Fatalf("no token, and %s", auth.Result.Outcome)
+				t.Fatalf("no token, with outcome %s", auth.Result.Outcome)
 			}
 			requireBounds(t, auth.Result)
 		}

@@ -8,21 +8,21 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// What is locked is a key or a user, whatever service and project the connection is for.
-func TestTheLockoutIsThatOfTheKeyOrTheUser(t *testing.T) {
+// The lock applies to a key or a user, independent of the service and project of the connection.
+func TestLockoutIsPerKeyOrUser(t *testing.T) {
 	key := func(ak, sk string) provider.Connection {
 		return provider.Connection{URL: "https://dcs." + sk + ".example", Settings: provider.Settings{
 			FieldAccessKey: ak, FieldSecretKey: sk, FieldProjectID: sk,
 		}}
 	}
-	require.Equal(t, Lockout(key("AK1", "one")), Lockout(key("AK1", "two")))
-	require.NotEqual(t, Lockout(key("AK1", "one")), Lockout(key("AK2", "one")))
-	require.NotContains(t, Lockout(key("AK1", "the-secret")).Credential, "the-secret")
-	require.Equal(t, 5, Lockout(key("AK1", "one")).Refusals)
-	require.False(t, Lockout(key("AK1", "one")).Session)
+	require.Equal(t, Service{}.Lockout(key("AK1", "one")), Service{}.Lockout(key("AK1", "two")))
+	require.NotEqual(t, Service{}.Lockout(key("AK1", "one")), Service{}.Lockout(key("AK2", "one")))
+	require.NotContains(t, Service{}.Lockout(key("AK1", "the-secret")).Credential, "the-secret")
+	require.Equal(t, 5, Service{}.Lockout(key("AK1", "one")).Refusals)
+	require.False(t, Service{}.Lockout(key("AK1", "one")).Session)
 
 	user := func(name, domain, iam, password string) provider.Lockout {
-		return Lockout(provider.Connection{Settings: provider.Settings{
+		return Service{}.Lockout(provider.Connection{Settings: provider.Settings{
 			FieldUsername: name, FieldDomainName: domain, FieldIAMURL: iam, FieldPassword: password,
 		}})
 	}

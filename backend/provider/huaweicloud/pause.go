@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// refusalPause is how long a refused credential is not shown again, but by a probe: the calls that were under way
-// together would otherwise add up to a lock.
+// refusalPause is how long a refused credential is not sent again, except by a probe: otherwise concurrent calls could
+// add up to a lock.
 const refusalPause = 5 * time.Second
 
-// pause remembers for a moment that the credential was refused. It is safe for concurrent use.
+// pause holds back a refused credential for a short time. It is safe for concurrent use.
 type pause struct {
 	now func() time.Time
 
@@ -20,26 +21,26 @@ type pause struct {
 	until  time.Time
 }
 
-// begin starts a pause with the refusal that every call gets meanwhile.
+// begin starts a pause, during which every call returns this refusal.
 func (p *pause) begin(result provider.Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.result, p.until = result, p.now().Add(refusalPause)
 }
 
-// end lets the credential be shown again.
+// end allows the credential to be sent again.
 func (p *pause) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.until = time.Time{}
 }
 
-// check returns the refusal as an *AuthError during a pause, else nil.
+// check returns the refusal during a pause, else nil.
 func (p *pause) check() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.now().Before(p.until) {
-		return &AuthError{Result: p.result}
+		return &transport.Error{Result: p.result}
 	}
 	return nil
 }

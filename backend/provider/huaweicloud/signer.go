@@ -21,7 +21,7 @@ const (
 	headerProject = "X-Project-Id"
 )
 
-// Signer signs requests with an access key, as the guide says:
+// Signer signs requests with an access key, as documented in
 // https://support.huaweicloud.com/intl/en-us/devg-apisign/apisign-devg-pdf.pdf
 // It is safe for concurrent use.
 type Signer struct {
@@ -29,16 +29,16 @@ type Signer struct {
 	SecretKey transport.Secret
 	// SecurityToken belongs to temporary keys.
 	SecurityToken transport.Secret
-	// Now is the clock. A signature is refused when it is more than 15 minutes off.
+	// Now is the clock. A signature is refused if the clock is off by more than 15 minutes.
 	Now func() time.Time
 }
 
-// signedHeaders are signed where a request has them. Only x-sdk-date must be; signing the others too keeps a request
-// from being sent elsewhere, or being read as something else, by whoever may see it.
+// signedHeaders are signed if a request has them. Only x-sdk-date is mandatory; signing the others prevents anyone who
+// sees the request from sending it elsewhere or changing its meaning.
 var signedHeaders = []string{"content-type", "host", "x-project-id", "x-sdk-date", "x-security-token"}
 
-// Sign sets the date, the security token and the Authorization header. The body is the very bytes that are sent, and
-// every other header that is signed must be set before.
+// Sign sets the date, the security token and the Authorization header. body must be exactly the bytes that are sent, and
+// all other signed headers must already be set.
 func (s Signer) Sign(req *http.Request, body []byte) {
 	req.Header.Set(headerDate, s.Now().UTC().Format(dateFormat))
 	if token := s.SecurityToken.Reveal(); token != "" {
@@ -53,7 +53,7 @@ func (s Signer) Sign(req *http.Request, body []byte) {
 	s.sign(req, body, names)
 }
 
-// sign signs the headers with these lower-case names, which are sorted.
+// sign signs the headers with these names, which must be lower-case and sorted.
 func (s Signer) sign(req *http.Request, body []byte, names []string) {
 	canonical := canonicalRequest(req, body, names)
 	text := algorithm + "\n" + req.Header.Get(headerDate) + "\n" + hexSum([]byte(canonical))
@@ -64,7 +64,7 @@ func (s Signer) sign(req *http.Request, body []byte, names []string) {
 		algorithm+" Access="+s.AccessKey+", SignedHeaders="+strings.Join(names, ";")+", Signature="+signature)
 }
 
-// canonicalRequest is the text that the signature covers. Its path ends in a slash even where the request's does not.
+// canonicalRequest returns the text that the signature covers. Its path ends in a slash even if the request's does not.
 func canonicalRequest(req *http.Request, body []byte, names []string) string {
 	var b strings.Builder
 	b.WriteString(req.Method + "\n" + canonicalPath(req.URL) + "\n" + canonicalQuery(req.URL) + "\n")
@@ -98,37 +98,18 @@ func canonicalPath(u *url.URL) string {
 }
 
 func canonicalQuery(u *url.URL) string {
-	var pairs [][2]string
-	for name, values := range u.Query() {
-		for _, value := range values {
-			pairs = append(pairs, [2]string{name, value})
-		}
+	query := u.Query()
+	for _, values := range query {
+		slices.Sort(values)
 	}
-	slices.SortFunc(pairs, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
-	out := make([]string, 0, len(pairs))
-	for _, pair := range pairs {
-		out = append(out, escape(pair[0])+"="+escape(pair[1]))
-	}
-	return strings.Join(out, "&")
+	return unplus(query.Encode())
 }
 
-// escape percent-encodes everything but RFC 3986's unreserved characters; package url has no such function.
-func escape(text string) string {
-	const digits = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := range len(text) {
-		c := text[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '~':
-			b.WriteByte(c)
-		default:
-			b.WriteByte('%')
-			b.WriteByte(digits[c>>4])
-			b.WriteByte(digits[c&15])
-		}
-	}
-	return b.String()
-}
+// escape percent-encodes everything except RFC 3986's unreserved characters.
+func escape(text string) string { return unplus(url.QueryEscape(text)) }
+
+// unplus replaces the only way in which the encoding of package url differs.
+func unplus(escaped string) string { return strings.ReplaceAll(escaped, "+", "%20") }
 
 func hexSum(data []byte) string {
 	sum := sha256.Sum256(data)

@@ -11,10 +11,10 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// The first vector is the sample of Huawei's guide to signing
-// (https://support.huaweicloud.com/intl/en-us/devg-apisign/apisign-devg-pdf.pdf); the others were made with Huawei's
-// own SDK and with openssl.
-func TestSignaturesAreThoseOfOtherImplementations(t *testing.T) {
+// The first vector is the sample from Huawei's signing guide
+// (https://support.huaweicloud.com/intl/en-us/devg-apisign/apisign-devg-pdf.pdf); the others were generated with Huawei's
+// SDK and with openssl.
+func TestSignaturesMatchOtherImplementations(t *testing.T) {
 	const (
 		ak   = "AKEXAMPLE0001"
 		sk   = "SKEXAMPLE/secret+key0001"
@@ -86,7 +86,7 @@ func TestSignaturesAreThoseOfOtherImplementations(t *testing.T) {
 	}
 }
 
-func TestSignCoversWhatARequestHas(t *testing.T) {
+func TestSignCoversPresentHeaders(t *testing.T) {
 	now := time.Date(2024, 1, 2, 4, 4, 5, 0, time.FixedZone("east", 3600))
 	signer := Signer{
 		AccessKey: "AKEXAMPLE0001", SecretKey: transport.NewSecret("SKEXAMPLE/secret+key0001"),
@@ -108,7 +108,7 @@ func TestSignCoversWhatARequestHas(t *testing.T) {
 	require.Contains(t, req.Header.Get("Authorization"), "SignedHeaders=content-type;host;x-project-id;x-sdk-date;x-security-token,")
 }
 
-func TestCanonicalForms(t *testing.T) {
+func TestSignatureUsesCanonicalURL(t *testing.T) {
 	for url, want := range map[string][2]string{
 		"https://h":                  {"/", ""},
 		"https://h/":                 {"/", ""},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,9 +13,10 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-func TestTheTokenIsAskedForAsDocumented(t *testing.T) {
+func TestTokenRequestMatchesDocs(t *testing.T) {
 	c := newCloud(t)
 	var uri, body, contentType string
 	c.login = func(_ int, w http.ResponseWriter, r *http.Request, b string) {
@@ -34,14 +36,14 @@ func TestTheTokenIsAskedForAsDocumented(t *testing.T) {
 	require.Empty(t, got.Header.Get("X-Sdk-Date"))
 }
 
-func TestATokenIsKeptUntilShortlyBeforeItsEnd(t *testing.T) {
+func TestTokenIsRenewedBeforeExpiry(t *testing.T) {
 	for name, test := range map[string]struct {
 		lifetime, kept, renewed time.Duration
 	}{
-		"a day":            {24 * time.Hour, 21 * time.Hour, 36*time.Minute + time.Second},
-		"half an hour":     {30 * time.Minute, 24 * time.Minute, time.Minute},
-		"a minute":         {time.Minute, 29 * time.Second, time.Second},
-		"over from before": {-time.Hour, 0, 0},
+		"a day":           {24 * time.Hour, 21 * time.Hour, 36*time.Minute + time.Second},
+		"half an hour":    {30 * time.Minute, 24 * time.Minute, time.Minute},
+		"a minute":        {time.Minute, 29 * time.Second, time.Second},
+		"already expired": {-time.Hour, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t)
@@ -69,7 +71,7 @@ func requireCall(t *testing.T, api *API) {
 	require.Equal(t, 200, response.Status)
 }
 
-func TestATokenOfUnknownLifeIsKeptForAWhile(t *testing.T) {
+func TestTokenWithoutExpiryIsKeptTenMinutes(t *testing.T) {
 	c := newCloud(t)
 	for _, body := range []string{"", "{}", `{"token":null}`, `{"token":{"expires_at":7}}`, `{"token":{"expires_at":"soon"}}`, "<html>"} {
 		require.Equal(t, unknownLifetime, lifetime([]byte(body), c.clock.Now()), body)
@@ -77,7 +79,7 @@ func TestATokenOfUnknownLifeIsKeptForAWhile(t *testing.T) {
 	require.Equal(t, time.Hour, lifetime([]byte(`{"token":{"expires_at":"2026-01-02T04:04:05.000000Z"}}`), c.clock.Now()))
 }
 
-func TestADeadTokenIsRenewedOnceAndTheSameBytesSentAgain(t *testing.T) {
+func TestRefusedTokenIsRenewedAndRequestResent(t *testing.T) {
 	c := newCloud(t)
 	c.service = func(n int, w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Auth-Token") == canaryToken+"-1" {
@@ -94,7 +96,7 @@ func TestADeadTokenIsRenewedOnceAndTheSameBytesSentAgain(t *testing.T) {
 	require.Equal(t, c.call(0).RequestURI, c.call(1).RequestURI)
 }
 
-func TestATokenThatIsAlwaysRefusedIsRenewedOnce(t *testing.T) {
+func TestTokenIsRenewedOncePerCall(t *testing.T) {
 	c := newCloud(t)
 	c.service = says(401, refused)
 	api := c.open(t, byUser())
@@ -106,7 +108,7 @@ func TestATokenThatIsAlwaysRefusedIsRenewedOnce(t *testing.T) {
 	require.Equal(t, 2, calls)
 }
 
-func TestWhatIAMAnswersInsteadOfAToken(t *testing.T) {
+func TestIAMRefusalOutcomes(t *testing.T) {
 	unauthorized := `{"error":{"code":401,"message":"` + canaryPassword + `","title":"Unauthorized"}}`
 	for name, test := range map[string]struct {
 		status  int
@@ -114,44 +116,45 @@ func TestWhatIAMAnswersInsteadOfAToken(t *testing.T) {
 		outcome provider.Outcome
 		code    string
 	}{
-		"wrong password":          {401, unauthorized, provider.Denied, "HTTP 401"},
-		"wrong password in words": {401, `{"error_code":"IAM.0062"}`, provider.Denied, "IAM.0062"},
-		"locked":                  {401, `{"error_code":"IAM.0061"}`, provider.Busy, "IAM.0061"},
-		"locked, nested":          {401, `{"error":{"code":"IAM.0061","message":"m"}}`, provider.Busy, "IAM.0061"},
-		"forbidden":               {403, `{"error_code":"IAM.0002"}`, provider.Denied, "IAM.0002"},
-		"throttled":               {429, "", provider.Busy, "HTTP 429"},
-		"bad request":             {400, `{"error_code":"IAM.0011"}`, provider.Unreachable, "IAM.0011"},
-		"out of order":            {500, unauthorized, provider.Unreachable, "HTTP 500"},
-		"gone":                    {404, "", provider.Unreachable, "HTTP 404"},
-		"no token":                {201, "{}", provider.Unreachable, ""},
-		"not created":             {200, "{}", provider.Unreachable, "HTTP 200"},
+		"wrong password":        {401, unauthorized, provider.Denied, "HTTP 401"},
+		"wrong password, coded": {401, `{"error_code":"IAM.0062"}`, provider.Denied, "IAM.0062"},
+		"locked":                {401, `{"error_code":"IAM.0061"}`, provider.Busy, "IAM.0061"},
+		"locked, nested":        {401, `{"error":{"code":"IAM.0061","message":"m"}}`, provider.Busy, "IAM.0061"},
+		"forbidden":             {403, `{"error_code":"IAM.0002"}`, provider.Denied, "IAM.0002"},
+		"throttled":             {429, "", provider.Busy, "HTTP 429"},
+		"bad request":           {400, `{"error_code":"IAM.0011"}`, provider.Unreachable, "IAM.0011"},
+		"internal error":        {500, unauthorized, provider.Unreachable, "HTTP 500"},
+		"not found":             {404, "", provider.Unreachable, "HTTP 404"},
+		"no token":              {201, "{}", provider.Unreachable, ""},
+		"not created":           {200, "{}", provider.Unreachable, "HTTP 200"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCloud(t)
 			c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) { says(test.status, test.body)(n, w, r) }
 			api := c.open(t, byUser())
 			_, err := api.Call(t.Context(), put)
-			result := Failure(err)
+			result := transport.Failure(err)
 			require.Equal(t, test.outcome, result.Outcome)
 			require.Equal(t, provider.ScopeConnection, result.Scope)
 			require.Equal(t, test.code, result.Code)
+			require.Equal(t, test.status == 500, strings.Contains(result.Reason, "IAM failed"), "there is nothing to correct")
 			require.Equal(t, test.outcome == provider.Unreachable && test.status != 201, result.Unseen, "the password may have been refused")
 			providertest.RequireSecretFree(t, err, result)
 			logins, calls := c.counts()
-			require.Equal(t, 1, logins, "a refused password may not be tried twice")
-			require.Zero(t, calls, "the call may not be made")
+			require.Equal(t, 1, logins, "a refused password must not be sent twice")
+			require.Zero(t, calls, "the call must not be made")
 
 			if test.outcome == provider.Denied {
 				_, err = api.Call(t.Context(), put)
-				require.Equal(t, result, Failure(err))
+				require.Equal(t, result, transport.Failure(err))
 				logins, _ = c.counts()
-				require.Equal(t, 1, logins, "not in the next moments either")
+				require.Equal(t, 1, logins, "nor during the pause")
 			}
 		})
 	}
 }
 
-func TestAPasswordThatIsRefusedAtTheRenewalIsDenied(t *testing.T) {
+func TestRefusedPasswordAtRenewalIsDenied(t *testing.T) {
 	c := newCloud(t)
 	c.service = says(401, refused)
 	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) {
@@ -162,13 +165,13 @@ func TestAPasswordThatIsRefusedAtTheRenewalIsDenied(t *testing.T) {
 		c.issue(w)
 	}
 	_, err := c.open(t, byUser()).Call(t.Context(), put)
-	require.Equal(t, provider.Denied, Failure(err).Outcome)
+	require.Equal(t, provider.Denied, transport.Failure(err).Outcome)
 	logins, calls := c.counts()
 	require.Equal(t, 2, logins)
 	require.Equal(t, 1, calls)
 }
 
-func TestAGoodTokenServesWhileIAMIsAway(t *testing.T) {
+func TestValidTokenOutlivesIAMOutage(t *testing.T) {
 	c := newCloud(t)
 	api := c.open(t, byUser())
 	requireCall(t, api)
@@ -180,17 +183,17 @@ func TestAGoodTokenServesWhileIAMIsAway(t *testing.T) {
 		requireCall(t, api)
 	}
 	logins, _ := c.counts()
-	require.Equal(t, 2, logins, "it is not asked by each call")
+	require.Equal(t, 2, logins, "not every call asks IAM")
 	c.clock.advance(renewAgain)
 	requireCall(t, api)
 	logins, _ = c.counts()
 	require.Equal(t, 3, logins)
 	c.clock.advance(time.Hour)
 	_, err := api.Call(t.Context(), put)
-	require.Equal(t, provider.Unreachable, Failure(err).Outcome)
+	require.Equal(t, provider.Unreachable, transport.Failure(err).Outcome)
 }
 
-func TestOneCallerGetsTheTokenForAll(t *testing.T) {
+func TestConcurrentCallersShareOneTokenRequest(t *testing.T) {
 	c := newCloud(t)
 	asked, release := make(chan struct{}), make(chan struct{})
 	c.login = func(_ int, w http.ResponseWriter, _ *http.Request, _ string) {
@@ -205,17 +208,17 @@ func TestOneCallerGetsTheTokenForAll(t *testing.T) {
 		done.Go(func() {
 			response, err := api.Call(t.Context(), put)
 			if err != nil || response.Status != 200 {
-				t.Error("a caller got no answer")
+				t.Error("a caller got no response")
 			}
 		})
 	}
 	<-asked
 
-	// One who gives up does not wait for the rest.
+	// A canceled caller does not wait for the others.
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := api.Call(ended, put)
-	require.Equal(t, provider.Unreachable, Failure(err).Outcome)
+	require.Equal(t, provider.Unreachable, transport.Failure(err).Outcome)
 
 	close(release)
 	done.Wait()
@@ -224,7 +227,7 @@ func TestOneCallerGetsTheTokenForAll(t *testing.T) {
 	require.Equal(t, callers, calls)
 }
 
-func TestALeaderWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
+func TestCanceledLeaderDoesNotFailWaiters(t *testing.T) {
 	c := newCloud(t)
 	asked := make(chan context.Context)
 	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) {
@@ -236,31 +239,31 @@ func TestALeaderWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
 		c.issue(w)
 	}
 	api := c.open(t, byUser())
-	leader, giveUp := context.WithCancel(t.Context())
+	leader, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	done.Go(func() {
 		_, err := api.Call(leader, put)
-		if Failure(err).Outcome != provider.Unreachable {
-			t.Error("a token that was not got cannot have changed anything")
+		if transport.Failure(err).Outcome != provider.Unreachable {
+			t.Error("a failed token request must be Unreachable")
 		}
 	})
 	<-asked
 
-	// The others wait for the leader's flight by now, or will find it gone; they get their token in both cases.
+	// The others either wait for the leader's flight or find it gone; both ways they get a token.
 	for range 5 {
 		done.Go(func() {
 			if _, err := api.tokens.get(t.Context(), ""); err != nil {
-				t.Error("a caller failed with the leader")
+				t.Error("a waiter failed together with the leader")
 			}
 		})
 	}
-	giveUp()
+	cancel()
 	done.Wait()
 	logins, _ := c.counts()
 	require.Equal(t, 2, logins)
 }
 
-func TestARefusalIsSharedByAllWhoWait(t *testing.T) {
+func TestWaitersShareOneRefusal(t *testing.T) {
 	c := newCloud(t)
 	asked, release := make(chan struct{}), make(chan struct{})
 	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) {
@@ -272,7 +275,7 @@ func TestARefusalIsSharedByAllWhoWait(t *testing.T) {
 	var done sync.WaitGroup
 	failed := func() {
 		_, err := api.Call(t.Context(), put)
-		if Failure(err).Outcome != provider.Denied {
+		if transport.Failure(err).Outcome != provider.Denied {
 			t.Error("not denied")
 		}
 	}
@@ -287,8 +290,8 @@ func TestARefusalIsSharedByAllWhoWait(t *testing.T) {
 	require.Equal(t, 1, logins)
 }
 
-// The password is shown once, not by each who waits.
-func TestAnAnswerThatNobodySawIsOneForAllWhoWait(t *testing.T) {
+// The password is sent once, not once per waiter.
+func TestWaitersCountOneUnseenAttempt(t *testing.T) {
 	c := newCloud(t)
 	asked, release := make(chan struct{}), make(chan struct{})
 	c.login = func(n int, w http.ResponseWriter, r *http.Request, _ string) {
@@ -302,7 +305,7 @@ func TestAnAnswerThatNobodySawIsOneForAllWhoWait(t *testing.T) {
 	results := make(chan provider.Result, 5)
 	ask := func() {
 		_, err := api.Call(t.Context(), put)
-		results <- Failure(err)
+		results <- transport.Failure(err)
 	}
 	var done sync.WaitGroup
 	done.Go(ask)
@@ -324,7 +327,7 @@ func TestAnAnswerThatNobodySawIsOneForAllWhoWait(t *testing.T) {
 	require.Equal(t, logins, unseen)
 }
 
-func TestAQuestionThatGotNoAnswerShowedAKeyAndNoPassword(t *testing.T) {
+func TestUnansweredLookupSendsKeyNotPassword(t *testing.T) {
 	c := newCloud(t)
 	lost := provider.Result{Outcome: provider.Unknown}
 	require.True(t, c.open(t, byKey()).Unsent(lost, provider.ScopeConnection, "why").Unseen)

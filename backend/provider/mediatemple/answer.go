@@ -12,7 +12,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// mediaType is the form of requests and answers. The API knows XML too.
+// mediaType is the format of requests and responses. The API also supports XML.
 const mediaType = "application/json"
 
 // Error codes: https://mediatemple.net/community/products/all/204645330/parsing-api-responses and the pages of the two
@@ -25,26 +25,27 @@ const (
 )
 
 var (
-	// errorCodes have letters only, as all that are known: no password that the rules take looks like one. A key may.
+	// errorCodes matches letters only, like all known codes. No password that meets the rules looks like one, but a key
+	// may.
 	errorCodes = regexp.MustCompile(`^[A-Z][A-Za-z]{0,39}$`)
 
 	wholeNumbers = regexp.MustCompile(`^(0|[1-9][0-9]{0,17})$`)
 )
 
-// envelope is what the API says about a request:
+// envelope is the API's report about a request:
 //
 //	{"response":{"statusCode":202,"timeStamp":1284609174311,"date":"…","errors":[],"custom":[]}}
 type envelope struct {
-	// own: the API itself gave the answer, for its body is an envelope and repeats the HTTP status. The other fields are
-	// empty where it did not.
+	// own: the API itself sent the response, because its body is an envelope and repeats the HTTP status. Otherwise the
+	// other fields are empty.
 	own bool
 	// failed: there is at least one error.
 	failed bool
-	// code is that of the errors, or "" where they have none that can be shown, or several.
+	// code is the code of the errors, or "" if they have none that can be shown, or several.
 	code string
 }
 
-// parseEnvelope reads an answer. It never fails: what is no envelope, or contradicts itself, is none of the API's own.
+// parseEnvelope parses a response. It never fails: a response that is not an envelope, or contradicts itself, is not own.
 func parseEnvelope(response *transport.Response) envelope {
 	if !isJSON(response) {
 		return envelope{}
@@ -59,7 +60,7 @@ func parseEnvelope(response *transport.Response) envelope {
 	}
 	out := envelope{own: true}
 	if raw := fields["errors"]; raw == nil || string(raw) == "null" {
-		return out // taken for an empty list, as nothing else is
+		return out // only these count as an empty list
 	}
 	list, ok := parseList(fields["errors"])
 	if !ok {
@@ -82,8 +83,8 @@ func parseEnvelope(response *transport.Response) envelope {
 	return out
 }
 
-// isListOfServices tells whether an answer is the list of the account's service ids: {"serviceIds":[556,…]}, or bare
-// where the root element is switched off. It may be empty.
+// isListOfServices reports whether a response is the list of the account's service IDs: {"serviceIds":[556,…]}, or a bare
+// list if the root element is disabled. The list may be empty.
 func isListOfServices(response *transport.Response) bool {
 	if !isJSON(response) {
 		return false
@@ -107,8 +108,8 @@ func isListOfServices(response *transport.Response) bool {
 	return true
 }
 
-// serviceIn returns the id of the service that an answer describes: {"service":{"id":556,…}}, or bare where the root
-// element is switched off. It is "" where the answer describes none.
+// serviceIn returns the ID of the service that a response describes: {"service":{"id":556,…}}, or a bare object if the
+// root element is disabled. It returns "" if the response describes none.
 func serviceIn(response *transport.Response) string {
 	if !isJSON(response) {
 		return ""
@@ -125,15 +126,15 @@ func serviceIn(response *transport.Response) string {
 	return wholeNumber(object["id"])
 }
 
-// isJSON tells whether an answer is in the form that was asked for. That the API names it so is an assumption, and shows
-// when a connection is checked, before anything is sent that matters.
+// isJSON reports whether a response has the requested format. It is assumed that the API sets this Content-Type;
+// checking a connection shows it, before any change is sent.
 func isJSON(response *transport.Response) bool {
 	kind, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	return err == nil && kind == mediaType
 }
 
-// parseObject reads one JSON object and nothing else. An object that has a name twice says two things, and so nothing;
-// names are compared with regard to case.
+// parseObject parses one JSON object and nothing else. An object with a duplicate name is rejected as ambiguous. Names
+// are case-sensitive.
 func parseObject(raw []byte) (map[string]json.RawMessage, bool) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
@@ -164,15 +165,15 @@ func parseObject(raw []byte) (map[string]json.RawMessage, bool) {
 	return object, true
 }
 
-// parseList reads one JSON list and nothing else; null is none.
+// parseList parses one JSON list and nothing else; null is not a list.
 func parseList(raw []byte) ([]json.RawMessage, bool) {
 	var list []json.RawMessage
 	err := json.Unmarshal(raw, &list)
 	return list, err == nil && list != nil
 }
 
-// wholeNumber returns a number without sign, fraction and exponent; "" for anything else. The API writes numbers as
-// such in some fields and as text in others.
+// wholeNumber returns a number without sign, fraction and exponent, and "" for anything else. The API encodes some
+// numbers as strings.
 func wholeNumber(raw json.RawMessage) string {
 	digits := string(raw)
 	if text, ok := text(raw); ok {

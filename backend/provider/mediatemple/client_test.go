@@ -16,9 +16,10 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// want is what an answer proves.
+// want is the expected result.
 type want struct {
 	outcome provider.Outcome
 	scope   provider.Scope
@@ -33,7 +34,7 @@ const (
 	ofConnection = provider.ScopeConnection
 )
 
-func TestTheRequestIsTheDocumentedOne(t *testing.T) {
+func TestChangeRequestMatchesDocs(t *testing.T) {
 	for account, path := range map[string]string{"root": "/api/v1/services/556/rootPassword", "plesk": "/api/v1/services/556/pleskPassword"} {
 		s := newServer(t, says(202, accepted))
 		open(t, s.connection()).Change(t.Context(), s.change(t, account))
@@ -49,7 +50,7 @@ func TestTheRequestIsTheDocumentedOne(t *testing.T) {
 	}
 }
 
-func TestReadsSendTheKeyInTheHeaderOnly(t *testing.T) {
+func TestReadsSendKeyInHeaderOnly(t *testing.T) {
 	s := newServer(t, says(200, service))
 	client := open(t, s.connection())
 	client.Check(t.Context())
@@ -66,20 +67,20 @@ func TestReadsSendTheKeyInTheHeaderOnly(t *testing.T) {
 	}
 }
 
-func TestPasswordsAreEncodedPlainly(t *testing.T) {
-	body, err := encode(passwordRequest{Password: `<a&b>"\`})
+func TestPasswordsAreNotHTMLEscaped(t *testing.T) {
+	body, err := transport.JSON(passwordRequest{Password: `<a&b>"\`})
 	require.NoError(t, err)
 	require.Equal(t, `{"password":"<a&b>\"\\"}`, string(body))
 }
 
-func TestAnAcceptedChangeIsStaged(t *testing.T) {
+func TestAcceptedChangeIsStaged(t *testing.T) {
 	for name, body := range map[string]string{
-		"the sample":       accepted,
+		"documented":       accepted,
 		"bare":             `{"response":{"statusCode":202,"errors":[]}}`,
 		"no list":          `{"response":{"statusCode":202}}`,
 		"null":             `{"response":{"statusCode":202,"errors":null,"custom":null}}`,
 		"status as text":   `{"response":{"statusCode":"202","errors":[]}}`,
-		"more than that":   `{"response":{"errors":[ ],"new":{"errors":[1]},"statusCode":202},"new":[]}`,
+		"more fields":      `{"response":{"errors":[ ],"new":{"errors":[1]},"statusCode":202},"new":[]}`,
 		"with white space": " \n" + accepted + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,7 +95,7 @@ func TestAnAcceptedChangeIsStaged(t *testing.T) {
 	}
 }
 
-func TestWhatRefusalsOfAChangeProve(t *testing.T) {
+func TestChangeRefusalOutcomes(t *testing.T) {
 	unknown := func(code string) want { return want{provider.Unknown, ofTarget, code} }
 	for _, test := range []struct {
 		status int
@@ -105,10 +106,10 @@ func TestWhatRefusalsOfAChangeProve(t *testing.T) {
 		{400, "InvalidPassword", want{provider.Rejected, ofPassword, "InvalidPassword"}, "refused the password"},
 		{400, "InvalidInput", want{provider.Rejected, ofTarget, "InvalidInput"}, "service_id"},
 		{400, newPassword, want{provider.Rejected, ofTarget, "HTTP 400"}, "service_id"},
-		{401, "NotPermitted", want{provider.Denied, ofTarget, "NotPermitted"}, "knows the API key"},
-		{401, "AuthError", want{provider.Denied, ofTarget, "AuthError"}, "knows the API key"},
-		{403, "AuthError", want{provider.Denied, ofConnection, "AuthError"}, "account of another key; see api_key, and service_id"},
-		{403, "", want{provider.Denied, ofConnection, "HTTP 403"}, "account of another key; see api_key, and service_id"},
+		{401, "NotPermitted", want{provider.Denied, ofTarget, "NotPermitted"}, "accepted the API key"},
+		{401, "AuthError", want{provider.Denied, ofTarget, "AuthError"}, "accepted the API key"},
+		{403, "AuthError", want{provider.Denied, ofConnection, "AuthError"}, "account of another key; check api_key, and service_id"},
+		{403, "", want{provider.Denied, ofConnection, "HTTP 403"}, "account of another key; check api_key, and service_id"},
 		{404, "InvalidService", want{provider.Rejected, ofTarget, "InvalidService"}, "no service with this number"},
 		{404, "NotFound", unknown("NotFound"), "leaves open"},
 		{405, "PleskNotAvailable", want{provider.Rejected, ofTarget, "PleskNotAvailable"}, "no Plesk"},
@@ -122,9 +123,9 @@ func TestWhatRefusalsOfAChangeProve(t *testing.T) {
 		{502, "UnknownError", unknown("UnknownError"), "leaves open"},
 		{503, "ServiceUnavailable", unknown("ServiceUnavailable"), "leaves open"},
 		{504, "UnknownError", unknown("UnknownError"), "leaves open"},
-		{202, "UnknownError", unknown("UnknownError"), "error at once"},
-		{202, "OperationPending", unknown("OperationPending"), "error at once"},
-		{200, "InvalidPassword", unknown("InvalidPassword"), "another success"},
+		{202, "UnknownError", unknown("UnknownError"), "also reported an error"},
+		{202, "OperationPending", unknown("OperationPending"), "also reported an error"},
+		{200, "InvalidPassword", unknown("InvalidPassword"), "another success status"},
 		{302, "InvalidPassword", unknown("InvalidPassword"), "leaves open"},
 		{402, "InvalidPassword", unknown("InvalidPassword"), "leaves open"},
 		{407, "AuthError", unknown("AuthError"), "leaves open"},
@@ -139,24 +140,24 @@ func TestWhatRefusalsOfAChangeProve(t *testing.T) {
 				require.Zero(t, result.RetryAfter)
 				require.Empty(t, result.Stage)
 				providertest.RequireSecretFree(t, result)
-				require.Len(t, s.Sent(), 1, "nothing may be sent twice")
+				require.Len(t, s.Sent(), 1, "nothing must be sent twice")
 			})
 		}
 	}
 }
 
-func TestOtherSuccessesAreUnknown(t *testing.T) {
+func TestUndocumentedSuccessIsUnknown(t *testing.T) {
 	for _, status := range []int{200, 201, 203, 206, 207, 299} {
 		body := strings.Replace(accepted, "202", fmt.Sprint(status), 1)
 		s := newServer(t, says(status, body))
 		result := open(t, s.connection()).Change(t.Context(), s.change(t, accountRoot))
 		require.Equal(t, want{provider.Unknown, ofTarget, fmt.Sprint("HTTP ", status)}, got(result))
-		require.Contains(t, result.Reason, "another success")
+		require.Contains(t, result.Reason, "another success status")
 	}
 }
 
-// Whatever a status claims, an answer without the API's own word for it proves nothing.
-func TestAnswersThatAreNotTheAPIsOwnProveNothing(t *testing.T) {
+// Whatever its status, a response that is not the API's own proves nothing.
+func TestForeignResponsesProveNothing(t *testing.T) {
 	bodies := map[string]func(status int) string{
 		"empty":              func(int) string { return "" },
 		"page":               func(int) string { return "<html><body>" + newPassword + "</body></html>" },
@@ -167,11 +168,11 @@ func TestAnswersThatAreNotTheAPIsOwnProveNothing(t *testing.T) {
 		"empty object":       func(int) string { return "{}" },
 		"no status":          func(int) string { return `{"response":{"errors":[]}}` },
 		"status null":        func(int) string { return `{"response":{"statusCode":null,"errors":[]}}` },
-		"status of another":  func(s int) string { return refuses(s+1, "InvalidPassword") },
+		"other status":       func(s int) string { return refuses(s+1, "InvalidPassword") },
 		"status a fraction":  func(s int) string { return fmt.Sprintf(`{"response":{"statusCode":%d.0,"errors":[]}}`, s) },
 		"status signed":      func(s int) string { return fmt.Sprintf(`{"response":{"statusCode":"+%d","errors":[]}}`, s) },
 		"status a list":      func(s int) string { return fmt.Sprintf(`{"response":{"statusCode":[%d],"errors":[]}}`, s) },
-		"status in capitals": func(s int) string { return fmt.Sprintf(`{"response":{"StatusCode":%d,"errors":[]}}`, s) },
+		"status, other case": func(s int) string { return fmt.Sprintf(`{"response":{"StatusCode":%d,"errors":[]}}`, s) },
 		"status twice":       func(s int) string { return fmt.Sprintf(`{"response":{"statusCode":%d,"statusCode":%d}}`, s, s) },
 		"unwrapped":          func(s int) string { return fmt.Sprintf(`{"statusCode":%d,"errors":[]}`, s) },
 		"too deep":           func(s int) string { return `{"x":` + refuses(s, "InvalidPassword") + `}` },
@@ -190,7 +191,7 @@ func TestAnswersThatAreNotTheAPIsOwnProveNothing(t *testing.T) {
 		"errors of null":   func(s int) string { return fmt.Sprintf(`{"response":{"statusCode":%d,"errors":[null]}}`, s) },
 		"truncated":        func(s int) string { b := refuses(s, "InvalidPassword"); return b[:len(b)-1] },
 		"trailing":         func(s int) string { return refuses(s, "InvalidPassword") + "x" },
-		"two answers":      func(s int) string { return refuses(s, "InvalidPassword") + refuses(s, "InvalidPassword") },
+		"two envelopes":    func(s int) string { return refuses(s, "InvalidPassword") + refuses(s, "InvalidPassword") },
 		"garbage before":   func(s int) string { return "Warning: " + refuses(s, "InvalidPassword") },
 		"nested garbage":   func(int) string { return strings.Repeat(`{"response":`, 200_000/12) },
 		"lists in lists":   func(int) string { return `{"response":` + strings.Repeat("[", 500_000) },
@@ -210,7 +211,7 @@ func TestAnswersThatAreNotTheAPIsOwnProveNothing(t *testing.T) {
 				require.Equal(t, ofTarget, result.Scope)
 				require.NotEmpty(t, result.Reason)
 				require.Zero(t, result.RetryAfter)
-				if result.Code != "" { // an answer that was not read to its end has none
+				if result.Code != "" { // a response that exceeds the limit has none
 					require.Equal(t, fmt.Sprint("HTTP ", status), result.Code)
 					require.Contains(t, result.Reason, "proxy")
 					require.Contains(t, result.Reason, "url")
@@ -222,7 +223,7 @@ func TestAnswersThatAreNotTheAPIsOwnProveNothing(t *testing.T) {
 	}
 }
 
-func TestOnlyJSONIsTheAPIs(t *testing.T) {
+func TestOnlyJSONIsAccepted(t *testing.T) {
 	for _, kind := range []string{"", "text/html", "text/plain; charset=utf-8", "application/xml", "application/jsonx", "application/json; charset", "json", "text/html, application/json"} {
 		for status, body := range map[int]string{202: accepted, 400: refuses(400, "InvalidPassword"), 409: refuses(409, "OperationPending")} {
 			s := newServer(t, providertest.Says(kind, status, body))
@@ -236,7 +237,7 @@ func TestOnlyJSONIsTheAPIs(t *testing.T) {
 	}
 }
 
-func TestSeveralErrorsCountAsOneOnlyWhereTheyAgree(t *testing.T) {
+func TestMultipleErrorsMustAgree(t *testing.T) {
 	for list, w := range map[string]want{
 		`[{"errorCode":"InvalidPassword"},{"errorCode":"InvalidPassword"}]`:                                {provider.Rejected, ofPassword, "InvalidPassword"},
 		`[{"errorCode":"InvalidPassword"},{"errorCode":"InvalidService"}]`:                                 {provider.Rejected, ofTarget, "HTTP 400"},
@@ -252,7 +253,7 @@ func TestSeveralErrorsCountAsOneOnlyWhereTheyAgree(t *testing.T) {
 	}
 }
 
-func TestHintsWhenToComeBackAreHeeded(t *testing.T) {
+func TestChangesReportRetryAfter(t *testing.T) {
 	hint := func(status int, body, after string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", after)
@@ -264,14 +265,14 @@ func TestHintsWhenToComeBackAreHeeded(t *testing.T) {
 		want   want
 		after  time.Duration
 	}{
-		"throttled, no body":   {hint(429, "", "120"), want{provider.Busy, ofConnection, "HTTP 429"}, 2 * time.Minute},
-		"throttled, success":   {hint(429, accepted, ""), want{provider.Busy, ofConnection, "HTTP 429"}, 0},
-		"throttled, own":       {hint(429, refuses(429, "UnknownError"), "5"), want{provider.Busy, ofConnection, "HTTP 429"}, 5 * time.Second},
-		"pending":              {hint(409, refuses(409, "OperationPending"), "90"), want{provider.Busy, ofTarget, "OperationPending"}, 90 * time.Second},
-		"pending for ever":     {hint(409, refuses(409, "OperationPending"), "999999999999999999999"), want{provider.Busy, ofTarget, "OperationPending"}, time.Hour},
-		"pending, nonsense":    {hint(409, refuses(409, "OperationPending"), "-1"), want{provider.Busy, ofTarget, "OperationPending"}, 0},
-		"pending, not its own": {hint(409, "", "90"), want{provider.Unknown, ofTarget, "HTTP 409"}, 0},
-		"unavailable":          {hint(503, refuses(503, "UnknownError"), "90"), want{provider.Unknown, ofTarget, "UnknownError"}, 90 * time.Second},
+		"throttled, no body": {hint(429, "", "120"), want{provider.Busy, ofConnection, "HTTP 429"}, 2 * time.Minute},
+		"throttled, success": {hint(429, accepted, ""), want{provider.Busy, ofConnection, "HTTP 429"}, 0},
+		"throttled, own":     {hint(429, refuses(429, "UnknownError"), "5"), want{provider.Busy, ofConnection, "HTTP 429"}, 5 * time.Second},
+		"pending":            {hint(409, refuses(409, "OperationPending"), "90"), want{provider.Busy, ofTarget, "OperationPending"}, 90 * time.Second},
+		"pending forever":    {hint(409, refuses(409, "OperationPending"), "999999999999999999999"), want{provider.Busy, ofTarget, "OperationPending"}, time.Hour},
+		"pending, nonsense":  {hint(409, refuses(409, "OperationPending"), "-1"), want{provider.Busy, ofTarget, "OperationPending"}, 0},
+		"pending, foreign":   {hint(409, "", "90"), want{provider.Unknown, ofTarget, "HTTP 409"}, 0},
+		"unavailable":        {hint(503, refuses(503, "UnknownError"), "90"), want{provider.Unknown, ofTarget, "UnknownError"}, 90 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, test.handle)
@@ -282,7 +283,7 @@ func TestHintsWhenToComeBackAreHeeded(t *testing.T) {
 	}
 }
 
-func TestWhatWasNotSentIsUnreachable(t *testing.T) {
+func TestUnsentRequestIsUnreachable(t *testing.T) {
 	s := newServer(t, says(202, accepted))
 	connection, change := s.connection(), s.change(t, accountRoot)
 	requireUnreachable := func(result provider.Result, why string) {
@@ -307,7 +308,7 @@ func TestWhatWasNotSentIsUnreachable(t *testing.T) {
 	require.Empty(t, s.Sent())
 }
 
-func TestALostAnswerIsUnknown(t *testing.T) {
+func TestLostResponseIsUnknown(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	for name, handle := range map[string]http.HandlerFunc{
 		"hang-up": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
@@ -317,7 +318,7 @@ func TestALostAnswerIsUnknown(t *testing.T) {
 			w.WriteHeader(http.StatusAccepted)
 			_, _ = io.WriteString(w, accepted)
 		},
-		"no answer in time": func(_ http.ResponseWriter, r *http.Request) {
+		"no response in time": func(_ http.ResponseWriter, r *http.Request) {
 			cancel()
 			<-r.Context().Done()
 		},
@@ -325,7 +326,7 @@ func TestALostAnswerIsUnknown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, handle)
 			use := t.Context()
-			if name == "no answer in time" {
+			if name == "no response in time" {
 				use = ctx
 			}
 			result := open(t, s.connection()).Change(use, s.change(t, accountRoot))
@@ -336,7 +337,7 @@ func TestALostAnswerIsUnknown(t *testing.T) {
 	}
 }
 
-func TestKeyAndPasswordAreNotSentToARedirectsTarget(t *testing.T) {
+func TestRedirectGetsNoSecrets(t *testing.T) {
 	var stolen atomic.Int32
 	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { stolen.Add(1) }))
 	defer thief.Close()
@@ -351,7 +352,7 @@ func TestKeyAndPasswordAreNotSentToARedirectsTarget(t *testing.T) {
 	require.Zero(t, stolen.Load())
 }
 
-func TestWhatTheRulesForbidIsNotSent(t *testing.T) {
+func TestForbiddenPasswordIsNotSent(t *testing.T) {
 	s := newServer(t, says(202, accepted))
 	client := open(t, s.connection())
 	for _, password := range []string{"", "Abcde1!", "abcdefgh1", "with space 1A!", "quote\"A1!aaa", "shell$A1!aaa", "ünicode-A1!", "new\nline-A1", "bad\xff-A1!aaa", "My-ROOT-1", strings.Repeat("Aa1", 22)} {

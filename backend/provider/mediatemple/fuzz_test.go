@@ -14,8 +14,8 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// Whatever an answer is, it is read without a panic, and proves something only if its body says so.
-func FuzzAnswer(f *testing.F) {
+// No response causes a panic, and a response proves something only if its body says so.
+func FuzzResponse(f *testing.F) {
 	for _, seed := range []string{
 		accepted, service, `{"serviceIds":[556,7]}`, `[556]`, `{"id":"556"}`,
 		refuses(202, "UnknownError"), refuses(400, "InvalidPassword"), refuses(401, "NotPermitted"), refuses(403, "AuthError"),
@@ -34,7 +34,7 @@ func FuzzAnswer(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, status int, kind, after string, body []byte) {
 		response := &transport.Response{Status: status, Header: http.Header{"Content-Type": {kind}, "Retry-After": {after}}, Body: body}
-		// Read in another way, which takes the last of two fields with one name.
+		// Decoded independently; of two fields with the same name, the last one counts.
 		said, _ := providertest.Decoded(body)["response"].(map[string]any)
 		claims := fmt.Sprint(said["statusCode"]) == strconv.Itoa(status) && strings.Contains(strings.ToLower(kind), "json")
 
@@ -73,7 +73,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// listsServices tells whether a body is a list of numbers, bare or in the field "serviceIds".
+// listsServices reports whether a body is a list of numbers, bare or in the field "serviceIds".
 func listsServices(body []byte) bool {
 	var bare any
 	if json.Unmarshal(body, &bare) != nil {
@@ -96,7 +96,7 @@ func listsServices(body []byte) bool {
 	return ok
 }
 
-// serviceOf is the id of the service that a body describes, bare or in the field "service".
+// serviceOf returns the ID of the service that a body describes, bare or in the field "service".
 func serviceOf(body []byte) string {
 	object := providertest.Decoded(body)
 	if inner, wrapped := object["service"].(map[string]any); wrapped {

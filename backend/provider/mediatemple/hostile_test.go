@@ -7,7 +7,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
-// A key of letters alone looks like an error code.
+// A key of letters only looks like an error code.
 const codeLikeKey = "TestKeyOfLettersOnly"
 
 var hostileBodies = []string{
@@ -19,7 +19,7 @@ var hostileBodies = []string{
 	`<html><body>{planted}</body></html>`,
 }
 
-func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
+func TestHostileResponseLeaksNoSecrets(t *testing.T) {
 	t.Parallel()
 	calls := map[string]func(provider.Client, provider.Change) provider.Result{
 		"Check": func(c provider.Client, _ provider.Change) provider.Result { return c.Check(t.Context()) },
@@ -34,7 +34,7 @@ func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
 			providertest.Hostile{
 				Type: mediaType, Bodies: hostileBodies,
 				Secrets: map[string]string{"key": codeLikeKey, "password": newPassword},
-				Call: func(t *testing.T, address string) provider.Result {
+				Open: func(t *testing.T, address string) func() provider.Result {
 					t.Helper()
 					connection := provider.Connection{
 						URL: address, TLS: provider.TLS{Insecure: true}, Settings: provider.Settings{fieldAPIKey: codeLikeKey},
@@ -43,7 +43,8 @@ func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					return call(open(t, connection), provider.Change{Target: target, NewPassword: newPassword})
+					client := open(t, connection)
+					return func() provider.Result { return call(client, provider.Change{Target: target, NewPassword: newPassword}) }
 				},
 			}.RequireSilence(t)
 		})

@@ -1,24 +1,25 @@
-// Package mediatemple sets the two passwords of a service at (mt) Media Temple, by its customer API v1: that of the
-// server's root and that of the Plesk administrator:
+// Package mediatemple sets the two passwords of a (mt) Media Temple service with the customer API v1, those of the
+// server's root and of the Plesk administrator:
 // http://wiki.mediatemple.net/w/(mt):Set_root_password and http://wiki.mediatemple.net/w/(mt):Set_Plesk_password
 //
-// The API was declared deprecated in April 2018: keys from before keep working until further notice, new ones are not
-// made (https://mediatemple.net/community/products/all/204645350/api%3A-add-service). Whether it still answers is not
-// known, so that all this is proved against documents and a simulated API only; url says where it is.
+// The API was deprecated in April 2018: existing keys keep working until further notice, and no new keys are issued
+// (https://mediatemple.net/community/products/all/204645350/api%3A-add-service). It is not known whether the API is still
+// available, so this package has only been tested against its documentation and a simulated API; url sets the address.
 //
-// A change that the API takes is not made yet: the answer is 202, "accepted". There is no job to ask about and no
-// password to read back, and a second request, which is refused while the first is under way, would change the password
-// itself. So a change is Staged, never Applied, and the connection says how long it takes (settle_after).
+// The API only queues a change: it responds with 202 "Accepted". There is no job to query and no password to read back,
+// and probing with a second request, which is refused while the first is in progress, would itself change the password.
+// So a change is Staged, never Applied, and the connection sets how long it takes (settle_after).
 //
-// Every answer but a 200 to a GET repeats its status in its body, and clients are told to compare the two
-// (https://mediatemple.net/community/products/all/204645330/parsing-api-responses). That comparison is what tells the
-// API's own answers from those of a proxy or of another service; an answer without it proves nothing.
+// Every response except a 200 to a GET repeats its status in the body, and clients are told to compare the two
+// (https://mediatemple.net/community/products/all/204645330/parsing-api-responses). This distinguishes responses of the
+// API from those of a proxy or another service; a response that fails the comparison proves nothing.
 //
-// To find one's way: mediatemple.go says what a connection and an account are, client.go makes the calls, answer.go
-// reads answers, outcome.go says what they prove.
+// Files: mediatemple.go defines connections and accounts, client.go makes the calls, answer.go parses responses,
+// outcome.go maps them to outcomes.
 package mediatemple
 
 import (
+	"cmp"
 	"errors"
 	"regexp"
 	"strings"
@@ -48,28 +49,29 @@ const (
 	accountPlesk = "plesk"
 )
 
+// logins are the user names of the accounts.
+var logins = map[string]string{accountRoot: "root", accountPlesk: "admin"}
+
 const (
 	// defaultURL is the documented base address.
 	defaultURL = "https://api.mediatemple.net/api/v1"
 
-	// How long a change may take that was accepted, in seconds. Nothing about it is documented: the default is an
-	// assumption.
+	// How long an accepted change may take, in seconds. This is not documented: the default is an assumption.
 	defaultSettleAfter = 60
 	minSettleAfter     = time.Second
 	maxSettleAfter     = time.Hour
 
-	// specials are those that a root password is presumed to survive on its way through the provisioning of the service,
-	// which is older than the API: nothing that a shell, a markup language, chpasswd or Plesk takes for its own. The API
-	// documents no rule, only the error InvalidPassword.
+	// specials are assumed to pass safely through the provisioning of the service, which is older than the API: none
+	// has a special meaning to shells, markup languages, chpasswd or Plesk. The API documents no rules, only the error
+	// InvalidPassword.
 	specials = "!@#%^*?_~-+=."
 
-	// generated are the specials of generated passwords: those that stand for themselves in shells and URLs, and that
-	// Plesk's strength estimate counts:
+	// generated are the specials of generated passwords: the plain ones that count in Plesk's strength estimate:
 	// https://support.plesk.com/hc/en-us/articles/213912245-Password-strength-policy-in-Plesk-How-it-works-
-	generated = "_~"
+	generated = "_"
 )
 
-// serviceIDs are positive decimal numbers, written in the one way that they can be compared in.
+// serviceIDs matches positive decimal numbers in canonical form.
 var serviceIDs = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
 
 // Type is the provider "mediatemple". The zero value is ready to use.
@@ -80,56 +82,36 @@ var _ provider.Type = Type{}
 // Name returns "mediatemple".
 func (Type) Name() string { return Name }
 
-// ConnectionFields are the API key and how long a change takes. Keys have no scopes and all are equal, and there is no
-// call to make or revoke one.
+// ConnectionFields returns the API key and settle_after. Keys have no scopes, and the API cannot create or revoke keys.
 func (Type) ConnectionFields() []provider.Field {
 	return []provider.Field{
-		{Name: fieldAPIKey, Secret: true, Schema: &framework.FieldSchema{
-			Type: framework.TypeString,
-			Description: "API key of the Media Temple account, from its Account Center. It reaches every service of the account, " +
-				"and has to be replaced by hand.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "API key", Sensitive: true},
-		}},
+		provider.SecretField(fieldAPIKey, "API key", "API key of the Media Temple account, from its Account Center. It grants access to every service of the "+
+			"account and must be replaced manually."),
 		{Name: fieldSettleAfter, Local: true, Schema: &framework.FieldSchema{
 			Type:    framework.TypeDurationSecond,
 			Default: defaultSettleAfter,
-			Description: "How long Media Temple takes at most to set a password that it has accepted, 1 to 3600 seconds. Its API " +
-				"cannot be asked, so a new password counts as in force when this time is over.",
+			Description: "Maximum time Media Temple takes to set an accepted password, 1 to 3600 seconds. The API does not report " +
+				"completion, so a new password counts as in force after this time.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Settle after"},
 		}},
 	}
 }
 
-// CredentialForms is an API key.
+// CredentialForms returns the only form, an API key.
 func (Type) CredentialForms() [][]string { return [][]string{{fieldAPIKey}} }
 
-// TargetFields are the service, and which of its two accounts.
+// TargetFields returns the fields that identify the service and one of its two accounts.
 func (Type) TargetFields() []provider.Field {
 	return []provider.Field{
-		{Name: fieldServiceID, Schema: &framework.FieldSchema{
-			Type:         framework.TypeString,
-			Required:     true,
-			Description:  "Number of the service, as in the Account Center.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Service ID"},
-		}},
-		{Name: fieldAccount, Schema: &framework.FieldSchema{
-			Type:          framework.TypeString,
-			Required:      true,
-			AllowedValues: []any{accountRoot, accountPlesk},
-			Description: "Whose password of the service is kept: root, the server's, or plesk, the administrator's of its Plesk, " +
-				"who logs in as admin.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Account"},
-		}},
+		provider.RequiredField(fieldServiceID, "Service ID", "Number of the service, as shown in the Account Center."),
+		provider.RequiredField(fieldAccount, "Account", "Account of the service: root, the administrator of the server, or plesk, the administrator of its "+
+			"Plesk, who logs in as admin.").OneOf(accountRoot, accountPlesk),
 	}
 }
 
-// Complete checks the connection, and fills in the address and settle_after where they are not given.
+// Complete validates the connection and sets the defaults of the address and settle_after.
 func (Type) Complete(connection *provider.Connection) error {
-	address := connection.URL
-	if address == "" {
-		address = defaultURL
-	}
-	canonical, err := transport.ParseURL(address, connection.TLS.Insecure)
+	canonical, err := transport.ParseURL("url", cmp.Or(connection.URL, defaultURL), connection.TLS.Insecure)
 	if err != nil {
 		return err
 	}
@@ -141,7 +123,7 @@ func (Type) Complete(connection *provider.Connection) error {
 		settleAfter = connection.Settings.Seconds(fieldSettleAfter)
 	}
 	if settleAfter < minSettleAfter || settleAfter > maxSettleAfter || settleAfter%time.Second != 0 {
-		return errors.New("settle_after must be between 1 and 3600 seconds: how long Media Temple takes to set a password that it has accepted")
+		return errors.New("settle_after must be between 1 and 3600 seconds: how long Media Temple takes to set an accepted password")
 	}
 	connection.URL = canonical
 	connection.Settings = connection.Settings.Clone()
@@ -149,38 +131,41 @@ func (Type) Complete(connection *provider.Connection) error {
 	return nil
 }
 
-// checkKey: the key is sent as a part of a header value. Its length is not documented, and not checked.
+// checkKey validates the key, which is sent in a header. Its length is not documented, and not checked.
 func checkKey(key string) error {
 	if key == "" {
 		return errors.New("api_key is required: the API key of the Media Temple account, from its Account Center")
 	}
+	if rule := password.ControlRule(key); rule != "" {
+		return errors.New("api_key " + rule)
+	}
 	for _, c := range key {
 		if c < '!' || c > '~' {
-			return errors.New("api_key must be printable ASCII without blanks and line ends; copy the bare key from the Account Center")
+			return errors.New("api_key must be printable ASCII without spaces; copy only the key from the Account Center")
 		}
 	}
 	return nil
 }
 
-// Target checks the service and the account. The two accounts of a service are two targets.
-func (Type) Target(connection provider.Connection, settings provider.Settings) (provider.Target, error) {
+// Target validates the service and the account. The two accounts of a service are separate targets.
+func (t Type) Target(connection provider.Connection, settings provider.Settings) (provider.Target, error) {
 	a, err := accountOf(settings)
 	if err != nil {
 		return provider.Target{}, err
 	}
-	host := transport.CanonicalHost(connection.URL)
+	host := t.Host(connection)
 	if host == "" {
-		return provider.Target{}, errors.New("url of the connection cannot be read; write the connection again")
+		return provider.Target{}, errors.New("url of the connection cannot be parsed; write the connection again")
 	}
 	return provider.Target{
 		Names:      []string{a.serviceID},
 		Identities: []string{strings.Join([]string{Name, host, a.serviceID, a.name}, "|")},
-		Username:   login(a.name),
+		Username:   logins[a.name],
 		Settings:   provider.Settings{fieldServiceID: a.serviceID, fieldAccount: a.name},
 	}, nil
 }
 
-// account is a target's fields.
+// account holds the fields of a target.
 type account struct {
 	serviceID, name string
 }
@@ -189,72 +174,60 @@ func accountOf(settings provider.Settings) (account, error) {
 	a := account{serviceID: settings.String(fieldServiceID), name: settings.String(fieldAccount)}
 	switch {
 	case a.serviceID == "":
-		return a, errors.New("service_id is required: the number of the service, as in the Account Center")
+		return a, errors.New("service_id is required: the number of the service, as shown in the Account Center")
 	case !serviceIDs.MatchString(a.serviceID):
-		return a, errors.New("service_id must be the number of the service, in digits without leading zeros; it is not the service's name")
+		return a, errors.New("service_id must be the number of the service, in digits without leading zeros; it is not the name of the service")
 	case a.name == "":
 		return a, errors.New("account is required: root or plesk")
-	case a.name != accountRoot && a.name != accountPlesk:
+	case logins[a.name] == "":
 		return a, errors.New("account must be root or plesk")
 	}
 	return a, nil
 }
 
-// login is what one logs in with; "" for no account.
-func login(name string) string {
-	switch name {
-	case accountRoot:
-		return "root"
-	case accountPlesk:
-		return "admin"
-	default:
-		return ""
-	}
+// Host returns the host of the API.
+func (Type) Host(connection provider.Connection) string {
+	return transport.CanonicalHost(connection.URL)
 }
 
-// LoginIdentity is "": a connection logs in with a key, which no role can name.
+// LoginIdentity returns "": a connection logs in with a key, which no role can name.
 func (Type) LoginIdentity(provider.Connection) string { return "" }
 
-// Lockout is none: the API documents no lock of its keys.
+// Lockout returns no lockout: the API documents none for its keys.
 func (Type) Lockout(provider.Connection) provider.Lockout { return provider.Lockout{} }
 
-// Rules are stricter than any that is known: the API documents none, and what Plesk and the server behind it take is
-// presumed from the help pages, which advise eight characters of all kinds. See specials.
+// Rules returns rules stricter than any known one. The API documents none; what Plesk and the server accept is inferred
+// from the help pages, which recommend eight characters of all kinds. See specials.
 func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules {
-	name := login(target.Settings.String(fieldAccount))
+	name := logins[target.Settings.String(fieldAccount)]
 	return password.Rules{
 		MinLength:  8,
 		MaxLength:  64,
 		Allowed:    password.Lower + password.Upper + password.Digits + specials,
 		MinClasses: 3,
 		Forbidden:  []string{name, password.Reverse(name)},
-		Recipe: password.Recipe{
-			Length: 24,
-			Classes: []password.Class{
-				{Characters: password.Lower, Min: 3},
-				{Characters: password.Upper, Min: 3},
-				{Characters: password.Digits, Min: 3},
-				{Characters: generated, Min: 2},
-			},
-			LetterFirst: true,
-		},
+		Recipe:     password.Mixed(28, password.Lower, password.Upper, generated),
 	}
 }
 
-// OldPassword demands nothing: the API does not ask for the present password.
+// OldPassword returns no requirement: the API does not ask for the current password.
 func (Type) OldPassword(provider.Target) provider.OldPassword { return provider.OldPassword{} }
 
-// SettleAfter is the connection's settle_after.
+// SettleAfter returns the connection's settle_after.
 func (Type) SettleAfter(connection provider.Connection) time.Duration {
 	return connection.Settings.Seconds(fieldSettleAfter)
 }
 
-// Open returns a client. An error is the user's mistake in the TLS settings or an incomplete connection.
+// Open returns a client. It returns an error only for invalid TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err := t.Complete(&connection); err != nil {
 		return nil, err
 	}
-	client, err := transport.New(connection.TLS)
+	endpoint := transport.Endpoint{TLS: connection.TLS, Field: "url"}
+	if connection.URL == defaultURL {
+		endpoint.Derived = transport.Derivation{Address: defaultURL, From: "the default", Otherwise: "set url if the API has another address"}
+	}
+	client, err := transport.New(endpoint)
 	if err != nil {
 		return nil, err
 	}

@@ -15,13 +15,13 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
-func TestCompleteFillsInTheDefaultsAndIsIdempotent(t *testing.T) {
+func TestCompleteSetsDefaults(t *testing.T) {
 	given := provider.Settings{"api_key": apiKey}
 	connection := provider.Connection{Settings: given}
 	require.NoError(t, Type{}.Complete(&connection))
 	require.Equal(t, "https://api.mediatemple.net/api/v1", connection.URL)
 	require.Equal(t, provider.Settings{"api_key": apiKey, "settle_after": 60}, connection.Settings)
-	require.Equal(t, provider.Settings{"api_key": apiKey}, given, "what was given is not changed")
+	require.Equal(t, provider.Settings{"api_key": apiKey}, given, "the caller's settings are not modified")
 	require.Equal(t, time.Minute, Type{}.SettleAfter(connection))
 
 	again := connection
@@ -34,10 +34,10 @@ func TestCompleteFillsInTheDefaultsAndIsIdempotent(t *testing.T) {
 	again.Settings = nil
 	require.NoError(t, json.Unmarshal(stored, &again.Settings))
 	require.NoError(t, Type{}.Complete(&again))
-	require.Equal(t, connection, again, "read back from storage")
+	require.Equal(t, connection, again, "as read from storage")
 }
 
-func TestCompleteKeepsWhatIsGiven(t *testing.T) {
+func TestCompleteKeepsGivenValues(t *testing.T) {
 	for _, seconds := range []any{90, int64(90), float64(90), json.Number("90")} {
 		connection := provider.Connection{
 			URL: "https://MT.example.com:443/v1/", Settings: provider.Settings{"api_key": "k", "settle_after": seconds},
@@ -53,11 +53,11 @@ func TestCompleteKeepsWhatIsGiven(t *testing.T) {
 		require.Equal(t, seconds, connection.Settings["settle_after"])
 	}
 	for _, key := range []string{"k", strings.Repeat("k", 65), strings.Repeat("k", 500)} {
-		require.NoError(t, Type{}.Complete(&provider.Connection{Settings: provider.Settings{"api_key": key}}), "no length is documented")
+		require.NoError(t, Type{}.Complete(&provider.Connection{Settings: provider.Settings{"api_key": key}}), "the length is not documented")
 	}
 }
 
-func TestCompleteRefusesWithASentence(t *testing.T) {
+func TestCompleteValidation(t *testing.T) {
 	for name, test := range map[string]struct {
 		url      string
 		settings provider.Settings
@@ -65,20 +65,20 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 	}{
 		"no key":             {"", nil, "api_key is required"},
 		"empty key":          {"", provider.Settings{"api_key": ""}, "api_key is required"},
-		"key of no text":     {"", provider.Settings{"api_key": 7}, "api_key is required"},
-		"key with a line":    {"", provider.Settings{"api_key": "cAnArY\n"}, "api_key must be"},
-		"key with a blank":   {"", provider.Settings{"api_key": "cAn ArY"}, "api_key must be"},
-		"key with a tab":     {"", provider.Settings{"api_key": "cAnArY\t"}, "api_key must be"},
-		"key with DEL":       {"", provider.Settings{"api_key": "cAnArY\x7f"}, "api_key must be"},
+		"key not a string":   {"", provider.Settings{"api_key": 7}, "api_key is required"},
+		"key with a line":    {"", provider.Settings{"api_key": "cAnArY\n"}, "api_key ends with a line break"},
+		"key with a space":   {"", provider.Settings{"api_key": "cAn ArY"}, "api_key must be"},
+		"key with a tab":     {"", provider.Settings{"api_key": "cAnArY\t"}, "api_key contains a control character"},
+		"key with DEL":       {"", provider.Settings{"api_key": "cAnArY\x7f"}, "api_key contains a control character"},
 		"key beyond ASCII":   {"", provider.Settings{"api_key": "cAnArYü"}, "api_key must be"},
-		"key of bare bytes":  {"", provider.Settings{"api_key": "cAnArY\xff"}, "api_key must be"},
+		"key of raw bytes":   {"", provider.Settings{"api_key": "cAnArY\xff"}, "api_key must be"},
 		"plain":              {"http://api.mediatemple.net/api/v1", provider.Settings{"api_key": "cAnArY"}, "https://"},
 		"key in the address": {"https://api.mediatemple.net/api/v1?apikey=cAnArY", provider.Settings{"api_key": "cAnArY"}, "query"},
-		"no time":            {"", provider.Settings{"api_key": "cAnArY", "settle_after": 0}, "between 1 and 3600 seconds"},
+		"zero time":          {"", provider.Settings{"api_key": "cAnArY", "settle_after": 0}, "between 1 and 3600 seconds"},
 		"negative time":      {"", provider.Settings{"api_key": "cAnArY", "settle_after": -60}, "between 1 and 3600 seconds"},
 		"too long":           {"", provider.Settings{"api_key": "cAnArY", "settle_after": 3601}, "between 1 and 3600 seconds"},
 		"far too long":       {"", provider.Settings{"api_key": "cAnArY", "settle_after": 18446744075}, "between 1 and 3600 seconds"},
-		"words for a time":   {"", provider.Settings{"api_key": "cAnArY", "settle_after": "soon"}, "between 1 and 3600 seconds"},
+		"time not a number":  {"", provider.Settings{"api_key": "cAnArY", "settle_after": "soon"}, "between 1 and 3600 seconds"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			connection := provider.Connection{URL: test.url, Settings: test.settings}
@@ -93,7 +93,7 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 	require.ErrorContains(t, err, "ca_cert")
 }
 
-func TestTheTwoAccountsOfAServiceAreTwoTargets(t *testing.T) {
+func TestServiceAccountsAreSeparateTargets(t *testing.T) {
 	connection := provider.Connection{Settings: provider.Settings{"api_key": "k"}}
 	require.NoError(t, Type{}.Complete(&connection))
 	for account, username := range map[string]string{"root": "root", "plesk": "admin"} {
@@ -112,7 +112,7 @@ func TestTheTwoAccountsOfAServiceAreTwoTargets(t *testing.T) {
 	require.False(t, Type{}.OldPassword(provider.Target{}).Required)
 }
 
-func TestTargetRefusesWithASentence(t *testing.T) {
+func TestTargetValidation(t *testing.T) {
 	connection := provider.Connection{URL: "https://api.mediatemple.net/api/v1"}
 	refused := func(id, account, want string) {
 		t.Helper()
@@ -133,25 +133,25 @@ func TestTargetRefusesWithASentence(t *testing.T) {
 	require.ErrorContains(t, err, "write the connection again")
 }
 
-func TestGeneratedPasswordsMeetWhatIsAdvised(t *testing.T) {
+func TestGeneratedPasswordsMeetAdvice(t *testing.T) {
 	for account, name := range map[string]string{"root": "root", "plesk": "admin"} {
 		rules := Type{}.Rules(provider.Connection{}, provider.Target{Settings: provider.Settings{"account": account}})
 		for range 1000 {
 			made, err := rules.Generate(rand.Reader)
 			require.NoError(t, err)
-			require.Len(t, made, 24)
+			require.Len(t, made, 28)
 			require.NoError(t, rules.Check(made))
 			require.Contains(t, password.Lower+password.Upper, made[:1])
 			require.NotContains(t, strings.ToLower(made), name)
-			for _, class := range []string{password.Lower, password.Upper, password.Digits, "_~"} {
+			for _, class := range []string{password.Lower, password.Upper, password.Digits, generated} {
 				require.True(t, strings.ContainsAny(made, class))
 			}
-			require.Empty(t, strings.Trim(made, password.Lower+password.Upper+password.Digits+"_~"), "a shell takes no character for its own")
+			require.Empty(t, strings.Trim(made, password.Lower+password.Upper+password.Digits+generated), "no character has a special meaning in shells")
 		}
 	}
 }
 
-func TestRules(t *testing.T) {
+func TestPasswordRulesFollowAccount(t *testing.T) {
 	check := func(account, candidate string) error {
 		return Type{}.Rules(provider.Connection{}, provider.Target{Settings: provider.Settings{"account": account}}).Check(candidate)
 	}
@@ -168,14 +168,17 @@ func TestRules(t *testing.T) {
 		require.ErrorContains(t, check("plesk", bad), "forbids")
 	}
 	require.NoError(t, check("plesk", "My-Root-1"))
-	for _, c := range "\"'`\\$&<>: ;|(){}[]\t\n\x00üé\u2028" {
-		require.ErrorContains(t, check("root", "Abcdef12"+string(c)), "does not take")
+	for _, c := range "\"'`\\$&<>: ;|(){}[]üé\u2028" {
+		require.ErrorContains(t, check("root", "Abcdef12"+string(c)), "does not accept")
+	}
+	for _, c := range "\t\n\x00" {
+		require.Error(t, check("root", "Abcdef12"+string(c)))
 	}
 	require.Error(t, check("root", "Abcdef12\xff"))
-	require.NoError(t, Type{}.Rules(provider.Connection{}, provider.Target{}).Check("Abcdef12"), "a policy is tried out before there is a target")
+	require.NoError(t, Type{}.Rules(provider.Connection{}, provider.Target{}).Check("Abcdef12"), "a policy is tested before there is a target")
 }
 
-func TestFieldsAreDescribed(t *testing.T) {
+func TestFieldsHaveDescriptions(t *testing.T) {
 	names := map[string]provider.Field{}
 	for _, field := range append(Type{}.ConnectionFields(), Type{}.TargetFields()...) {
 		require.NotEmpty(t, field.Schema.Description, field.Name)

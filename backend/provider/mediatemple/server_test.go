@@ -13,33 +13,34 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Vault's sdk starts this one when it is loaded.
+	providertest.IgnoreProxies()
+	// A dependency of the SDK starts this goroutine when it is loaded.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-// Secrets that may turn up nowhere.
+// Secrets that must not appear in any output.
 const (
 	apiKey      = "cAnArY-key:/?&=%+"
 	newPassword = "cAnArY-New1!%^*_~"
 )
 
-// accepted is the sample of the documents.
+// accepted is the documented sample.
 const accepted = `{"response":{"statusCode":202,"timeStamp":1284609174311,
   "date":"2010-09-16T03:52:54.311+0000","errors":[],"custom":[]}}`
 
-// service is the sample of the documents.
+// service is the documented sample.
 const service = `{"service":{"id":556,"serviceType":605,"serviceTypeName":"(dv) Dedicated-Virtual Base 3.5",
  "ipAddresses":["192.168.200.66"],"hostServer":"vz000.mediatemple.net","billingStatus":"0",
  "billingStatusText":"OPEN","operatingSystem":"1002","operatingSystemName":"Centos 5","accessDomain":null,
  "primaryDomain":"dv35.example.com","pendingReboot":"0","addons":[{"id":258,"description":"..."}]}}`
 
-// refuses is an answer with one error, whose message is nobody's business.
+// refuses returns a response with one error, whose message is a secret.
 func refuses(status int, code string) string {
 	return fmt.Sprintf(`{"response":{"statusCode":%d,"timeStamp":1284609174311,"date":"2010-09-16T03:52:54.311+0000",`+
 		`"errors":[{"message":"%s","errorCode":"%s"}],"custom":[]}}`, status, newPassword, code)
 }
 
-// server is an API that says what a test tells it to, and keeps what it was sent.
+// server is a fake API with configurable responses. It records the requests it receives.
 type server struct{ *providertest.Server }
 
 func newServer(t *testing.T, handle http.HandlerFunc) *server {
@@ -47,7 +48,7 @@ func newServer(t *testing.T, handle http.HandlerFunc) *server {
 	return &server{providertest.NewServer(t, handle)}
 }
 
-// says answers every request with a status and a body.
+// says responds to every request with a status and a body.
 func says(status int, body string) http.HandlerFunc {
 	return providertest.Says(mediaType, status, body)
 }

@@ -1,22 +1,26 @@
 package plesk
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// agentPath is the one address of the XML API:
+// agentPath is the path of the XML API:
 // https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/about-api-rpc.28709
 const agentPath = "/enterprise/control/agent.php"
 
-// Client talks to one Plesk server. Its methods may be called concurrently.
+// Client calls one Plesk server. Its methods may be called concurrently.
 type Client struct {
-	http     *http.Client
+	http     *transport.Client
 	endpoint string
 	username string
 	password transport.Secret
@@ -25,44 +29,51 @@ type Client struct {
 
 var _ provider.Client = (*Client)(nil)
 
-// Check asks for the server's name, which only an administrator may.
+// Check requests the server's name and GUID, which only administrators are permitted to read.
 func (c *Client) Check(ctx context.Context) provider.Result {
-	packet, err := generalInfoPacket()
-	if err != nil {
-		return unencodable()
-	}
-	var out provider.Result
-	if response, err := c.send(ctx, packet); err != nil {
-		out = transport.Failure(err)
-	} else {
+	response, err := c.send(ctx, serverRequest{Get: &get{}})
+	out := transport.Failure(err)
+	if err == nil {
 		out = checkOutcome(response)
 	}
-	// Whatever went wrong concerns no account.
+	// No account is involved.
 	out.Scope = provider.ScopeConnection
 	return out
 }
 
-// checkOutcome is what the answer to the question for the server's name proves.
+// checkOutcome returns what the response to a check proves.
 func checkOutcome(response *transport.Response) provider.Result {
-	answer, failure := read(response, operationGet)
-	out := provider.Result{Outcome: provider.Applied, Reason: "Plesk answered to the connection's administrator"}
+	node, failure := read(response, operationGet)
 	switch {
-	case failure != nil:
-		out = *failure
-	case answer.system || !answer.ok:
-		out = answer.outcome()
-	case answer.node.count("gen_info") != 1:
-		out = nonsense(http.StatusOK)
+	case node == nil:
+		return failure
+	case len(node.named("gen_info")) != 1:
+		return nonsense(http.StatusOK)
+	default:
+		system := systemOf(node.named("gen_info")[0])
+		return provider.Result{Outcome: provider.Applied, System: system, Reason: "Plesk accepted the connection's administrator"}
 	}
-	return out
 }
 
-// CheckTarget makes no call: the XML API can neither list nor read additional administrators.
+// systemOf identifies the server by its GUID and its own name, or returns "" if one is missing. A copied server keeps its
+// GUID but gets another name.
+func systemOf(info *element) string {
+	guid, hasGUID := info.only("server_guid")
+	name, hasName := info.only("server_name")
+	if !hasGUID || !hasName || guid == "" || name == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.ToLower(Name + "|" + guid + "|" + name)))
+	return hex.EncodeToString(sum[:16])
+}
+
+// CheckTarget makes no call: the XML API cannot list or read additional administrators.
 func (c *Client) CheckTarget(context.Context, provider.Target) provider.Result {
 	return provider.Result{
 		Outcome: provider.Applied,
 		Scope:   provider.ScopeTarget,
-		Reason:  "Plesk's API cannot look up additional administrators; the first change will show whether the login exists",
+		Unsent:  true,
+		Reason:  "the Plesk API cannot look up additional administrators; the first change will show whether the login exists",
 	}
 }
 
@@ -70,69 +81,68 @@ func (c *Client) CheckTarget(context.Context, provider.Target) provider.Result {
 func (c *Client) Change(ctx context.Context, change provider.Change) provider.Result {
 	login := change.Target.Settings.String(fieldLogin)
 	if err := checkLogin(login); err != nil {
-		return provider.Result{Outcome: provider.Rejected, Scope: provider.ScopeTarget, Reason: err.Error() + "; nothing was sent"}
+		return provider.Unsendable(provider.ScopeTarget, err.Error())
 	}
-	// Plesk and XML change or lose what the rules exclude, so that another password than the stored one would be set.
+	// Plesk and XML alter or drop the characters that the rules exclude, so the password set would differ from the
+	// stored one.
 	if err := (Type{}).Rules(provider.Connection{}, change.Target).Check(change.NewPassword); err != nil {
-		return provider.Result{Outcome: provider.Rejected, Scope: provider.ScopePassword, Reason: err.Error() + "; nothing was sent"}
+		return provider.Unsendable(provider.ScopePassword, err.Error())
 	}
-	packet, err := setPasswordPacket(login, change.NewPassword)
-	if err != nil {
-		return unencodable()
-	}
-	response, err := c.send(ctx, packet)
+	response, err := c.send(ctx, serverRequest{SetAlias: &setAlias{
+		Filter: aliasFilter{Login: login},
+		Data:   aliasData{Password: change.NewPassword},
+	}})
 	if err != nil {
 		return transport.Failure(err)
 	}
 	return changeOutcome(response)
 }
 
-// changeOutcome is what the answer to a change proves.
+// changeOutcome returns what the response to a change proves.
 func changeOutcome(response *transport.Response) provider.Result {
-	answer, failure := read(response, operationSetAlias)
-	switch {
-	case failure != nil:
-		return *failure
-	case answer.system || !answer.ok:
-		return answer.outcome()
-	default:
-		return provider.Result{Outcome: provider.Applied, Scope: provider.ScopeTarget, Reason: "Plesk confirmed the new password"}
+	if node, failure := read(response, operationSetAlias); node == nil {
+		return failure
 	}
+	return provider.Result{Outcome: provider.Applied, Scope: provider.ScopeTarget, Reason: "Plesk confirmed the new password"}
 }
 
-// send sends one packet. [transport.Failure] says what an error proves.
-func (c *Client) send(ctx context.Context, packet []byte) (*transport.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(packet))
+// send sends one packet with one operation.
+func (c *Client) send(ctx context.Context, operation serverRequest) (*transport.Response, error) {
+	packet, err := xml.Marshal(requestPacket{Server: operation})
 	if err != nil {
-		return nil, &transport.NotSentError{Reason: "the request could not be built; nothing was sent"}
+		return nil, transport.NotBuilt()
 	}
-	req.Header.Set("Content-Type", "text/xml")
-	c.authenticate(req.Header)
-	return transport.Do(ctx, c.http, req, 0)
+	packet = append([]byte(xml.Header), packet...)
+	return transport.Do(ctx, c.http, http.MethodPost, c.endpoint, packet, func(req *http.Request) {
+		req.Header.Set("Content-Type", "text/xml")
+		c.authenticate(req.Header)
+	})
 }
 
-// read reads the answer to a packet. The Result is what is known where there is no packet to read.
-func read(response *transport.Response, operation string) (result, *provider.Result) {
+// read returns the result element of a response that confirms the operation. It returns nil for any other response, and what
+// that proves.
+func read(response *transport.Response, operation string) (*element, provider.Result) {
 	switch response.Status {
 	case http.StatusOK:
 		answer, err := parseResponse(response.Body, operation)
-		if err != nil {
-			out := nonsense(response.Status)
-			return result{}, &out
+		switch {
+		case errors.Is(err, errNoResult) && operation == operationSetAlias:
+			return nil, noSuchLogin()
+		case err != nil:
+		case answer.ok && !answer.system:
+			return answer.node, provider.Result{}
+		default:
+			return nil, answer.outcome()
 		}
-		return answer, nil
 	case http.StatusTooManyRequests:
-		out := transport.Throttled(response, time.Now())
-		return result{}, &out
-	default:
-		// Plesk reports its own errors with 200, so this answer is a proxy's or a crash's.
-		out := nonsense(response.Status)
-		return result{}, &out
+		return nil, transport.Throttled(response, time.Now())
+	default: // Plesk reports its own errors with 200, so this response comes from a proxy or a crash.
 	}
+	return nil, nonsense(response.Status)
 }
 
-// authenticate sets the headers under the very names that are documented: Header.Set would write Http_auth_login.
-// HTTP does not care; what reads underscored headers behind a web server might.
+// authenticate sets the headers with exactly the documented names: Header.Set would write Http_auth_login. HTTP header
+// names are case-insensitive, but code behind a web server that reads headers with underscores may not be.
 func (c *Client) authenticate(header http.Header) {
 	if key := c.key.Reveal(); key != "" {
 		header["KEY"] = []string{key}
@@ -142,19 +152,20 @@ func (c *Client) authenticate(header http.Header) {
 	header["HTTP_AUTH_PASSWD"] = []string{c.password.Reveal()}
 }
 
+// noSuchLogin is what a change proves whose response has no result: nothing, but a missing account is the likely reason.
+func noSuchLogin() provider.Result {
+	return provider.Result{
+		Outcome: provider.Unknown,
+		Scope:   provider.ScopeTarget,
+		Reason:  "Plesk responded without a result, as it does if no such account exists; check in Plesk that it has an additional administrator with this login",
+	}
+}
+
 func nonsense(status int) provider.Result {
 	return provider.Result{
 		Outcome: provider.Unknown,
 		Scope:   provider.ScopeTarget,
 		Code:    transport.StatusCode(status),
-		Reason:  "the answer is not one of Plesk's API; see url, a proxy in between, and [api] in Plesk's panel.ini",
-	}
-}
-
-func unencodable() provider.Result {
-	return provider.Result{
-		Outcome: provider.Unreachable,
-		Scope:   provider.ScopeConnection,
-		Reason:  "the request could not be built; nothing was sent",
+		Reason:  "the response is not from the Plesk API; check url, any proxy, and [api] in panel.ini of Plesk",
 	}
 }

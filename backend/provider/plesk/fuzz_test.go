@@ -13,15 +13,15 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
-// packetSeeds are answers as Plesk documents them, and what goes wrong with such.
+// packetSeeds returns documented Plesk responses, and broken variants.
 func packetSeeds() []string {
 	out := []string{
-		okAlias, aliasAnswer(`<result><status>ok</status></result>`), aliasAnswer(`<result><status>error</status><errcode>1023</errcode><errtext>Operation failed.</errtext></result>`),
+		okAlias, aliasResponse(`<result><status>ok</status></result>`), aliasResponse(`<result><status>error</status><errcode>1023</errcode><errtext>Operation failed.</errtext></result>`),
 		packet(`<server><get><result><status>ok</status><gen_info><server_name>panel.example.com</server_name><server_guid>f4f2b8ad-7b6c-4f5a-8f3e-0b7f1d7c2a11</server_guid></gen_info></result></get></server>`),
 		packet(`<server><get><result><status>ok</status></result></get></server>`),
 		packet(`<server><get_protos><result><status>ok</status><protos><proto>1.6.9.1</proto></protos></result></get_protos></server>`),
 		packet(`<system><status>ok</status></system>`), packet(`<server/><output>debug</output>`), packet(``), `<packet version="1.6.9.1"/>`,
-		aliasAnswer(`<result><status>ok</status></result><result><status>error</status><errcode>1013</errcode></result>`),
+		aliasResponse(`<result><status>ok</status></result><result><status>error</status><errcode>1013</errcode></result>`),
 		`<!DOCTYPE packet [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><packet><system><status>&b;</status></system></packet>`,
 		`<?xml version="1.0" encoding="ISO-8859-1"?>` + okAlias, strings.Repeat("<a>", 50), packet(strings.Repeat("<a/>", 200)),
 		``, `<html><body>ok</body></html>`, `{"status":"ok"}`, okAlias[:len(okAlias)/2],
@@ -29,18 +29,18 @@ func packetSeeds() []string {
 	for _, table := range []map[string]meaning{inSystem, inResult} {
 		for code := range table {
 			out = append(out, packet(`<system><status>error</status><errcode>`+code+`</errcode><errtext/></system>`),
-				aliasAnswer(`<result><status>error</status><errcode>`+code+`</errcode><errtext>x</errtext></result>`))
+				aliasResponse(`<result><status>error</status><errcode>`+code+`</errcode><errtext>x</errtext></result>`))
 		}
 	}
 	slices.Sort(out)
 	return out
 }
 
-func aliasAnswer(inner string) string {
+func aliasResponse(inner string) string {
 	return packet(`<server><set-admin-alias>` + inner + `</set-admin-alias></server>`)
 }
 
-// said is a packet as encoding/xml reads it into structures: another way than the client's.
+// said is a packet decoded into structs by encoding/xml, independently of the client's parser.
 type said struct {
 	XMLName xml.Name
 	System  []verdict `xml:"system"`
@@ -64,9 +64,9 @@ func (v verdict) is(status string, codes int) bool {
 	return len(v.Status) == 1 && strings.TrimSpace(v.Status[0]) == status && len(v.Code) == codes
 }
 
-// Whatever an answer is, it is read without a panic, counts as a success only if it has the one result that says so, and
-// as a refusal only if it has an error code that is documented to be one.
-func FuzzAnswer(f *testing.F) {
+// No response causes a panic. A response counts as a success only if it has the single result that says so, and as a
+// refusal only if it has an error code that is documented as one.
+func FuzzResponse(f *testing.F) {
 	for _, seed := range packetSeeds() {
 		f.Add(200, "", []byte(seed))
 	}
@@ -104,7 +104,7 @@ func FuzzAnswer(f *testing.F) {
 				t.Fatalf("taken for a refusal: %v of %d %q", out, status, body)
 			}
 			if !refuses && out.Outcome != provider.Applied && out.Outcome != provider.Unknown {
-				t.Fatalf("an outcome that no answer proves: %v of %d %q", out, status, body)
+				t.Fatalf("unproven outcome: %v of %d %q", out, status, body)
 			}
 			if out.Reason == "" || out.RetryAfter < 0 || out.RetryAfter > time.Hour || len(out.Code) > 40 || out.Stage != "" || out.Exclusive {
 				t.Fatalf("out of bounds: %v of %d %q", out, status, body)
@@ -113,7 +113,8 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// documented are the codes whose meaning the list of error codes makes plain: all but those of a failure in the middle.
+// documented reports whether a code proves a refusal according to the list of error codes; codes of a failed operation do
+// not.
 func documented(code string) bool {
 	return slices.Contains(strings.Fields("1001 1002 1003 1004 1005 1006 1007 1008 1009 1010 1011 1012 1013 1014 1017 1019 1026 1029 1030 1031 1038 11003"), code)
 }

@@ -24,7 +24,7 @@ var hostileBodies = []string{
 	`<html><body>{planted}</body></html>`,
 }
 
-func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
+func TestHostileResponseLeaksNoSecrets(t *testing.T) {
 	t.Parallel()
 	logins := map[string]provider.Settings{
 		"password": {fieldUsername: "admin", fieldPassword: codeLikePassword}, "key": {fieldSecretKey: idLikeKey},
@@ -36,18 +36,19 @@ func TestNothingThatAHostileAnswerRepeatsIsPassedOn(t *testing.T) {
 				providertest.Hostile{
 					Type: "text/xml", Bodies: hostileBodies,
 					Secrets: map[string]string{"credential": settings.String(fieldPassword) + settings.String(fieldSecretKey), "password": newPassword},
-					Call: func(t *testing.T, address string) provider.Result {
+					Open: func(t *testing.T, address string) func() provider.Result {
 						t.Helper()
 						connection := provider.Connection{URL: address, TLS: provider.TLS{Insecure: true}, Settings: settings}
 						client := open(t, connection)
 						if !change {
-							return client.Check(t.Context())
+							return func() provider.Result { return client.Check(t.Context()) }
 						}
 						target, err := Type{}.Target(connection, provider.Settings{fieldLogin: "User2"})
 						if err != nil {
 							t.Fatal(err)
 						}
-						return client.Change(t.Context(), provider.Change{Target: target, NewPassword: newPassword})
+						change := provider.Change{Target: target, NewPassword: newPassword}
+						return func() provider.Result { return client.Change(t.Context(), change) }
 					},
 				}.RequireSilence(t)
 			})

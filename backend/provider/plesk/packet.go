@@ -3,11 +3,11 @@ package plesk
 import (
 	"encoding/xml"
 
-	"vault-plugin-secrets-hosting/backend/provider/transport"
+	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// requestPacket is a packet to the server, with one operation. It names no protocol version: the server takes its
-// newest (https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/xml-api-packets/packet-structure.28722).
+// requestPacket is a packet to the server with one operation. It specifies no protocol version, so the server uses its
+// latest (https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/xml-api-packets/packet-structure.28722).
 type requestPacket struct {
 	XMLName xml.Name      `xml:"packet"`
 	Server  serverRequest `xml:"server"`
@@ -18,52 +18,33 @@ type serverRequest struct {
 	Get      *get      `xml:"get,omitempty"`
 }
 
-// setAlias sets what is in Data on every account that Filter names. The schema demands this order.
+// setAlias applies Data to every account that Filter matches. The schema requires this order.
 type setAlias struct {
 	Filter aliasFilter `xml:"filter"`
 	Data   aliasData   `xml:"data"`
 }
 
-// aliasFilter takes several logins and sets all of them, with one result for all; therefore one here.
+// aliasFilter names one login only: several would share a single result.
 type aliasFilter struct {
 	Login string `xml:"login"`
 }
 
-// aliasData has the password only: a login here would rename the account.
+// aliasData holds the password only: a login here would rename the account. It must be printable ASCII, and so must the
+// login of the filter: encoding/xml replaces characters that XML cannot represent, and the password set would differ from
+// the stored one.
 type aliasData struct {
-	transport.Hidden
+	provider.Hidden
 	Password string `xml:"password"`
 }
 
+// get requests the server's name. Only administrators are permitted to do that; the cheaper get_protos is open to
+// customers too and would prove no permission.
 type get struct {
 	GenInfo struct{} `xml:"gen_info"`
 }
 
-// Names of the operations, which the answers repeat.
+// Names of the operations, which responses repeat.
 const (
 	operationSetAlias = "set-admin-alias"
 	operationGet      = "get"
 )
-
-// setPasswordPacket returns the packet that sets a password. Both texts must be printable ASCII: encoding/xml replaces
-// what XML cannot hold, and the password set would not be the one stored.
-func setPasswordPacket(login, password string) ([]byte, error) {
-	return encode(serverRequest{SetAlias: &setAlias{
-		Filter: aliasFilter{Login: login},
-		Data:   aliasData{Password: password},
-	}})
-}
-
-// generalInfoPacket returns the packet that asks for the server's name. Only administrators may; the cheaper
-// get_protos is open to customers too and would prove no rights.
-func generalInfoPacket() ([]byte, error) {
-	return encode(serverRequest{Get: &get{}})
-}
-
-func encode(operation serverRequest) ([]byte, error) {
-	body, err := xml.Marshal(requestPacket{Server: operation})
-	if err != nil {
-		return nil, err
-	}
-	return append([]byte(xml.Header), body...), nil
-}

@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-func TestThePacketIsExactlyThis(t *testing.T) {
+func TestPacketMatchesDocs(t *testing.T) {
 	s := newServer(t, says(200, okAlias))
 	change := s.change(t)
 	change.Target.Settings = provider.Settings{fieldLogin: `user<&"'>2`}
@@ -28,12 +28,12 @@ func TestThePacketIsExactlyThis(t *testing.T) {
 	require.Equal(t, "POST", sent.Method)
 	require.Equal(t, "/enterprise/control/agent.php", sent.RequestURI)
 	require.Equal(t, "text/xml", sent.Header.Get("Content-Type"))
-	require.Equal(t, int64(len(sent.Body)), sent.ContentLength, "Plesk takes no chunks")
+	require.Equal(t, int64(len(sent.Body)), sent.ContentLength, "Plesk does not support chunked requests")
 	require.Empty(t, sent.TransferEncoding)
 	require.Equal(t, "vault-plugin-secrets-hosting", sent.UserAgent())
 }
 
-func TestEachFormOfCredentialHasItsHeaders(t *testing.T) {
+func TestCredentialFormsSetTheirHeaders(t *testing.T) {
 	s := newServer(t, says(200, okAlias))
 	connection := s.connection()
 	open(t, connection).Check(t.Context())
@@ -51,15 +51,15 @@ func TestEachFormOfCredentialHasItsHeaders(t *testing.T) {
 	require.Empty(t, byKey.Values("HTTP_AUTH_PASSWD"))
 }
 
-func TestHeadersAreSpeltAsDocumented(t *testing.T) {
+func TestHeaderNamesMatchDocs(t *testing.T) {
 	header := map[string][]string{}
 	(&Client{username: "admin"}).authenticate(header)
 	require.Contains(t, header, "HTTP_AUTH_LOGIN")
 	require.Contains(t, header, "HTTP_AUTH_PASSWD")
 }
 
-// TestPacketsForSchemaCheck captures each packet that the client sends. With PLESK_PACKET_DIR it writes them there as
-// request-*.xml, to be checked against Plesk's schema agent_input.xsd.
+// TestPacketsForSchemaCheck captures each packet that the client sends. If PLESK_PACKET_DIR is set, it writes them
+// there as request-*.xml, for validation against Plesk's schema agent_input.xsd.
 func TestPacketsForSchemaCheck(t *testing.T) {
 	s := newServer(t, says(200, okAlias))
 	client := open(t, s.connection())

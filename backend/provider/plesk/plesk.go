@@ -1,12 +1,12 @@
-// Package plesk sets passwords of additional administrators of a Plesk server, by the operation set-admin-alias of its
-// XML API:
+// Package plesk sets the passwords of additional administrators of a Plesk server with the operation set-admin-alias of
+// its XML API:
 // https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/reference/managing-plesk-server/managing-additional-administrator-accounts/setting-up-additional-administrator-account.75893/
 //
-// Each call is one packet with one operation, so that the one result in the answer means one thing. The XML API has no
-// operation that reads or lists additional administrators; whether a login exists is known only from the first change.
+// Each call is one packet with one operation, so the response has exactly one result. The XML API has no operation to
+// read or list additional administrators; the first change shows whether a login exists.
 //
-// To find one's way: plesk.go says what a connection and an account are, packet.go writes packets, response.go reads
-// them, codes.go says what each error code proves, client.go makes the calls.
+// Files: plesk.go defines connections and accounts, packet.go encodes packets, response.go parses responses, codes.go
+// maps error codes to outcomes, client.go makes the calls.
 package plesk
 
 import (
@@ -14,8 +14,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/hashicorp/vault/sdk/framework"
 
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/provider"
@@ -40,17 +38,19 @@ const (
 	minPasswordLength = 5
 	maxPasswordLength = 255
 
-	// mainAdministrator is the login of the main administrator, whom set-admin-alias does not know.
+	// mainAdministrator is the login of the main administrator, which set-admin-alias does not support.
 	mainAdministrator = "admin"
 
-	// specials are those that Plesk's older strength estimate counts, without the ones that XML, shells (Plesk's event
-	// handlers) or people trip over:
+	// specials are the plain ones that Plesk's older strength estimate counts:
 	// https://support.plesk.com/hc/en-us/articles/213912245-Password-strength-policy-in-Plesk-How-it-works-
-	specials = "!@#%^*?_~"
+	specials = "_"
 )
 
-// printable are the characters that Plesk takes in a password: ASCII without white space and quotes.
+// printable are the characters that Plesk accepts in a password: ASCII without white space and quotes.
 const printable = password.Lower + password.Upper + password.Digits + "!#$%&()*+,-./:;<=>?@[\\]^_`{|}~"
+
+// present are the rules that every password in force follows.
+var present = password.Rules{Present: printable, MaxLength: maxPasswordLength}
 
 // Type is the provider "plesk". The zero value is ready to use.
 type Type struct{}
@@ -60,55 +60,40 @@ var _ provider.Type = Type{}
 // Name returns "plesk".
 func (Type) Name() string { return Name }
 
-// ConnectionFields are the two ways to log in to the XML API:
+// ConnectionFields returns the fields of the two ways to log in to the XML API:
 // https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/xml-api-packets/packet-structure.28722
 func (Type) ConnectionFields() []provider.Field {
 	return []provider.Field{
-		{Name: fieldUsername, Schema: &framework.FieldSchema{
-			Type:         framework.TypeString,
-			Description:  "Login of the Plesk administrator that changes the passwords of the others, usually admin. Needs password.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Administrator's login"},
-		}},
-		{Name: fieldPassword, Secret: true, Schema: &framework.FieldSchema{
-			Type:         framework.TypeString,
-			Description:  "Password of the Plesk administrator.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Administrator's password", Sensitive: true},
-		}},
-		{Name: fieldSecretKey, Secret: true, Schema: &framework.FieldSchema{
-			Type: framework.TypeString,
-			Description: "Secret key of the main administrator, instead of username and password. Plesk binds a key to IP addresses: " +
-				"name those of every Vault node when it is made.",
-			DisplayAttrs: &framework.DisplayAttributes{Name: "Secret key", Sensitive: true},
-		}},
+		provider.TextField(fieldUsername, "Administrator's login", "Login of the Plesk administrator that changes the passwords of additional administrators, usually admin. Requires password."),
+		provider.SecretField(fieldPassword, "Administrator's password", "Password of the Plesk administrator."),
+		provider.SecretField(fieldSecretKey, "Secret key", "Secret key of the main administrator, as an alternative to username and password. Plesk binds a key to "+
+			"IP addresses: create it for the addresses of all Vault nodes."),
 	}
 }
 
-// CredentialForms are username with password, and a secret key.
+// CredentialForms returns the two forms: username and password, and a secret key.
 func (Type) CredentialForms() [][]string {
 	return [][]string{{fieldUsername, fieldPassword}, {fieldSecretKey}}
 }
 
-// TargetFields is the login of an additional administrator.
+// TargetFields returns the login of an additional administrator.
 func (Type) TargetFields() []provider.Field {
-	return []provider.Field{{Name: fieldLogin, Schema: &framework.FieldSchema{
-		Type:         framework.TypeString,
-		Required:     true,
-		Description:  "Login of the additional administrator whose password is kept. Not admin, the main administrator.",
-		DisplayAttrs: &framework.DisplayAttributes{Name: "Login"},
-	}}}
+	return []provider.Field{
+		provider.RequiredField(fieldLogin, "Login", "Login of the additional administrator. Must not be admin, the main administrator."),
+	}
 }
 
-// Complete checks the address and that there is one credential, whole.
+// Complete validates the address, and that there is exactly one complete credential.
 func (Type) Complete(connection *provider.Connection) error {
 	if connection.URL == "" {
 		return errors.New("url is required: the address of the Plesk server, such as https://plesk.example.com:8443")
 	}
-	canonical, err := transport.ParseURL(connection.URL, connection.TLS.Insecure)
+	canonical, err := transport.ParseURL("url", connection.URL, connection.TLS.Insecure)
 	if err != nil {
 		return err
 	}
 	if u, err := url.Parse(canonical); err != nil || u.Path != "" {
-		return errors.New("url must be the bare address of the Plesk server, without a path, such as https://plesk.example.com:8443")
+		return errors.New("url must be the address of the Plesk server without a path, such as https://plesk.example.com:8443")
 	}
 	if err := checkCredential(connection.Settings); err != nil {
 		return err
@@ -130,17 +115,24 @@ func checkCredential(settings provider.Settings) error {
 	case byPassword && !settings.Has(fieldPassword):
 		return errors.New("password is required with username")
 	}
-	// They are sent as header values, where outer spaces are lost and nothing but ASCII is safe.
+	// They are sent as header values, where leading and trailing spaces are lost and only ASCII is safe.
 	for _, name := range []string{fieldUsername, fieldPassword, fieldSecretKey} {
 		value := settings.String(name)
-		if strings.TrimSpace(value) != value || !ascii(value, ' ') {
-			return errors.New(name + " must be printable ASCII without spaces around it; Plesk takes nothing else")
+		if rule := password.ControlRule(value); rule != "" {
+			return errors.New(name + " " + rule)
 		}
+		if strings.TrimSpace(value) != value || !ascii(value, ' ') {
+			return errors.New(name + " must be printable ASCII without leading or trailing spaces; Plesk accepts nothing else")
+		}
+	}
+	var broken *password.RuleError
+	if errors.As(present.CheckPresent(settings.String(fieldPassword)), &broken) {
+		return errors.New(fieldPassword + " " + broken.Rule)
 	}
 	return nil
 }
 
-// Target checks the login. Plesk compares logins without regard to case, so names and identities are in lower case.
+// Target validates the login. Logins in Plesk are case-insensitive, so names and identities are in lower case.
 func (Type) Target(connection provider.Connection, settings provider.Settings) (provider.Target, error) {
 	login := settings.String(fieldLogin)
 	if err := checkLogin(login); err != nil {
@@ -148,7 +140,7 @@ func (Type) Target(connection provider.Connection, settings provider.Settings) (
 	}
 	who := identity(connection, login)
 	if who == "" {
-		return provider.Target{}, errors.New("url of the connection cannot be read; write the connection again")
+		return provider.Target{}, errors.New("url of the connection cannot be parsed; write the connection again")
 	}
 	return provider.Target{
 		Names:      []string{strings.ToLower(login)},
@@ -167,12 +159,12 @@ func checkLogin(login string) error {
 	case !ascii(login, '!'):
 		return errors.New("login must be printable ASCII without white space")
 	case strings.EqualFold(login, mainAdministrator):
-		return errors.New("login must not be admin: that is the main administrator, and this operation is for additional ones")
+		return errors.New("login must not be admin: the main administrator is not supported, only additional administrators are")
 	}
 	return nil
 }
 
-// ascii tells whether every byte is printable ASCII from first on.
+// ascii reports whether every byte is printable ASCII and not less than first.
 func ascii(text string, first byte) bool {
 	for i := range len(text) {
 		if text[i] < first || text[i] > '~' {
@@ -183,14 +175,19 @@ func ascii(text string, first byte) bool {
 }
 
 func identity(connection provider.Connection, login string) string {
-	host := transport.CanonicalHost(connection.URL)
+	host := Type{}.Host(connection)
 	if host == "" {
 		return ""
 	}
 	return strings.Join([]string{Name, host, strings.ToLower(login)}, "|")
 }
 
-// LoginIdentity is the administrator that the connection logs in with; a secret key is nobody's login.
+// Host returns the host of the Plesk server.
+func (Type) Host(connection provider.Connection) string {
+	return transport.CanonicalHost(connection.URL)
+}
+
+// LoginIdentity returns the identity of the administrator that the connection logs in as, or "" with a secret key.
 func (Type) LoginIdentity(connection provider.Connection) string {
 	if !connection.Settings.Has(fieldUsername) {
 		return ""
@@ -198,55 +195,60 @@ func (Type) LoginIdentity(connection provider.Connection) string {
 	return identity(connection, connection.Settings.String(fieldUsername))
 }
 
-// loginRefusals in a row are assumed to lock a login (code 1012). Plesk documents no number, and its protection against
-// brute force can be set to others.
+// loginRefusals is the assumed number of consecutive refusals that lock a login (code 1012). Plesk documents no number,
+// and its brute-force protection is configurable.
 const loginRefusals = 5
 
-// loginWindow is how long Plesk is presumed to remember a refusal: as long as it is presumed to lock.
+// loginWindow is how long Plesk is assumed to remember a refusal: as long as it is assumed to lock a login.
 const loginWindow = 15 * time.Minute
 
-// Lockout is that of the login; a secret key is not locked.
+const (
+	// senderRefusals is how many refusals per server the engine may cause in senderWindow. By default, Fail2Ban (jail
+	// plesk-panel) drops all packets of an address for ten minutes after five refusals in ten minutes, over all logins and
+	// secret keys:
+	// https://docs.plesk.com/en-US/obsidian/administrator-guide/server-administration/protection-against-brute-force-attacks-fail2ban.73381/
+	senderRefusals = 3
+	senderWindow   = 10 * time.Minute
+)
+
+// Lockout returns the lockout of the login, and the ban of the sender, to which refused secret keys count too. Plesk does
+// not lock secret keys.
 func (t Type) Lockout(connection provider.Connection) provider.Lockout {
-	login := t.LoginIdentity(connection)
-	if login == "" {
-		return provider.Lockout{}
+	out := provider.Lockout{Sender: provider.Sender{Refusals: senderRefusals, Window: senderWindow}}
+	if host := t.Host(connection); host != "" {
+		out.Sender.Server = Name + "|" + host
 	}
-	return provider.Lockout{Credential: login, Refusals: loginRefusals, Window: loginWindow}
+	if login := t.LoginIdentity(connection); login != "" {
+		out.Credential, out.Refusals, out.Window = login, loginRefusals, loginWindow
+	}
+	return out
 }
 
-// Rules are Plesk's rules for passwords of its users. The server's strength policy comes on top and cannot be read
-// (https://github.com/plesk/whmcs-plugin/pull/32); a password made by the recipe passes its strictest level.
+// Rules returns Plesk's rules for user passwords. The strength policy of the server applies in addition and cannot be read
+// (https://github.com/plesk/whmcs-plugin/pull/32); generated passwords meet its strictest level.
 func (Type) Rules(_ provider.Connection, target provider.Target) password.Rules {
 	return password.Rules{
 		MinLength: minPasswordLength,
 		MaxLength: maxPasswordLength,
 		Allowed:   printable,
+		Present:   printable,
 		Forbidden: []string{target.Settings.String(fieldLogin)},
-		Recipe: password.Recipe{
-			Length: 24,
-			Classes: []password.Class{
-				{Characters: password.Lower, Min: 3},
-				{Characters: password.Upper, Min: 3},
-				{Characters: password.Digits, Min: 3},
-				{Characters: specials, Min: 2},
-			},
-			LetterFirst: true,
-		},
+		Recipe:    password.Mixed(28, password.Lower, password.Upper, specials),
 	}
 }
 
-// OldPassword demands nothing: Plesk does not ask for the present password.
+// OldPassword returns no requirement: Plesk does not ask for the current password.
 func (Type) OldPassword(provider.Target) provider.OldPassword { return provider.OldPassword{} }
 
-// SettleAfter is 0: a change is in force when the answer comes.
+// SettleAfter returns 0: a change is in force when the response arrives.
 func (Type) SettleAfter(provider.Connection) time.Duration { return 0 }
 
-// Open returns a client. An error is the user's mistake in the TLS settings or an incomplete connection.
+// Open returns a client. It returns an error only for invalid TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err := t.Complete(&connection); err != nil {
 		return nil, err
 	}
-	client, err := transport.New(connection.TLS)
+	client, err := transport.New(transport.Endpoint{TLS: connection.TLS, Field: "url"})
 	if err != nil {
 		return nil, err
 	}

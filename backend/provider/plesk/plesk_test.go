@@ -22,7 +22,7 @@ func TestCompleteIsIdempotent(t *testing.T) {
 	require.Equal(t, connection, again)
 }
 
-func TestCompleteRefusesWithASentence(t *testing.T) {
+func TestCompleteValidation(t *testing.T) {
 	const url = "https://plesk.example.com:8443"
 	for name, test := range map[string]struct {
 		url      string
@@ -34,14 +34,15 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 		"a path":             {url + "/enterprise/control/agent.php", provider.Settings{"secret_key": "k"}, "without a path"},
 		"no credential":      {url, nil, "credential is required"},
 		"both":               {url, provider.Settings{"secret_key": "cAnArY", "username": "a", "password": "cAnArY"}, "not both"},
-		"both in part":       {url, provider.Settings{"secret_key": "cAnArY", "password": "cAnArY"}, "not both"},
+		"both, incomplete":   {url, provider.Settings{"secret_key": "cAnArY", "password": "cAnArY"}, "not both"},
 		"no password":        {url, provider.Settings{"username": "a"}, "password is required"},
 		"no username":        {url, provider.Settings{"password": "cAnArY"}, "username is required"},
-		"line feed":          {url, provider.Settings{"username": "a", "password": "cAnArY\nX: y"}, "password must be"},
-		"outer space":        {url, provider.Settings{"username": "a", "password": "cAnArY "}, "password must be"},
+		"line feed":          {url, provider.Settings{"username": "a", "password": "cAnArY\nX: y"}, "password contains a control character"},
+		"key with a line":    {url, provider.Settings{"secret_key": "cAnArY\n"}, "secret_key ends with a line break"},
+		"trailing space":     {url, provider.Settings{"username": "a", "password": "cAnArY "}, "password must be"},
 		"not ASCII":          {url, provider.Settings{"username": "a", "password": "cAnArYü"}, "password must be"},
 		"not ASCII username": {url, provider.Settings{"username": "ä", "password": "cAnArY"}, "username must be"},
-		"key with a tab":     {url, provider.Settings{"secret_key": "cAn\tArY"}, "secret_key must be"},
+		"key with a tab":     {url, provider.Settings{"secret_key": "cAn\tArY"}, "secret_key contains a control character"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			connection := provider.Connection{URL: test.url, Settings: test.settings}
@@ -54,7 +55,7 @@ func TestCompleteRefusesWithASentence(t *testing.T) {
 	}
 }
 
-func TestTargetsAreComparedWithoutRegardToCase(t *testing.T) {
+func TestTargetsIgnoreCase(t *testing.T) {
 	connection := provider.Connection{URL: "https://plesk.example.com", Settings: provider.Settings{"username": "Ops", "password": "p"}}
 	target, err := Type{}.Target(connection, provider.Settings{"login": "User2"})
 	require.NoError(t, err)
@@ -68,13 +69,14 @@ func TestTargetsAreComparedWithoutRegardToCase(t *testing.T) {
 	own, err := Type{}.Target(connection, provider.Settings{"login": "OPS"})
 	require.NoError(t, err)
 	require.Equal(t, own.Identities[0], Type{}.LoginIdentity(connection))
-	require.Equal(t, provider.Lockout{Credential: own.Identities[0], Refusals: 5, Window: 15 * time.Minute}, Type{}.Lockout(connection))
+	sender := provider.Sender{Server: "plesk|plesk.example.com:443", Refusals: 3, Window: 10 * time.Minute}
+	require.Equal(t, provider.Lockout{Credential: own.Identities[0], Refusals: 5, Window: 15 * time.Minute, Sender: sender}, Type{}.Lockout(connection))
 	connection.Settings = provider.Settings{"secret_key": "k"}
 	require.Empty(t, Type{}.LoginIdentity(connection))
-	require.Zero(t, Type{}.Lockout(connection), "Plesk locks logins, not keys")
+	require.Equal(t, provider.Lockout{Sender: sender}, Type{}.Lockout(connection), "Plesk locks logins, not keys")
 }
 
-func TestTargetRefusesWithASentence(t *testing.T) {
+func TestTargetValidation(t *testing.T) {
 	connection := provider.Connection{URL: "https://plesk.example.com"}
 	for login, want := range map[string]string{
 		"":                       "login is required",
@@ -94,12 +96,12 @@ func TestTargetRefusesWithASentence(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestGeneratedPasswordsMeetTheStrictestPolicy(t *testing.T) {
+func TestGeneratedPasswordsMeetStrictestPolicy(t *testing.T) {
 	rules := Type{}.Rules(provider.Connection{}, provider.Target{Settings: provider.Settings{"login": "User2"}})
 	for range 1000 {
 		made, err := rules.Generate(rand.Reader)
 		require.NoError(t, err)
-		require.Len(t, made, 24)
+		require.Len(t, made, 28)
 		require.NoError(t, rules.Check(made))
 		require.Contains(t, password.Lower+password.Upper, made[:1])
 		count := func(set string) (n int) {
@@ -115,11 +117,11 @@ func TestGeneratedPasswordsMeetTheStrictestPolicy(t *testing.T) {
 		require.Positive(t, count(password.Lower))
 		require.Positive(t, count(password.Upper))
 	}
-	require.NoError(t, rules.Check(`Ab1$\<&>`), "what Plesk takes may be given")
+	require.NoError(t, rules.Check(`Ab1$\<&>`), "every password that Plesk accepts is allowed")
 	require.Error(t, rules.Check("xuser2x"))
 }
 
-func TestFieldsAreDescribed(t *testing.T) {
+func TestFieldsHaveDescriptions(t *testing.T) {
 	fields := append(Type{}.ConnectionFields(), Type{}.TargetFields()...)
 	names := map[string]bool{}
 	for _, field := range fields {

@@ -8,19 +8,22 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"vault-plugin-secrets-hosting/backend/provider/transport"
+	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// errNotAPacket is an answer that is not one whole packet as Plesk writes them. It says nothing more, since the answer
-// may hold anything.
-var errNotAPacket = errors.New("the answer is not a Plesk packet")
+// errNotAPacket reports a response that is not one complete Plesk packet. It gives no details, because the response may
+// contain secrets.
+var errNotAPacket = errors.New("the response is not a Plesk packet")
+
+// errNoResult reports a packet whose operation has no result. Plesk answers so if a filter matches nothing.
+var errNoResult = errors.New("the Plesk packet has no result of the operation")
 
 const (
 	maxDepth    = 32
 	maxElements = 10_000
 )
 
-// result is the outcome of a packet: what stands in a result of the operation, or in system.
+// result is the outcome of a packet: the content of the operation's result element, or of the system element.
 type result struct {
 	// system: Plesk refused the packet as a whole and did not start the operation
 	// (https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/creating-client-software/handling-errors.28729).
@@ -28,21 +31,21 @@ type result struct {
 	ok     bool
 	// code is the errcode, in digits; "" if there is none.
 	code string
-	// node is the element, for what else is in it.
+	// node is the element itself, to access its other content.
 	node *element
 }
 
-// element is an element of an answer. Attributes are left out: Plesk puts nothing in them but the protocol's version.
+// element is an XML element of a response. It omits attributes: Plesk uses them only for the protocol version.
 type element struct {
-	transport.Hidden
+	provider.Hidden
 	name     string
 	text     []byte
 	children []*element
 }
 
-// parseResponse reads the answer to a packet with one operation of the operator "server". It takes exactly one packet
-// with either a system element or exactly one result of that operation, and no document type: whatever else an answer
-// is, it proves nothing.
+// parseResponse parses the response to a packet with one operation of the operator "server". It accepts exactly one
+// packet with either a system element or exactly one result of that operation, and no document type: any other response
+// proves nothing.
 func parseResponse(body []byte, operation string) (result, error) {
 	root, err := parseTree(body)
 	if err != nil {
@@ -63,10 +66,11 @@ func parseResponse(body []byte, operation string) (result, error) {
 			return result{}, errNotAPacket
 		}
 		results := first.children[0].children
-		if len(results) != 1 || results[0].name != "result" {
-			return result{}, errNotAPacket
-		}
-		if blank(first, first.children[0]) {
+		switch {
+		case !blank(first, first.children[0]):
+		case len(results) == 0:
+			return result{}, errNoResult
+		case len(results) == 1 && results[0].name == "result":
 			return parseResult(results[0], false)
 		}
 	}
@@ -81,7 +85,7 @@ func parseResult(node *element, system bool) (result, error) {
 	}
 	if code, has := node.only("errcode"); has {
 		out.code = code
-	} else if node.count("errcode") != 0 {
+	} else if len(node.named("errcode")) != 0 {
 		return result{}, errNotAPacket
 	}
 	if len(out.code) > 10 || strings.Trim(out.code, "0123456789") != "" {
@@ -96,31 +100,26 @@ func parseResult(node *element, system bool) (result, error) {
 	return out, nil
 }
 
-// only returns the text of the one child with that name, which has no children itself.
+// only returns the text of the single child with the given name, which must have no children itself.
 func (e *element) only(name string) (string, bool) {
-	var text string
-	for _, child := range e.children {
-		if child.name == name {
-			if len(child.children) != 0 {
-				return "", false
-			}
-			text = string(bytes.TrimSpace(child.text))
-		}
+	found := e.named(name)
+	if len(found) != 1 || len(found[0].children) != 0 {
+		return "", false
 	}
-	return text, e.count(name) == 1
+	return string(bytes.TrimSpace(found[0].text)), true
 }
 
-func (e *element) count(name string) int {
-	n := 0
+// named returns the children with the given name.
+func (e *element) named(name string) (found []*element) {
 	for _, child := range e.children {
 		if child.name == name {
-			n++
+			found = append(found, child)
 		}
 	}
-	return n
+	return found
 }
 
-// blank tells whether the elements have no text of their own.
+// blank reports whether the elements have no text of their own.
 func blank(elements ...*element) bool {
 	for _, e := range elements {
 		if len(bytes.TrimSpace(e.text)) != 0 {
@@ -130,8 +129,8 @@ func blank(elements ...*element) bool {
 	return true
 }
 
-// parseTree reads one document. Go's decoder expands no entities but XML's own five, and takes no encoding but UTF-8;
-// document types and processing instructions are refused here.
+// parseTree parses one document. Go's decoder expands only the five predefined entities and accepts only UTF-8; document
+// types and processing instructions are rejected here.
 func parseTree(body []byte) (*element, error) {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(body) {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestParseResponseTakesPackets(t *testing.T) {
+func TestParseResponseAcceptsPackets(t *testing.T) {
 	for name, test := range map[string]struct {
 		body   string
 		ok     bool
@@ -38,7 +38,21 @@ func TestParseResponseTakesPackets(t *testing.T) {
 	}
 }
 
-func TestParseResponseRefusesEverythingElse(t *testing.T) {
+// Plesk answers so if the filter of an operation matches nothing.
+func TestOperationWithoutResultIsRecognized(t *testing.T) {
+	for _, body := range []string{
+		packet(`<server><set-admin-alias/></server>`),
+		packet(`<server><set-admin-alias></set-admin-alias></server>`),
+		packet("<server>\n  <set-admin-alias>\n  </set-admin-alias>\n</server><output>debug text</output>"),
+	} {
+		_, err := parseResponse([]byte(body), operationSetAlias)
+		require.ErrorIs(t, err, errNoResult, body)
+	}
+	_, err := parseResponse([]byte(packet(`<server><get/></server>`)), operationSetAlias)
+	require.ErrorIs(t, err, errNotAPacket, "another operation")
+}
+
+func TestParseResponseRejectsEverythingElse(t *testing.T) {
 	const declaration = `<?xml version="1.0" encoding="UTF-8"?>`
 	const beforeClose = declaration + `<packet><server><set-admin-alias><result>`
 	const result = `<result><status>ok</status></result>`
@@ -61,7 +75,7 @@ func TestParseResponseRefusesEverythingElse(t *testing.T) {
 		"late declaration":          "\n" + okAlias,
 		"other encoding":            strings.Replace(okAlias, "UTF-8", "ISO-8859-1", 1),
 		"UTF-16":                    "\xff\xfe<\x00p\x00",
-		"no UTF-8":                  aliasResult("<status>ok</status><errtext>\xff</errtext>"),
+		"invalid UTF-8":             aliasResult("<status>ok</status><errtext>\xff</errtext>"),
 		"garbage before":            "Warning: PHP " + okAlias,
 		"garbage after":             okAlias + "x",
 		"two packets":               okAlias + `<packet/>`,
@@ -81,8 +95,7 @@ func TestParseResponseRefusesEverythingElse(t *testing.T) {
 		"no operation":              server(``),
 		"two results":               alias(result + result),
 		"ok and error":              alias(result + `<result><status>error</status><errcode>1013</errcode></result>`),
-		"no result":                 alias(``),
-		"something else":            alias(`<status>ok</status>`),
+		"status without result":     alias(`<status>ok</status>`),
 		"result too high":           server(result),
 		"result too deep":           alias(`<x>` + result + `</x>`),
 		"system too deep":           packet(`<server><system><status>error</status><errcode>1001</errcode></system></server>`),
@@ -91,7 +104,7 @@ func TestParseResponseRefusesEverythingElse(t *testing.T) {
 		"status of elements":        alias(`<result><status><x>ok</x></status></result>`),
 		"status in another element": alias(`<result><x><status>ok</status></x></result>`),
 		"unknown status":            alias(`<result><status>done</status></result>`),
-		"ok in capitals":            alias(`<result><status>OK</status></result>`),
+		"upper-case ok":             alias(`<result><status>OK</status></result>`),
 		"ok with a code":            alias(`<result><status>ok</status><errcode>1013</errcode></result>`),
 		"two codes":                 alias(`<result><status>error</status><errcode>1013</errcode><errcode>1019</errcode></result>`),
 		"code of words":             alias(`<result><status>error</status><errcode>secret</errcode></result>`),

@@ -12,18 +12,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Vault's sdk starts this one when it is loaded.
+	// A dependency of the SDK starts this goroutine when it is loaded.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
 }
 
-// Secrets that may turn up nowhere.
+// Secrets that must not appear in any output.
 const (
 	adminPassword = "cAnArY-admin-1"
 	adminKey      = "cAnArY-key-2"
 	newPassword   = "cAnArY!new%3XYZ0123456789"
 )
 
-// server is a Plesk that says what a test tells it to, and keeps what it was sent.
+// server is a fake Plesk with configurable responses. It records the requests it receives.
 type server struct{ *providertest.Server }
 
 func newServer(t *testing.T, handle http.HandlerFunc) *server {
@@ -31,7 +31,7 @@ func newServer(t *testing.T, handle http.HandlerFunc) *server {
 	return &server{providertest.NewServer(t, handle)}
 }
 
-// says answers every request with a status and a body.
+// says responds to every request with a status and a body.
 func says(status int, body string) http.HandlerFunc {
 	return providertest.Says("text/xml", status, body)
 }

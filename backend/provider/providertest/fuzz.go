@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// What reading an input may allocate: some for whatever comes, and some for each of its bytes. A decoder that makes a tree
-// of an input takes up to some 200 bytes a byte of it ("[[[[…" or "<a/><a/>…").
+// Limits of the memory that reading an input may allocate: a constant amount, plus an amount for each byte. A decoder
+// that builds a tree takes up to about 200 bytes for each byte of the input ("[[[[…" or "<a/><a/>…").
 const (
 	allocatesAnyway   = 4 << 20
 	allocatesByteWise = 1 << 10
 )
 
-// Bounded reads an input of that size, and fails the test where this allocates more than a multiple of it.
+// Bounded calls read for an input of the given size, and fails the test if it allocates too much memory for that size.
 func Bounded(t *testing.T, size int, read func()) {
 	t.Helper()
 	before := allocated()
@@ -33,8 +33,8 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// Decoded is a body as Go's decoder reads it into nothing in particular: another way than any provider's own. It is nil
-// where the body is not one JSON object, as whatever proves something is.
+// Decoded decodes a body with Go's decoder into a generic map, independently of the parsers of the providers. It returns
+// nil if the body is not exactly one JSON object, as every response that proves something is.
 func Decoded(body []byte) map[string]any {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -48,7 +48,7 @@ func Decoded(body []byte) map[string]any {
 	return object
 }
 
-// SaysError tells whether a body in one of the forms of Huawei Cloud's services has an error in it, of whatever type.
+// SaysError reports whether a body contains an error in one of the forms of Huawei Cloud's services, of any JSON type.
 func SaysError(object map[string]any) bool {
 	for _, name := range []string{
 		"error_code", "error", "badRequest", "unauthorized", "forbidden", "itemNotFound", "conflictingRequest", "overLimit", "computeFault",
@@ -60,8 +60,8 @@ func SaysError(object map[string]any) bool {
 	return false
 }
 
-// IDs are the values of a field of every object in a list, in lower case; false where the list is none, or has something
-// else in it.
+// IDs returns the values of a field of every object in a list, in lower case. It returns false if list is not a list of
+// objects.
 func IDs(list any, field string) ([]string, bool) {
 	entries, ok := list.([]any)
 	out := make([]string, 0, len(entries))

@@ -9,33 +9,35 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"vault-plugin-secrets-hosting/backend/canary"
 	"vault-plugin-secrets-hosting/backend/provider"
-	"vault-plugin-secrets-hosting/bootstrap/canary"
 )
 
-// Hostile is a remote system that puts what it was sent into every place of its answers.
+// Hostile is a remote system that puts secrets into every part of its responses.
 type Hostile struct {
-	// Honest answers what a client asks before the request that is to be answered with malice: status, header and body;
-	// status 0: nothing, this is that request. Nil: every request is.
+	// Honest responds to the requests that a client makes before the one to attack: status, header and body. It returns
+	// status 0 for the request to attack. If Honest is nil, every request is attacked.
 	Honest func(*http.Request) (status int, header http.Header, body string)
-	// Type is the Content-Type of the answers.
+	// Type is the Content-Type of the responses.
 	Type string
-	// Bodies are what it answers, with [Planted] where a secret is put, and [Status] for the answer's own status.
+	// Bodies are the bodies of the responses, with [Planted] in place of a secret, and [Status] in place of the status.
 	Bodies []string
-	// Secrets are what a client is given, by what they are, whether it sends them or not.
+	// Secrets are the secrets that a client is given, by kind, whether it sends them or not.
 	Secrets map[string]string
-	// Made is what a client makes of them by itself, or gets from Honest: [Signature] or [Token]. It is found in the
-	// requests.
+	// Made is the kind of secret that a client derives from these, or gets from Honest: [Signature] or [Token]. It is
+	// taken from the requests.
 	Made string
-	// Call opens a client of this address, without TLS, and makes the request.
-	Call func(t *testing.T, address string) provider.Result
+	// Open opens a client for this address, without TLS, and returns a function that makes the request. The client makes
+	// several, unless the responses could be a refusal of its credential.
+	Open func(t *testing.T, address string) func() provider.Result
 }
 
-// Places in the bodies of a Hostile.
+// Placeholders in the bodies of a Hostile.
 const (
 	Planted = "{planted}"
 	Status  = "{status}"
@@ -47,13 +49,13 @@ const (
 	Token     = "token"
 )
 
-// startOf is a part of a secret that is too long to pass for an identifier.
+// startOf is the kind of the first part of a secret that as a whole is too long for an identifier.
 const startOf = "start of the "
 
-// statuses are of all kinds that some code might take for something.
+// statuses are those that some provider interprets.
 var statuses = []int{200, 202, 307, 400, 401, 403, 404, 409, 429, 500}
 
-// plants are the forms in which a secret is put into an answer: those that might pass for a code or an identifier.
+// plants encode a secret in forms that could pass for an error code or an identifier.
 var plants = []func(string) string{
 	func(s string) string { return s },
 	func(s string) string { return "req-" + s },
@@ -61,26 +63,26 @@ var plants = []func(string) string{
 	func(s string) string { return fmt.Sprintf("%x", s) },
 }
 
-// attack is how the next request is answered.
+// attack is the response to the next request.
 type attack struct {
 	status       int
 	body         string
 	secret, form int
 }
 
-// shown are the secrets in the headers of a request.
+// shown matches the signature in the headers of a request.
 var shown = regexp.MustCompile(`Signature=([0-9a-f]+)`)
 
-// RequireSilence makes the request once for each status, each body, each secret and each form of it, and fails the test
-// where anything that the client returns holds a secret in any form.
+// RequireSilence makes the request once for each combination of status, body, secret and encoding, and fails the test if
+// any result contains a secret in any form.
 func (h Hostile) RequireSilence(t *testing.T) {
 	t.Helper()
 	var (
 		mu   sync.Mutex
 		next attack
-		seen = maps.Clone(h.Secrets) // with those of this request
+		seen = maps.Clone(h.Secrets) // including those of the current request
 		met  int
-		all  canary.Set // with those of the requests before
+		all  canary.Set // including those of all earlier requests
 	)
 	if seen == nil {
 		seen = map[string]string{}
@@ -96,7 +98,7 @@ func (h Hostile) RequireSilence(t *testing.T) {
 		names = append(names, name)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // what it holds is known
+		_, _ = io.Copy(io.Discard, r.Body) // the content is known
 		if h.Honest != nil {
 			if status, header, body := h.Honest(r); status != 0 {
 				for name := range header {
@@ -124,36 +126,48 @@ func (h Hostile) RequireSilence(t *testing.T) {
 	defer server.Close()
 
 	wanted := 0
+	var output []byte // of all results
+	type chunk struct {
+		end    int
+		status int
+		body   string
+	}
+	var chunks []chunk
 	for _, status := range statuses {
 		for _, body := range append(h.Bodies, Planted, "") {
 			var results []provider.Result
+			var call func() provider.Result
 			for secret := range names {
 				for form := range plants {
 					mu.Lock()
 					next = attack{status, body, secret, form}
 					mu.Unlock()
 					wanted++
-					results = append(results, h.Call(t, server.URL))
+					if call == nil || status == http.StatusUnauthorized || status == http.StatusForbidden {
+						call = h.Open(t, server.URL)
+					}
+					results = append(results, call())
 				}
 			}
-			mu.Lock()
-			found := all.Find(printed(t, results))
-			mu.Unlock()
-			if len(found) > 0 {
-				t.Fatalf("after an answer %d %s a result holds %s", status, body, canary.Describe(found))
-			}
+			output = append(output, printed(t, results)...)
+			chunks = append(chunks, chunk{len(output), status, body})
 		}
 	}
+	// One search, because it makes an index of all secrets, of which each request adds some.
+	if found := all.Find(output); len(found) > 0 {
+		at := slices.IndexFunc(chunks, func(c chunk) bool { return found[0].Offset < c.end })
+		t.Fatalf("after a response %d %s a result contains %s", chunks[at].status, chunks[at].body, canary.Describe(found))
+	}
 	if met < wanted {
-		t.Fatalf("the client made %d requests of %d", met, wanted)
+		t.Fatalf("the client made %d of %d requests", met, wanted)
 	}
 }
 
-// plant writes an answer by hand, with the text in every place that net/http's server would not let it be in, too.
+// plant writes a raw response with the text in every part, including those where net/http's server would not allow it.
 func plant(w http.ResponseWriter, a attack, text, kind string) {
 	hijacker, ok := w.(http.Hijacker)
 	if !ok {
-		panic("no connection to write to")
+		panic("the connection cannot be hijacked")
 	}
 	conn, _, err := hijacker.Hijack()
 	if err != nil {
@@ -165,11 +179,11 @@ func plant(w http.ResponseWriter, a attack, text, kind string) {
 	if a.status == http.StatusNoContent {
 		body = ""
 	}
-	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n", a.status, line, kind, len(body))
+	response := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n", a.status, line, kind, len(body))
 	for _, name := range []string{"X-Request-Id", "X-Iam-Trace-Id", "Location", "Retry-After", "Server", "Set-Cookie", "Www-Authenticate", "X-Subject-Token-Echo"} {
-		_, _ = fmt.Fprintf(conn, "%s: %s\r\n", name, line)
+		response = fmt.Appendf(response, "%s: %s\r\n", name, line)
 	}
-	_, _ = io.WriteString(conn, "\r\n"+body)
+	_, _ = conn.Write(append(response, "\r\n"+body...)) // at once: each write would wake the client
 }
 
 func inJSON(text string) string {
@@ -180,7 +194,7 @@ func inJSON(text string) string {
 	return string(quoted[1 : len(quoted)-1])
 }
 
-// printed is all that somebody could see of the results.
+// printed returns every printable form of the results.
 func printed(t *testing.T, results []provider.Result) []byte {
 	t.Helper()
 	encoded, err := json.Marshal(results)

@@ -1,5 +1,5 @@
-// Package providertest is what the tests of providers share: a remote system that says what a test tells it to, and a look
-// for secrets where none belong.
+// Package providertest holds what the tests of providers share: a fake remote system with configurable responses, and
+// checks that no secret leaks. It must not import the simulators.
 package providertest
 
 import (
@@ -15,23 +15,23 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// Canary stands in every secret of a provider's tests.
+// Canary is part of every secret in the tests of a provider.
 const Canary = "cAnArY"
 
-// Server is a remote system over TLS that keeps what it was sent.
+// Server is a fake remote system with TLS that records the requests it receives.
 type Server struct {
 	*httptest.Server
 	mu   sync.Mutex
 	sent []Request
 }
 
-// Request is a request that was read to its end.
+// Request is a request whose body was read to the end.
 type Request struct {
 	*http.Request
 	Body string
 }
 
-// NewServer starts a server that ends with the test.
+// NewServer starts a server that is closed at the end of the test.
 func NewServer(t *testing.T, handle http.HandlerFunc) *Server {
 	t.Helper()
 	s := &Server{}
@@ -48,19 +48,19 @@ func NewServer(t *testing.T, handle http.HandlerFunc) *Server {
 	return s
 }
 
-// Sent are the requests so far.
+// Sent returns the requests received so far.
 func (s *Server) Sent() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sent
 }
 
-// TLS are the settings that trust the server.
+// TLS returns settings that trust the server.
 func (s *Server) TLS() provider.TLS {
 	return provider.TLS{CACert: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))}
 }
 
-// Says answers every request with a status and a body; kind is the Content-Type, "": none.
+// Says responds to every request with a status and a body. kind is the Content-Type; "" means none.
 func Says(kind string, status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Content-Type"] = nil
@@ -72,11 +72,12 @@ func Says(kind string, status int, body string) http.HandlerFunc {
 	}
 }
 
-// RequireSecretFree prints the values in every way that a log might, and fails the test where a canary is seen.
+// RequireSecretFree formats the values with every verb that a log could use, and fails the test if the output contains
+// the canary.
 func RequireSecretFree(t *testing.T, values ...any) {
 	t.Helper()
 	for _, value := range values {
-		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t"} { // %p passes by every method
+		for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t"} { // %p calls no method
 			text := fmt.Sprintf(format, value)
 			for _, form := range []string{Canary, fmt.Sprintf("%x", Canary), fmt.Sprintf("%X", Canary), fmt.Sprintf("% x", Canary), strings.Trim(fmt.Sprintf("%d", []byte(Canary)), "[]")} {
 				if strings.Contains(text, form) {
@@ -84,5 +85,12 @@ func RequireSecretFree(t *testing.T, values ...any) {
 				}
 			}
 		}
+	}
+}
+
+// Outcomes lists every outcome.
+func Outcomes() []provider.Outcome {
+	return []provider.Outcome{
+		provider.Applied, provider.Staged, provider.Rejected, provider.Mismatch, provider.Busy, provider.Denied, provider.Unreachable, provider.Unknown,
 	}
 }

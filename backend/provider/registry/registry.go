@@ -1,4 +1,4 @@
-// Package registry lists the providers. A new provider is a package beside this one and a line in [All].
+// Package registry lists the providers. To add a provider, create a package next to this one and add it to [All].
 package registry
 
 import (
@@ -9,7 +9,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/plesk"
 )
 
-// All returns every provider, sorted by name. Providers have no state and may be used concurrently.
+// All returns every provider, sorted by name. Providers are stateless and safe for concurrent use.
 func All() []provider.Type {
 	return []provider.Type{
 		dcs.Type{},
@@ -17,14 +17,4 @@ func All() []provider.Type {
 		mediatemple.Type{},
 		plesk.Type{},
 	}
-}
-
-// ByName returns the provider with that name, if there is one.
-func ByName(name string) (provider.Type, bool) {
-	for _, t := range All() {
-		if t.Name() == name {
-			return t, true
-		}
-	}
-	return nil, false
 }

@@ -13,75 +13,74 @@ import (
 	"syscall"
 )
 
-// ForbiddenAddressError is an address that no request may go to. Clouds hand out the credentials of a machine at
-// link-local addresses; whoever may write a connection must not reach these through Vault.
-type ForbiddenAddressError struct {
-	Address netip.Addr
+// forbiddenError reports an address that no request may go to. Clouds serve a machine's credentials at link-local
+// addresses; a user who may write a connection must not reach them through Vault.
+type forbiddenError struct{ address netip.Addr }
+
+func (e *forbiddenError) Error() string {
+	return "the address " + e.address.String() + " is link-local, multicast or unspecified, which a connection may not use"
 }
 
-func (e *ForbiddenAddressError) Error() string {
-	return "the address " + e.Address.String() + " is link-local, multicast or unspecified, which a connection may not use; correct url"
-}
-
-// forbidden tells whether no request may go to the address.
+// forbidden reports whether requests to the address are forbidden.
 func forbidden(address netip.Addr) bool {
 	address = address.Unmap()
 	return address.IsLinkLocalUnicast() || address.IsMulticast() || address.IsUnspecified() || address.IsInterfaceLocalMulticast()
 }
 
-// control is the dialer's last look at an address after names are resolved, so that no name can lead elsewhere between
-// a check and its use. Through a proxy it sees the proxy's address only: the proxy's own rules decide then.
+// control checks the address in the dialer, after name resolution, so that a name cannot resolve to another address
+// between check and use. With a proxy it sees only the proxy's address: the proxy's own rules apply then.
 func control(_, address string, _ syscall.RawConn) error {
 	target, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return errors.New("the address cannot be read")
+		return errors.New("the address cannot be parsed")
 	}
 	if forbidden(target.Addr()) {
-		return &ForbiddenAddressError{Address: target.Addr()}
+		return &forbiddenError{target.Addr()}
 	}
 	return nil
 }
 
-// hostNames are lower-case names; an underscore is no letter of a host name but is seen in private networks.
+// hostNames matches lower-case host names. Underscores are not valid in host names, but private networks use them.
 var hostNames = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$`)
 
-// ParseURL checks a base address and returns its canonical form, by which addresses can be compared: host in lower
-// case, no default port, no trailing slash. ParseURL of a canonical form returns it unchanged. tlsInsecure is the connection's
-// insecure_tls. The error is a sentence for the user; it does not quote raw, which may hold a password.
-func ParseURL(raw string, tlsInsecure bool) (string, error) {
+// ParseURL validates a base address and returns its canonical form for comparison: host in lower case, no default port,
+// no trailing slash. It returns a canonical form unchanged. field is the name of the field that holds the address, and
+// tlsInsecure is the connection's insecure_tls. The error is a sentence for the user; it does not quote raw, which may hold
+// a password.
+func ParseURL(field, raw string, tlsInsecure bool) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" || u.Host == "" {
-		return "", errors.New("url cannot be read; write it as https://host or https://host:port")
+		return "", errors.New(field + " cannot be parsed; write it as https://host or https://host:port")
 	}
 	scheme := strings.ToLower(u.Scheme)
 	switch {
 	case scheme != "https" && scheme != "http":
-		return "", errors.New("url must begin with https://")
+		return "", errors.New(field + " must begin with https://")
 	case u.User != nil:
-		return "", errors.New("url must not hold a user name or password; they have fields of their own")
+		return "", errors.New(field + " must not contain a user name or password; use the connection's credential fields")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(raw, "#"):
-		return "", errors.New("url must not have a query or a fragment")
+		return "", errors.New(field + " must not contain a query or a fragment")
 	}
-	host, err := parseHost(u)
+	host, err := parseHost(field, u)
 	if err != nil {
 		return "", err
 	}
 	if scheme == "http" {
 		address, err := netip.ParseAddr(strings.Trim(host, "[]"))
 		if err != nil || !address.IsLoopback() {
-			return "", errors.New("url must begin with https://; http:// is for a literal loopback address only, such as http://127.0.0.1:8080")
+			return "", errors.New(field + " must begin with https://; http:// is allowed only for a literal loopback address, such as http://127.0.0.1:8080")
 		}
 		if !tlsInsecure {
-			return "", errors.New("url must begin with https://; http:// to a loopback address needs insecure_tls=true")
+			return "", errors.New(field + " must begin with https://; http:// to a loopback address needs insecure_tls=true")
 		}
 	}
-	port, err := parsePort(u, scheme)
+	port, err := parsePort(field, u, scheme)
 	if err != nil {
 		return "", err
 	}
 	base := strings.TrimRight(u.Path, "/")
 	if u.RawPath != "" || strings.ContainsAny(base, "%\\ ") || (base != "" && path.Clean(base) != base) {
-		return "", errors.New("the path in url must be plain: no escapes, no dots, no doubled slashes")
+		return "", errors.New("the path in " + field + " must be plain: no escapes, no dot segments, no double slashes")
 	}
 	out := scheme + "://" + host
 	if port != defaultPort(scheme) {
@@ -90,15 +89,15 @@ func ParseURL(raw string, tlsInsecure bool) (string, error) {
 	return out + base, nil
 }
 
-// parseHost returns the host in the one form that it is compared in; IPv6 addresses in brackets.
-func parseHost(u *url.URL) (string, error) {
+// parseHost returns the host in canonical form, with IPv6 addresses in brackets.
+func parseHost(field string, u *url.URL) (string, error) {
 	host := strings.ToLower(u.Hostname())
 	if address, err := netip.ParseAddr(host); err == nil {
 		if address.Zone() != "" {
-			return "", errors.New("the address in url must not have a zone")
+			return "", errors.New("the address in " + field + " must not contain a zone")
 		}
 		if forbidden(address) {
-			return "", fmt.Errorf("url: %w", &ForbiddenAddressError{Address: address})
+			return "", fmt.Errorf("%s: %w", field, &forbiddenError{address})
 		}
 		address = address.Unmap()
 		if address.Is6() {
@@ -107,29 +106,29 @@ func parseHost(u *url.URL) (string, error) {
 		return address.String(), nil
 	}
 	if strings.HasSuffix(host, ".") {
-		return "", errors.New("the host in url must not end in a dot")
+		return "", errors.New("the host in " + field + " must not end in a dot")
 	}
 	if !hostNames.MatchString(host) || strings.Contains(host, "..") {
-		return "", errors.New("the host in url cannot be read; write names with other letters than a-z in their ASCII form, xn--…")
+		return "", errors.New("the host in " + field + " cannot be parsed; write internationalized names in their ASCII form, xn--…")
 	}
-	// 127.1, 0x7f000001 and the like: some resolvers take them for addresses.
+	// Some resolvers accept forms such as 127.1 and 0x7f000001 as addresses.
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	if _, err := strconv.ParseUint(last, 0, 64); err == nil {
-		return "", errors.New("the host in url looks like an address but is none; write IPv4 addresses as four decimal numbers")
+		return "", errors.New("the host in " + field + " looks like an IPv4 address but is not valid; write IPv4 addresses as four decimal numbers")
 	}
 	return host, nil
 }
 
-func parsePort(u *url.URL, scheme string) (string, error) {
+func parsePort(field string, u *url.URL, scheme string) (string, error) {
 	if u.Port() == "" {
 		if strings.HasSuffix(u.Host, ":") {
-			return "", errors.New("url has a colon but no port")
+			return "", errors.New(field + " has a colon but no port")
 		}
 		return defaultPort(scheme), nil
 	}
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
 	if err != nil || port == 0 {
-		return "", errors.New("the port in url must be a number from 1 to 65535")
+		return "", errors.New("the port in " + field + " must be a number from 1 to 65535")
 	}
 	return strconv.FormatUint(port, 10), nil
 }
@@ -141,8 +140,8 @@ func defaultPort(scheme string) string {
 	return "443"
 }
 
-// CanonicalHost returns host:port of a canonical address, always with the port: what identities of accounts are made
-// of. It is "" for what ParseURL would not take.
+// CanonicalHost returns the host:port of a canonical address, always with the port, for use in target identities. It
+// returns "" if the address cannot be parsed.
 func CanonicalHost(canonical string) string {
 	u, err := url.Parse(canonical)
 	if err != nil || u.Hostname() == "" {

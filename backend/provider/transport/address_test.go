@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestParseURLMakesAddressesComparable(t *testing.T) {
+func TestParseURLCanonicalizes(t *testing.T) {
 	for raw, want := range map[string]string{
 		"https://Plesk.Example.COM:8443":     "https://plesk.example.com:8443",
 		"HTTPS://plesk.example.com/":         "https://plesk.example.com",
@@ -25,23 +25,23 @@ func TestParseURLMakesAddressesComparable(t *testing.T) {
 		"https://10.0.0.1":                   "https://10.0.0.1",
 		"https://dcs.ap-southeast-3.example": "https://dcs.ap-southeast-3.example",
 	} {
-		got, err := ParseURL(raw, true)
+		got, err := ParseURL("url", raw, true)
 		require.NoError(t, err, raw)
 		require.Equal(t, want, got)
-		again, err := ParseURL(got, true)
+		again, err := ParseURL("url", got, true)
 		require.NoError(t, err)
-		require.Equal(t, got, again, "a canonical address must stay as it is")
+		require.Equal(t, got, again, "a canonical address must not change")
 	}
 }
 
-func TestParseURLRefuses(t *testing.T) {
+func TestParseURLRejects(t *testing.T) {
 	for raw, want := range map[string]string{
-		"":                                 "cannot be read",
-		"plesk.example.com":                "cannot be read",
-		"plesk.example.com:8443":           "cannot be read",
-		"https:plesk":                      "cannot be read",
-		"https://":                         "cannot be read",
-		"https://:8443":                    "cannot be read",
+		"":                                 "cannot be parsed",
+		"plesk.example.com":                "cannot be parsed",
+		"plesk.example.com:8443":           "cannot be parsed",
+		"https:plesk":                      "cannot be parsed",
+		"https://":                         "cannot be parsed",
+		"https://:8443":                    "cannot be parsed",
 		"ftp://host":                       "https://",
 		"//host":                           "https://",
 		"https://" + canary + "@host":      "user name",
@@ -54,7 +54,7 @@ func TestParseURLRefuses(t *testing.T) {
 		"https://host:":                    "no port",
 		"https://host:0":                   "port",
 		"https://host:65536":               "port",
-		"https://host:" + canary:           "cannot be read",
+		"https://host:" + canary:           "cannot be parsed",
 		"https://host/a%2fb":               "path",
 		"https://host/a/../b":              "path",
 		"https://host/./b":                 "path",
@@ -64,7 +64,7 @@ func TestParseURLRefuses(t *testing.T) {
 		"https://ho..st":                   "host",
 		"https://-host":                    "host",
 		"https://bücher.example":           "xn--",
-		"https://ho%73t":                   "cannot be read",
+		"https://ho%73t":                   "cannot be parsed",
 		"https://127.1":                    "four decimal",
 		"https://2130706433":               "four decimal",
 		"https://0x7f000001":               "four decimal",
@@ -80,18 +80,18 @@ func TestParseURLRefuses(t *testing.T) {
 		"http://localhost":                 "loopback",
 		"http://10.0.0.1":                  "loopback",
 		"http://plesk.example.com":         "loopback",
-		"https://host\x00":                 "cannot be read",
-		"https://host/\n":                  "cannot be read",
+		"https://host\x00":                 "cannot be parsed",
+		"https://host/\n":                  "cannot be parsed",
 	} {
-		_, err := ParseURL(raw, true)
+		_, err := ParseURL("url", raw, true)
 		require.ErrorContains(t, err, want, raw)
 		require.NotContains(t, err.Error(), canary)
 	}
-	_, err := ParseURL("http://127.0.0.1:8080", false)
+	_, err := ParseURL("url", "http://127.0.0.1:8080", false)
 	require.ErrorContains(t, err, "insecure_tls")
 }
 
-func TestCanonicalHostAlwaysHasThePort(t *testing.T) {
+func TestCanonicalHostIncludesPort(t *testing.T) {
 	for canonical, want := range map[string]string{
 		"https://plesk.example.com":      "plesk.example.com:443",
 		"https://plesk.example.com:8443": "plesk.example.com:8443",

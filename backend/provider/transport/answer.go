@@ -10,14 +10,15 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// maxRetryAfter bounds what a remote system's hint can hold up: a mistake there must not stop rotation for days.
+// maxRetryAfter limits the delay that a remote system can request: a mistake there must not stop rotation for days.
 const maxRetryAfter = time.Hour
 
-// StatusCode is the code of an answer that has no code of the remote system's own: "HTTP 502".
+// StatusCode returns the code for a response without an error code of the remote system: "HTTP 502".
 func StatusCode(status int) string { return fmt.Sprintf("HTTP %d", status) }
 
-// RetryAfter reads the header Retry-After, as seconds or as a date (https://www.rfc-editor.org/rfc/rfc9110#name-retry-after).
-// It is 0 where there is none that makes sense, and at most an hour.
+// RetryAfter parses the Retry-After header, in seconds or as a date
+// (https://www.rfc-editor.org/rfc/rfc9110#name-retry-after). It returns 0 if the header is absent or invalid, and at
+// most an hour.
 func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if value == "" {
@@ -37,13 +38,17 @@ func RetryAfter(header http.Header, now time.Time) time.Duration {
 	return min(max(date.Sub(now), 0), maxRetryAfter)
 }
 
-// Throttled is the result of an answer 429, which every remote system gives before it does anything.
+// Throttled returns the result for a 429 response, which every remote system sends before it does anything.
 func Throttled(response *Response, now time.Time) provider.Result {
-	return provider.Result{
+	result := provider.Result{
 		Outcome:    provider.Busy,
 		Scope:      provider.ScopeConnection,
 		Code:       StatusCode(response.Status),
-		Reason:     "the remote system takes no more requests for now; it will be asked again later",
+		Reason:     "the remote system throttled requests",
 		RetryAfter: RetryAfter(response.Header, now),
 	}
+	if result.RetryAfter > 0 {
+		result.Reason += " and asked to wait"
+	}
+	return result
 }

@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-func TestRetryAfter(t *testing.T) {
+func TestRetryAfterIsBounded(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
 		"":                              0,
@@ -37,7 +37,7 @@ func TestRetryAfter(t *testing.T) {
 	require.Equal(t, 7*time.Second, result.RetryAfter)
 }
 
-func TestSecretsCannotBePrinted(t *testing.T) {
+func TestSecretsAreNotPrinted(t *testing.T) {
 	type holder struct{ hidden Secret }
 	secret := NewSecret(canary)
 	require.Equal(t, canary, secret.Reveal())

@@ -11,17 +11,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// said is the answer to a request with a password in its body and a key in a header.
+// said returns the response to a request with a password in its body and a key in a header.
 func said(t *testing.T) *Response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://h/", strings.NewReader(`{"password":"Testpass.47114711"}`))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://h/", nil)
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Scheme deadbeef-0123-4567-89ab-cdef00112233")
 	req.Header.Set("User-Agent", UserAgent)
-	return &Response{sent: sentBy(req)}
+	return &Response{sent: sentBy(req, []byte(`{"password":"Testpass.47114711"}`))}
 }
 
-func TestRequestIDsAreHexadecimalAndNew(t *testing.T) {
+func TestRequestIDsAreHexadecimalAndNotEchoes(t *testing.T) {
 	t.Parallel()
 	for text, shown := range map[string]bool{
 		"5f0c1d2e3b4a59687766554433221100": true, "token_5f0c1d2e3b4a59687766554433221100": true, "req-1": true, "7": true,
@@ -39,7 +39,7 @@ func TestRequestIDsAreHexadecimalAndNew(t *testing.T) {
 	}
 }
 
-func TestWhatRepeatsTheRequestIsAnEcho(t *testing.T) {
+func TestEchoesFindsRequestText(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"Testpass.47114711", "xTestpass.47114711y", "estpass.", base64.StdEncoding.EncodeToString([]byte("Testpass.47114711")),
@@ -55,7 +55,7 @@ func TestWhatRepeatsTheRequestIsAnEcho(t *testing.T) {
 	require.NotContains(t, strings.ToLower(printed(said(t))), "testpass")
 }
 
-// printed is an answer in every way that fmt has.
+// printed formats a response with every verb of fmt that could expose it.
 func printed(r *Response) string {
 	return fmt.Sprintf("%v %+v %#v %v", r, r, r, *r)
 }

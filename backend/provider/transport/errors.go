@@ -13,65 +13,80 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// ErrTooLarge is the cause of the *AnswerError about an answer that is longer than the limit.
-var ErrTooLarge = errors.New("the answer is too long")
-
-// NotSentError proves that nothing of the request was sent: there was no connection to send it on.
-//
-// It unwraps to a cause only where that cannot hold a secret: the context's errors and *ForbiddenAddressError.
-type NotSentError struct {
-	// Reason is one sentence for operators: what happened and what to do.
-	Reason string
-	cause  error
+// Error reports a call without a readable response.
+type Error struct {
+	// Result is what the error proves.
+	Result provider.Result
+	// Cause is the context's error if that ended the call, else nil: other causes could hold a secret.
+	Cause error
 }
 
-func (e *NotSentError) Error() string { return e.Reason }
-func (e *NotSentError) Unwrap() error { return e.cause }
+func (e *Error) Error() string { return e.Result.Reason }
+func (e *Error) Unwrap() error { return e.Cause }
 
-// AnswerError is a request that was sent, or may have been, and has no answer that can be read. What it asked for may
-// have been done.
-//
-// It unwraps to a cause only where that cannot hold a secret: the context's errors and ErrTooLarge.
-type AnswerError struct {
-	// Reason is one sentence for operators: what happened and what to do.
-	Reason string
-	cause  error
+// NotSent returns the error for a request of which no part was sent.
+func NotSent(reason string) *Error {
+	return &Error{Result: provider.Result{Outcome: provider.Unreachable, Scope: provider.ScopeConnection, Reason: reason}}
 }
 
-func (e *AnswerError) Error() string { return e.Reason }
-func (e *AnswerError) Unwrap() error { return e.cause }
+// NotBuilt returns the error for a request that cannot be encoded.
+func NotBuilt() *Error { return NotSent("the request could not be built; nothing was sent") }
 
-// Failure returns what an error of [Do] proves: Unreachable where nothing was sent, else Unknown.
+// noAnswer returns the error for a request that was, or may have been, sent. It may have been carried out.
+func noAnswer(reason string) *Error {
+	return &Error{Result: provider.Result{Outcome: provider.Unknown, Scope: provider.ScopeTarget, Reason: reason}}
+}
+
+// failure returns the error for an error of net/http.
+func (r *route) failure(err error) *Error {
+	failed := noAnswer(answerReason(err))
+	if !r.connected.Load() {
+		failed = NotSent(r.reason(err) + "; nothing was sent")
+		failed.Result.Misconfigured = !r.blames(err) && noSuchHost(err)
+	}
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			failed.Cause = ended
+		}
+	}
+	return failed
+}
+
+// noSuchHost reports whether the name server said that a host does not exist.
+func noSuchHost(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns.IsNotFound && !dns.IsTimeout
+}
+
+// reason describes why no connection was established.
+func (r *route) reason(err error) string {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "the attempt was canceled before a connection was established"
+	case errors.Is(err, errProxyAddress):
+		return "the address of the proxy in HTTPS_PROXY cannot be parsed; write it as http://host:port"
+	case r.blames(err):
+		return r.proxyReason(err)
+	default:
+		return r.endpoint.connectReason(err) + r.through()
+	}
+}
+
+// Failure returns what an error of [Do] proves.
 func Failure(err error) provider.Result {
-	var unsent *NotSentError
-	if errors.As(err, &unsent) {
-		return provider.Result{Outcome: provider.Unreachable, Scope: provider.ScopeConnection, Reason: unsent.Reason}
+	known, ok := errors.AsType[*Error](err)
+	if !ok {
+		known = noAnswer("the request could not be completed")
 	}
-	result := provider.Result{Outcome: provider.Unknown, Scope: provider.ScopeTarget, Reason: "the request could not be completed"}
-	var answer *AnswerError
-	if errors.As(err, &answer) {
-		result.Reason = answer.Reason
-	}
-	return result
+	return known.Result
 }
 
-func notSent(err error) error {
-	e := &NotSentError{cause: contextCause(err)}
-	var forbidden *ForbiddenAddressError
-	if errors.As(err, &forbidden) {
-		e.cause = forbidden
-	}
-	e.Reason = connectReason(err) + "; nothing was sent"
-	return e
-}
-
-// connectReason puts into words why there is no connection. Errors of certificate checks and resolvers are matched by
-// their types and never quoted.
-func connectReason(err error) string {
+// connectReason describes why no connection to the remote system was established. Errors of certificate verification and
+// name resolution are matched by type and never quoted.
+func (e Endpoint) connectReason(err error) string {
 	var (
-		forbidden *ForbiddenAddressError
+		forbidden *forbiddenError
 		dns       *net.DNSError
-		op        *net.OpError
 		authority x509.UnknownAuthorityError
 		hostname  x509.HostnameError
 		invalid   x509.CertificateInvalidError
@@ -80,66 +95,52 @@ func connectReason(err error) string {
 		alert     tls.AlertError
 		timeout   net.Error
 	)
+	field, serverName := e.name(), e.serverNameField()
 	switch {
 	case errors.As(err, &forbidden):
-		return forbidden.Error()
-	case errors.As(err, &op) && op.Op == "proxyconnect":
-		return "the proxy that HTTPS_PROXY names could not be reached; see the environment that Vault runs in"
-	case errors.Is(err, context.Canceled):
-		return "the attempt was given up before there was a connection"
+		return forbidden.Error() + "; correct " + field
 	case errors.As(err, &dns) && dns.IsTimeout:
-		return "the name server did not answer in time; see whether Vault's host can resolve the name in url"
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return "no such host; see the name in url, and whether Vault's host can resolve it"
+		return "the name server did not respond in time; check that the Vault server can resolve the host in " + field
+	case noSuchHost(err) && e.Derived.Address != "":
+		return "no such host: " + e.Derived.Address + ", " + e.Derived.From + "; " + e.Derived.Otherwise
+	case noSuchHost(err):
+		return "no such host; check the host in " + field + ", and that the Vault server can resolve it"
 	case errors.As(err, &dns):
-		return "the host name could not be resolved; see whether Vault's host can resolve the name in url"
+		return "the host name could not be resolved; check that the Vault server can resolve the host in " + field
 	case errors.As(err, &authority):
-		return "the certificate of the remote system is not trusted; set ca_cert to the certificate of its issuer, or to its own if it is self-signed"
+		return "the certificate of the remote system is not trusted; ca_cert must contain the certificate of its issuer, or the certificate itself if it is self-signed"
 	case errors.As(err, &hostname):
-		return "the certificate of the remote system is for another name; correct url, or set tls_server_name to the name in the certificate"
+		return "the certificate of the remote system is for another name; correct " + field + ", or set " + serverName + " to the name in the certificate"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the certificate of the remote system has expired or is not valid yet; renew it there, or correct the clock of Vault's host"
+		return "the certificate of the remote system has expired or is not valid yet; renew it there, or correct the clock of the Vault server"
 	case errors.As(err, &verify):
-		return "the certificate of the remote system could not be verified; see it, ca_cert and tls_server_name"
+		return "the certificate of the remote system could not be verified; check the certificate, ca_cert and " + serverName
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "the remote system does not speak TLS at this port; see the port in url"
+		return "the remote system does not speak TLS on this port; check the port in " + field
 	case errors.As(err, &alert):
-		return "the remote system ended the TLS handshake; see whether it supports TLS 1.2 or newer, and tls_server_name"
+		return "the remote system aborted the TLS handshake; check that it supports TLS 1.2 or newer, and " + serverName
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "the connection was refused; see the port in url, and whether the remote system runs"
+		return "the connection was refused; check the port in " + field + ", and that the remote system is running"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "there is no route to the remote system; see the network and the firewall between Vault and it"
+		return "there is no route to the host in " + field + "; check the network and the firewall between Vault and the remote system"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "the connection timed out; see url, and the firewall between Vault and the remote system"
+		return "the connection timed out; check " + field + ", and the firewall between Vault and the remote system"
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return "the connection was closed before the request; see whether url has the right port, and the firewall between Vault and the remote system"
+		return "the connection was closed before the request; check the port in " + field + ", and the firewall between Vault and the remote system"
 	default:
-		return "no connection could be made; see url, and the network between Vault and the remote system"
+		return "no connection could be made; check " + field + ", and the network between Vault and the remote system"
 	}
 }
 
-func noAnswer(err error) error {
-	e := &AnswerError{cause: contextCause(err)}
+// answerReason describes why no response could be read.
+func answerReason(err error) string {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, context.Canceled):
-		e.Reason = "the attempt was given up before there was an answer; the request may have been carried out"
+		return "the attempt was canceled before a response arrived; the request may have been carried out"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		e.Reason = "the remote system did not answer in time; the request may have been carried out"
+		return "the remote system did not respond in time; the request may have been carried out"
 	default:
-		e.Reason = "the connection broke, or brought no answer that can be read; the request may have been carried out"
-	}
-	return e
-}
-
-// contextCause returns the bare error of the context that ended the call, if one did.
-func contextCause(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled):
-		return context.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		return context.DeadlineExceeded
-	default:
-		return nil
+		return "the connection broke before a readable response arrived; the request may have been carried out"
 	}
 }

@@ -1,23 +1,28 @@
-// Package transport is the HTTP that providers speak to remote systems.
+// Package transport is the HTTP client that providers use to reach remote systems.
 //
-// A provider opens one client with [New], builds each request itself, and sends it with [Do]. Nothing here knows what a
-// request means; the package exists for three promises that a provider could not keep with net/http as it comes:
+// A provider opens one client with [New] for each address, and makes each call with [Do]. This package does not know
+// what a request means. It makes four guarantees that net/http alone does not:
 //
-//   - A request goes out at most once, and to the address that the operator configured. Connections are not reused and
-//     HTTP/2 is off, so that net/http has no occasion to send a request again by itself; redirects are handed back
-//     instead of followed (net/http would take headers, and on a 307 the body, to any host that an answer names).
-//   - It is known whether a request may have left. [Do] returns a [*NotSentError] only where the trace of the connection
-//     proves that nothing was sent, and an [*AnswerError] in every other case. [Failure] makes the outcomes of these.
-//   - No error holds what a request or an answer held. net/http's errors quote the URL, resolvers and certificate checks
-//     quote names, proxies quote anything: all of them are replaced by sentences of this package.
+//   - A request is sent at most once, and only to the address that the operator configured. Connections are not reused
+//     and HTTP/2 is off, so that net/http never resends a request by itself. Redirects are returned, not followed
+//     (net/http would send headers, and on a 307 the body, to any host that a response names).
+//   - The caller learns whether a request may have been sent. The outcome of an [*Error] is Unreachable only if the trace
+//     of the connection proves that nothing was sent, and Unknown in every other case. [Failure] returns it.
+//   - No error contains text from a request or a response. Errors of net/http quote the URL, those of resolvers and
+//     certificate verification quote names, and proxies quote anything: this package replaces all of them with its own
+//     sentences.
+//   - An error names what is to be corrected: the field that holds the address, or the proxy; see proxy.go. The connection's
+//     TLS settings are for its remote system, never for a proxy on the way.
 //
 // Clients are safe for concurrent use.
 package transport
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -25,7 +30,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	cleanhttp "github.com/hashicorp/go-cleanhttp"
@@ -37,33 +42,79 @@ const (
 	// UserAgent is the User-Agent header of every request.
 	UserAgent = "vault-plugin-secrets-hosting"
 
-	// DefaultLimit is how long the body of an answer may be where a provider sets no limit: 1 MiB.
-	DefaultLimit = 1 << 20
+	// bodyLimit is the maximum size of a response body: 1 MiB.
+	bodyLimit = 1 << 20
 
-	// headerLimit bounds the headers of an answer. IAM tokens come in a header and have up to 16 KiB.
+	// headerLimit is the maximum size of the response headers. IAM tokens come in a header and take up to 16 KiB.
 	headerLimit = 128 << 10
 )
 
-// Response is an answer that was read to its end.
+// Response is a response whose body was read to the end.
 type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
 
-	// sent is what the request held, see Echoes.
+	// sent is the content of the request, see Echoes.
 	sent Secret
 }
 
-// Format prints the status alone: the rest could hold anything.
-func (r *Response) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "answer %d (hidden)", r.Status) }
+// Format prints only the status: the rest could contain secrets.
+func (r *Response) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "response %d (hidden)", r.Status)
+}
 
-// New returns a client with the connection's TLS settings. An error is the user's mistake in these.
-// Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY), as everywhere in Vault.
-func New(settings provider.TLS) (*http.Client, error) {
+// Endpoint is an address of a connection, and what errors call it.
+type Endpoint struct {
+	TLS provider.TLS
+	// Field is the name of the field that holds the address: "url", or another name that ends in "url" ("iam_url"). The
+	// field with the name to verify in its certificate is then "tls_server_name" ("iam_tls_server_name").
+	Field string
+	// Derived is set if the connection has no such field.
+	Derived Derivation
+}
+
+// Derivation is an address that the user did not write.
+type Derivation struct {
+	Address string
+	// From says where the address comes from ("derived from region"), and Otherwise what to do if its host does not exist.
+	From, Otherwise string
+}
+
+// name returns the field that holds the address, for use in a sentence.
+func (e Endpoint) name() string {
+	if e.Derived.Address == "" {
+		return e.Field
+	}
+	return fmt.Sprintf("%s (%s, %s)", e.Field, e.Derived.Address, e.Derived.From)
+}
+
+// serverNameField returns the name of the field that replaces the host of the address in verification.
+func (e Endpoint) serverNameField() string {
+	return strings.TrimSuffix(e.Field, "url") + "tls_server_name"
+}
+
+// Client sends requests to one endpoint. It is safe for concurrent use.
+type Client struct {
+	http     *http.Client
+	endpoint Endpoint
+}
+
+// New returns a client. It returns an error only if the TLS settings are invalid. Proxies are taken from the environment
+// (HTTPS_PROXY, NO_PROXY), as everywhere in Vault.
+func New(endpoint Endpoint) (*Client, error) {
+	return newClient(endpoint, network{dialer: newDialer(), proxy: http.ProxyFromEnvironment})
+}
+
+func newDialer() *net.Dialer { return &net.Dialer{Timeout: 30 * time.Second, Control: control} }
+
+// newClient is New with a network: tests stop requests before they leave the machine.
+func newClient(endpoint Endpoint, via network) (*Client, error) {
+	settings := endpoint.TLS
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		ServerName: settings.ServerName,
-		// The operator's explicit choice, for panels with a certificate of their own making.
+		// The operator's explicit choice, for panels with a self-signed certificate.
 		InsecureSkipVerify: settings.Insecure, //nolint:gosec // see above
 	}
 	if settings.CACert != "" {
@@ -76,23 +127,25 @@ func New(settings provider.TLS) (*http.Client, error) {
 
 	t := cleanhttp.DefaultTransport()
 	t.TLSClientConfig = config
-	t.DialContext = (&net.Dialer{Timeout: 30 * time.Second, Control: control}).DialContext
-	// HTTP/1.1 only: HTTP/2 resends requests that a server gave back, and lower-cases the header names.
+	t.Proxy = via.choose
+	t.DialContext = via.dial
+	t.OnProxyConnectResponse = tunneled
+	// HTTP/1.1 only: HTTP/2 resends requests that the server refused, and lower-cases the header names.
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
-	// A compressed answer that the remote system was not asked for is nonsense, and no compressed bomb is unpacked.
+	// Do not request compression, so that no decompression bomb is unpacked.
 	t.DisableCompression = true
 	t.MaxResponseHeaderBytes = headerLimit
 
-	return &http.Client{
+	return &Client{endpoint: endpoint, http: &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	}}, nil
 }
 
-// certificates reads a PEM bundle. Unlike x509.CertPool it takes no bundle with a block that it does not understand:
-// the operator would believe that the certificate is trusted.
+// certificates parses a PEM bundle. Unlike x509.CertPool it rejects a bundle with a block that it cannot parse:
+// otherwise the operator would believe that this certificate is trusted.
 func certificates(bundle string) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	n := 0
@@ -103,61 +156,65 @@ func certificates(bundle string) (*x509.CertPool, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return nil, errors.New("ca_cert has a PEM block that is not a certificate; give certificates only")
+			return nil, errors.New("ca_cert contains a PEM block that is not a certificate; give certificates only")
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, errors.New("ca_cert has a certificate that cannot be read; give it as PEM, whole and unchanged")
+			return nil, errors.New("ca_cert contains a certificate that cannot be parsed; give it as PEM, complete and unchanged")
 		}
 		pool.AddCert(certificate)
 	}
 	if n == 0 {
-		return nil, errors.New("ca_cert has no certificate; give it as PEM, from -----BEGIN CERTIFICATE----- on")
+		return nil, errors.New("ca_cert contains no certificate; give it as PEM, starting with -----BEGIN CERTIFICATE-----")
 	}
 	return pool, nil
 }
 
-// Do sends the request once and reads the answer, whatever its status, up to limit bytes (0: [DefaultLimit]). The call
-// ends with ctx. The error is a *NotSentError or an *AnswerError; see the package's comment.
-func Do(ctx context.Context, client *http.Client, req *http.Request, limit int64) (*Response, error) {
-	if limit <= 0 {
-		limit = DefaultLimit
-	}
-	// Set where a connection stands, TLS included, and net/http is about to write the request to it. Nothing before
-	// that sends a byte of the request; from there on it may be anywhere.
-	var connected atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+// Do sends a request once and reads the response, whatever its status. prepare sets the headers. Do returns when ctx ends.
+// The error is an [*Error]; see the package comment.
+func Do(ctx context.Context, client *Client, method, address string, body []byte, prepare func(*http.Request)) (*Response, error) {
+	// GotConn runs once a connection is established, TLS included, and net/http is about to write the request to it.
+	// No byte of the request is sent before that; afterwards any part of it may have been.
+	way := &route{endpoint: client.endpoint}
+	traced := httptrace.WithClientTrace(context.WithValue(ctx, routeKey{}, way), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { way.connected.Store(true) },
 	})
-	req = req.WithContext(ctx)
-	sent := sentBy(req)
-	// Without GetBody net/http cannot send a body a second time, whatever reason it may see.
-	req.GetBody = nil
-	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", UserAgent)
-	}
-
-	resp, err := client.Do(req)
+	req, err := http.NewRequestWithContext(traced, method, address, bytes.NewReader(body))
 	if err != nil {
-		if !connected.Load() {
-			return nil, notSent(err)
-		}
-		return nil, noAnswer(err)
+		return nil, NotBuilt()
+	}
+	req.Header.Set("User-Agent", UserAgent)
+	prepare(req)
+	sent := sentBy(req, body)
+	// Without GetBody net/http cannot send a body a second time.
+	req.GetBody = nil
+
+	resp, err := client.http.Do(req)
+	if err != nil {
+		return nil, way.failure(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode < http.StatusOK {
-		// 101 Switching Protocols: its body is the bare connection, which may never end.
-		return nil, &AnswerError{Reason: "the answer is not one to this request; see whether url names the right service"}
+		// 101 Switching Protocols: the body is the raw connection, which may never end.
+		return nil, noAnswer("the response does not match the request; check that " + client.endpoint.name() + " points to the right service")
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	content, err := io.ReadAll(io.LimitReader(resp.Body, bodyLimit+1))
 	if err != nil {
-		return nil, noAnswer(err)
+		return nil, way.failure(err)
 	}
-	if int64(len(body)) > limit {
-		return nil, &AnswerError{
-			Reason: "the answer is longer than any that this system gives; see whether url names the right service",
-			cause:  ErrTooLarge,
-		}
+	if len(content) > bodyLimit {
+		return nil, noAnswer("the response is longer than any that this system sends; check that " + client.endpoint.name() + " points to the right service")
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, sent: sent}, nil
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: content, sent: sent}, nil
+}
+
+// JSON encodes the body of a request, without HTML escapes and without a trailing line feed.
+func JSON(value any) ([]byte, error) {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return nil, NotBuilt()
+	}
+	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), nil
 }

@@ -1,48 +1,49 @@
-// Package failpoint stops the engine between two steps, so that a test can end its process there.
+// Package failpoint stops the engine between two steps, so that a test can kill its process there.
 //
-// A stop is compiled in with the build tag "failpoints" only. Without it [Reach] is empty, and neither the names of the
-// stops nor that of the variable are in the binary.
+// Failpoints are compiled in only with the build tag "failpoints". Without it [Reach] does nothing, and the binary contains
+// neither the names of the failpoints nor that of the variable.
 //
-// With the tag, the environment variable [Variable] names a folder. A file in it that has the name of a role and holds
-// the name of a stop makes that role stop there, once: the file ROLE[Mark] appears, and the role goes on when the first
-// file is removed. A process that is started anew does not stop at a mark that is there already.
+// With the tag, the environment variable [Variable] names a directory. A file in it with the name of a role, containing the
+// name of a failpoint, makes that role stop there once: the file ROLE[Mark] appears, and the role continues when the first
+// file is removed. If ROLE[Mark] already exists, for example after the plugin process was restarted, the role does not
+// stop.
 package failpoint
 
-// Variable is the environment variable that names the folder.
+// Variable is the environment variable that names the directory.
 const Variable = "HOSTING_FAILPOINTS"
 
-// Mark is what the name of a file ends with that says that a role has stopped.
+// Mark is the suffix of the file which shows that a role has stopped.
 const Mark = ".stopped"
 
-// Where a role stops, in the order in which a change comes by.
+// The failpoints, in the order in which a change reaches them.
 const (
-	// BeforeReserved: a new role is checked, nothing is stored.
+	// BeforeReserved: a new role has been checked, and nothing is stored.
 	BeforeReserved = "failpoint before the target is reserved"
 	// Reserved: the target's index entries are stored, the role is not.
 	Reserved = "failpoint target reserved"
-	// BeforeSending: the new password is made, and not stored as being sent.
+	// BeforeSending: the new password has been generated, but not stored as being sent.
 	BeforeSending = "failpoint before sending is stored"
-	// Sending: it is stored, and no request was made.
+	// Sending: the password is stored as being sent, and no request has been made.
 	Sending = "failpoint sending stored"
-	// BeforeOutcome: the answer is there, its meaning is not stored.
+	// BeforeOutcome: the answer has arrived, and its outcome is not stored.
 	BeforeOutcome = "failpoint before the outcome is stored"
-	// Outcome: it is.
+	// Outcome: the outcome is stored.
 	Outcome = "failpoint outcome stored"
-	// BeforeWait: the change has to wait for something, which is not stored.
+	// BeforeWait: the change has to wait, and that is not stored.
 	BeforeWait = "failpoint before the wait is stored"
-	// Wait: it is.
+	// Wait: the wait is stored.
 	Wait = "failpoint wait stored"
-	// BeforeSettled: a queued password counts as in force, which is not stored.
+	// BeforeSettled: a queued password counts as in force, and that is not stored.
 	BeforeSettled = "failpoint before the settling is stored"
-	// Settled: it is.
+	// Settled: it is stored that the password counts as in force.
 	Settled = "failpoint settling stored"
-	// BeforeWord: a person's word about a password is taken, and not stored.
+	// BeforeWord: an operator's confirmation was received, and is not stored.
 	BeforeWord = "failpoint before the word is stored"
-	// Word: it is.
+	// Word: the confirmation is stored.
 	Word = "failpoint word stored"
 )
 
-// All are the names of all stops.
+// All returns the names of all failpoints.
 func All() []string {
 	return []string{BeforeReserved, Reserved, BeforeSending, Sending, BeforeOutcome, Outcome, BeforeWait, Wait, BeforeSettled, Settled, BeforeWord, Word}
 }

@@ -8,28 +8,29 @@ import (
 	"time"
 )
 
-// look is how often a role that has stopped looks whether it may go on.
-const look = 10 * time.Millisecond
+// pollInterval is how often a stopped role checks whether it may continue.
+const pollInterval = 10 * time.Millisecond
 
-// Reach stops the caller if the role is to stop at this point, until it may go on.
+// Reach blocks while the role is told to stop at this failpoint. A role stops once.
 func Reach(point, role string) {
-	folder := os.Getenv(Variable)
-	if folder == "" || !wanted(folder, point, role) {
+	dir := os.Getenv(Variable)
+	if dir == "" || !selected(dir, point, role) {
 		return
 	}
-	mark, err := os.OpenFile(filepath.Join(folder, role+Mark), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // for tests
+	mark, err := os.OpenFile(filepath.Join(dir, role+Mark), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // for tests
 	if err != nil {
-		return // it has stopped once
+		return // it has stopped before
 	}
 	if err := mark.Close(); err != nil {
 		return
 	}
-	for wanted(folder, point, role) {
-		time.Sleep(look)
+	for selected(dir, point, role) {
+		time.Sleep(pollInterval)
 	}
 }
 
-func wanted(folder, point, role string) bool {
-	stop, err := os.ReadFile(filepath.Join(folder, role)) //nolint:gosec // for tests
-	return err == nil && string(stop) == point
+// selected reports whether the role is told to stop at this failpoint.
+func selected(dir, point, role string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, role)) //nolint:gosec // for tests
+	return err == nil && string(text) == point
 }

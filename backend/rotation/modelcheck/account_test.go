@@ -9,51 +9,59 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// account is the truth about one account on a remote system, and the model's own books on what the engine can know of it.
+// account is one account on a remote system, and what the engine can know about it.
 type account struct {
 	w      *world
 	system *system
 	login  string
 	role   string
-	dice   *rand.Rand
+	rng    *rand.Rand
 
 	parts    []*part
 	attempts []*attempt // those that may still matter
-	flights  []*flight  // what will happen by itself
+	effects  []*effect  // what will happen without another request
 	labels   map[string]string
 
-	// refused as a new password, and nobody has said since that it is in force.
-	refused map[string]int // the version with which it was
-	// wrong as an old password, for all that the engine was told.
+	// refused are the passwords that were refused as new ones, with their versions, unless an operator has confirmed them
+	// since.
+	refused map[string]int
+	// wrong are the passwords that were refused as old ones, for all that the engine was told.
 	wrong map[string]bool
 
-	ours, theirs wrongs // old passwords in a row, by the engine and by people
+	// ours and theirs are the wrong old passwords in a row, presented by the engine and by users.
+	ours, theirs wrongPasswords
 	lockedUntil  time.Time
 
-	// misled: a person said something that is not so.
+	// misled: an operator confirmed something that is not true.
 	misled bool
-	// busy gives the answer to a request that was left alone.
-	busy chan answer
-	// given are passwords that people chose for it.
+	// background receives the answer to a request that nobody waits for.
+	background chan answer
+	// given are passwords that operators chose for it.
 	given []string
-	seen  seen
-	// state is what creds said after the last step; "": there is no role.
+	read  lastRead
+	// state is what creds said after the last step; empty: there is no role.
 	state string
-	// forgot: the remote system did not do what it had taken, and nobody was told.
+	// forgot: the remote system did not carry out what it had taken, and told no one.
 	forgot bool
-	// overtaken: a late request had its effect after the engine was told of a later password that it is in force.
+	// overtaken: a late request had its effect after the engine was told that a later password is in force.
 	overtaken bool
-	// asked counts requests for a change, underWay those that are being answered.
-	asked, underWay int
+	// calls counts the requests to change the password, inFlight those that have no answer yet; last arrived last.
+	calls, inFlight int
+	last            *attempt
+	// made are the passwords that storage has had as the next one. dueChange are those made because the password was due;
+	// touched are those that the remote system may have taken, as far as the engine can know.
+	made, dueChange, touched map[string]bool
+	// waiting is the step that the engine has to take for the role.
+	waiting waiting
 }
 
 // part is what holds a password: the account, or one of its servers.
 type part struct {
 	name    string
 	held    string
-	waiting *attempt // whose password it takes at its next start
-	// stranger: somebody else set what it holds, and Vault does not know.
-	stranger bool
+	waiting *attempt // its password comes into force at the next restart
+	// foreign: others set the password that is held, and Vault does not know it.
+	foreign bool
 }
 
 // attempt is one request to change the password.
@@ -64,42 +72,49 @@ type attempt struct {
 	parts         []*part
 	deadline      time.Time
 	result        provider.Result
-	// answered: the engine was told an outcome that says what became of it. settled: and has stored something since.
-	// heard: it tried to, and may have failed and lost it.
-	answered, settled, heard bool
-	// orphan: the role that made it is gone.
+	// answered: the engine was told the outcome. settled: and has stored something since. storeTried: it has tried to, and
+	// may have lost the outcome.
+	answered, settled, storeTried bool
+	// orphan: the role that made it is deleted.
 	orphan bool
-	// later counts the changes that were confirmed since; worded: a person has said which password is in force since.
-	later  int
-	worded bool
+	// later counts the changes confirmed since. confirmed: an operator has said since which password is in force.
+	later     int
+	confirmed bool
 	// repeated: another request with the same password was confirmed.
 	repeated bool
+	// began is when the piece of work that made it made its first request; ended is when the answer left.
+	began, ended time.Time
+	// asked: an operator asked for the work. read: a reader did.
+	asked, read bool
+	// first: the password had not been sent before, as far as the engine can know.
+	first bool
 }
 
-// flight is something that the remote system will do, or may.
-type flight struct {
+// effect is something that the remote system will do later, or may do.
+type effect struct {
 	at      time.Time
 	attempt *attempt
 	part    *part
-	// queued: it is in the remote system's queue; fails: it will not be done, and nobody is told.
+	// queued: it is in the remote system's queue. fails: it will not be carried out, and no one is told.
 	queued, fails bool
 }
 
 func newAccount(w *world, s *system, number int) *account {
 	acc := &account{
 		w: w, system: s, login: fmt.Sprintf("login%d", number), role: fmt.Sprintf("role%d", number),
-		dice: w.newDice(), labels: map[string]string{}, refused: map[string]int{}, wrong: map[string]bool{},
+		rng: w.newRNG(), labels: map[string]string{}, refused: map[string]int{}, wrong: map[string]bool{},
+		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{},
 	}
 	for i := range max(1, s.spec.parts) {
-		acc.parts = append(acc.parts, &part{name: partName(i), held: acc.foreign(), stranger: true})
+		acc.parts = append(acc.parts, &part{name: partName(i), held: w.foreignPassword(), foreign: true})
 	}
 	return acc
 }
 
-// foreign is a new password of somebody else's.
-func (acc *account) foreign() string {
-	acc.w.made++
-	return fmt.Sprintf("theirs%06d", acc.w.made)
+// foreignPassword returns a new password that does not come from Vault.
+func (w *world) foreignPassword() string {
+	w.foreign++
+	return fmt.Sprintf("theirs%06d", w.foreign)
 }
 
 // label is what the story calls a password.
@@ -115,9 +130,9 @@ func (acc *account) label(password string) string {
 
 func (acc *account) margin() time.Duration { return acc.system.spec.margin() }
 
-// over tells whether a request that nobody answered can have no effect any more. A remote system may be late by the margin,
-// and later than that as long as nothing tells the engine so: without an old password, until it has confirmed two later
-// changes or a person has said what is in force.
+// over reports whether a request without an answer can have no effect any more. Remote systems may be late by the margin.
+// Without an old password a request may be later than that, until the engine has confirmed two later changes or an
+// operator has said which password is in force.
 func (acc *account) over(a *attempt, now time.Time) bool {
 	if a.old != "" && a.old != acc.parts[0].held && a.password != acc.parts[0].held {
 		return true
@@ -128,46 +143,46 @@ func (acc *account) over(a *attempt, now time.Time) bool {
 	return acc.system.spec.restart || a.outlived()
 }
 
-// outlived: enough has been said since then for the engine to believe that the request has no effect any more. The one
-// with an old password would need a person who gives that very password again.
+// outlived reports whether the engine knows enough to believe that the request can have no effect any more. With an old
+// password it could only have one if that very password were set again by hand.
 func (a *attempt) outlived() bool {
-	return a.worded || a.later >= 2 || a.old != "" && a.later >= 1
+	return a.confirmed || a.later >= 2 || a.old != "" && a.later >= 1
 }
 
-// advance lets what is due by now happen.
+// advance lets the effects happen that are due.
 func (acc *account) advance(now time.Time) {
 	for {
 		next := -1
-		for i, f := range acc.flights {
-			if !f.at.After(now) && (next < 0 || f.at.Before(acc.flights[next].at)) {
+		for i, f := range acc.effects {
+			if !f.at.After(now) && (next < 0 || f.at.Before(acc.effects[next].at)) {
 				next = i
 			}
 		}
 		if next < 0 {
 			return
 		}
-		f := acc.flights[next]
-		acc.flights = slices.Delete(acc.flights, next, next+1)
-		acc.land(f)
+		f := acc.effects[next]
+		acc.effects = slices.Delete(acc.effects, next, next+1)
+		acc.happen(f)
 	}
 }
 
-// land lets a late request, or one from the queue, have its effect.
-func (acc *account) land(f *flight) {
+// happen lets a late or a queued request have its effect.
+func (acc *account) happen(f *effect) {
 	a, w := f.attempt, acc.w
 	what := acc.label(a.password)
 	switch {
 	case f.queued && f.fails:
-		w.note("   (%s: %s does not come out of the queue)", acc.login, what)
+		w.note("   (%s: the queued change to %s is dropped)", acc.login, what)
 		acc.forgot = true
 	case f.queued:
-		w.note("   (%s: %s comes out of the queue)", acc.login, what)
+		w.note("   (%s: the queued change to %s is made)", acc.login, what)
 		acc.set(f.part, a)
 	case a.old != "" && !f.at.Before(a.deadline.Add(acc.margin())) && (a.outlived() || a.old != f.part.held):
-		// So late a wrong old password counts for nobody: no engine can leave room for it in every lock window to come.
-		w.note("   (%s: the late request with %s comes to nothing)", acc.login, what)
+		// A wrong old password that is this late is not counted: no engine can leave room for it in all later lock windows.
+		w.note("   (%s: the late request with %s has no effect)", acc.login, what)
 	case a.old != "":
-		w.note("   (%s: the late request with %s is looked at)", acc.login, what)
+		w.note("   (%s: the late request with %s is processed)", acc.login, what)
 		if acc.checkOld(a, f.at) == "" {
 			acc.set(f.part, a)
 		}
@@ -175,14 +190,14 @@ func (acc *account) land(f *flight) {
 		w.note("   (%s: %s takes %s late)", acc.login, f.part.name, what)
 		f.part.waiting = a
 	case a.outlived() && !f.at.Before(a.deadline.Add(acc.margin())):
-		w.note("   (%s: %s is set long after a later one)", acc.login, what)
+		w.note("   (%s: %s is set long after a later password)", acc.login, what)
 		acc.overtake(f)
 	default:
 		w.note("   (%s: %s is set late)", acc.login, what)
 		acc.set(f.part, a)
 	}
-	acc.overtaken = acc.overtaken || a.worded || a.later > 0
-	if f.queued { // an earlier request with it: its repetition counts
+	acc.overtaken = acc.overtaken || a.confirmed || a.later > 0
+	if f.queued { // it also counts for earlier requests with the same password
 		for _, other := range acc.attempts {
 			if other.password == a.password {
 				other.later++
@@ -191,58 +206,58 @@ func (acc *account) land(f *flight) {
 	}
 }
 
-// set puts a password of the engine's in force.
+// set puts a password from Vault in force.
 func (acc *account) set(p *part, a *attempt) {
-	p.held, p.stranger = a.password, a.orphan
+	p.held, p.foreign = a.password, a.orphan
 }
 
-// overtake: what the engine cannot know. A role may be active with a later password then; the live one is kept still
-// if it was the one before, and nobody has told the engine that it is wrong.
-func (acc *account) overtake(f *flight) {
+// overtake puts a password in force in a way that the engine cannot know: the role may be active with a later one. The
+// password must still be kept if it was the one before that, and the engine was not told that it is wrong.
+func (acc *account) overtake(f *effect) {
 	a := f.attempt
-	if role := acc.w.role(acc.role); role != nil && !a.orphan && !a.worded && a.repeated && a.later == 2 && !acc.wrong[a.password] && !acc.kept(role.Record, role.Record.List(), a.password) {
+	if r := acc.w.role(acc.role); r != nil && !a.orphan && !a.confirmed && a.repeated && a.later == 2 && !acc.wrong[a.password] && !acc.kept(r.Record, r.Record.List(), a.password) {
 		acc.w.fail("I3: %s is in force on %s long after it was sent, and is lost", acc.label(a.password), acc.login)
 	}
-	f.part.held, f.part.stranger = a.password, true
+	f.part.held, f.part.foreign = a.password, true
 }
 
-// checkOld looks at the old password of a request, and says what is wrong with it.
+// checkOld checks the old password of a request, and returns what is wrong: "locked", "wrong" or nothing.
 func (acc *account) checkOld(a *attempt, now time.Time) string {
 	if now.Before(acc.lockedUntil) {
 		return "locked"
 	}
 	if a.old == acc.parts[0].held {
-		acc.ours, acc.theirs = wrongs{}, wrongs{}
+		acc.ours, acc.theirs = wrongPasswords{}, wrongPasswords{}
 		return ""
 	}
-	if acc.ours.add(now); acc.mistyped(now) >= lockAfter {
+	if acc.ours.add(now); acc.wrongInRow(now) >= lockAfter {
 		acc.lockedUntil = now.Add(lockWindow)
-		acc.w.fail("%s is locked by the engine's own tries", acc.login)
+		acc.w.fail("%s is locked by the engine's own attempts", acc.login)
 	}
 	return "wrong"
 }
 
-// wrongs counts wrong old passwords of which each came before the lock window of the one before was over.
-type wrongs struct {
+// wrongPasswords counts wrong old passwords, each within the lock window of the one before.
+type wrongPasswords struct {
 	count int
 	last  time.Time
 }
 
-func (t *wrongs) at(now time.Time) int {
+func (t *wrongPasswords) at(now time.Time) int {
 	if now.Sub(t.last) > lockWindow {
 		t.count = 0
 	}
 	return t.count
 }
 
-func (t *wrongs) add(now time.Time) {
+func (t *wrongPasswords) add(now time.Time) {
 	t.count, t.last = t.at(now)+1, now
 }
 
-// mistyped is how many wrong old passwords in a row the account remembers.
-func (acc *account) mistyped(now time.Time) int { return acc.ours.at(now) + acc.theirs.at(now) }
+// wrongInRow is how many wrong old passwords in a row the account remembers.
+func (acc *account) wrongInRow(now time.Time) int { return acc.ours.at(now) + acc.theirs.at(now) }
 
-// start restarts one server: what waits comes in force, unless the server has forgotten it.
+// start restarts one server. The waiting password comes into force, unless the server forgets it.
 func (acc *account) start(p *part, forgets bool) {
 	switch {
 	case p.waiting == nil:
@@ -250,32 +265,32 @@ func (acc *account) start(p *part, forgets bool) {
 		acc.forgot = true
 	default:
 		acc.set(p, p.waiting)
-		acc.overtaken = acc.overtaken || p.waiting.worded // it was true when it was said
+		acc.overtaken = acc.overtaken || p.waiting.confirmed // what the operator confirmed was true then
 	}
 	p.waiting = nil
 }
 
-// forsake: the end of a node leaves requests whose answers nobody has stored.
-func (acc *account) forsake(gone *node) {
+// nodeDied forgets the answers that a node had not stored.
+func (acc *account) nodeDied(n *node) {
 	for _, a := range acc.attempts {
-		if a.node == gone && !a.settled {
+		if a.node == n && !a.settled {
 			a.answered = false
 		}
 	}
 }
 
-// deleted: the role is gone, with all that Vault knew.
+// deleted notes that the role is deleted, with all that Vault knew.
 func (acc *account) deleted() {
 	for _, a := range acc.attempts {
 		a.orphan = true
 	}
 	for _, p := range acc.parts {
-		p.stranger = true
+		p.foreign = true
 		if p.waiting != nil {
 			p.waiting.orphan = true
 		}
 	}
-	for _, f := range acc.flights {
+	for _, f := range acc.effects {
 		f.attempt.orphan = true
 	}
 	clear(acc.refused)
@@ -283,60 +298,13 @@ func (acc *account) deleted() {
 	acc.misled = false
 }
 
-// prune forgets attempts that can have no effect any more.
+// prune drops the attempts that can have no effect any more.
 func (acc *account) prune(now time.Time) {
 	acc.attempts = slices.DeleteFunc(acc.attempts, func(a *attempt) bool {
 		if a.old != "" && now.Before(a.deadline.Add(acc.margin())) {
 			return a.settled
 		}
-		flies := slices.ContainsFunc(acc.flights, func(f *flight) bool { return f.attempt == a })
-		return !flies && (a.settled || acc.over(a, now))
+		pending := slices.ContainsFunc(acc.effects, func(f *effect) bool { return f.attempt == a })
+		return !pending && (a.settled || acc.over(a, now))
 	})
-}
-
-// stored is called when an entry of a role was written, or not: what the engine was told before that is settled then.
-func (w *world) stored(role string, done bool) {
-	acc := w.byRole[role]
-	if acc == nil {
-		return
-	}
-	if _, there := w.disk.entries[rolePrefix+role]; !there && done {
-		acc.deleted()
-		return
-	}
-	for _, a := range acc.attempts {
-		if !a.answered || a.settled {
-			continue
-		}
-		if done {
-			acc.settle(a)
-		}
-		a.heard = true
-	}
-}
-
-// settle keeps the books on an outcome that the engine has stored.
-func (acc *account) settle(a *attempt) {
-	a.settled = true
-	switch {
-	case a.result.Outcome == provider.Applied:
-		for _, other := range acc.attempts {
-			if other != a {
-				other.later++
-				other.repeated = other.repeated || other.password == a.password
-			}
-		}
-		delete(acc.refused, a.password)
-		delete(acc.wrong, a.password)
-		if acc.parts[0].held == a.password {
-			acc.misled = false
-		}
-	case a.result.Outcome == provider.Staged:
-		delete(acc.refused, a.password)
-	case a.heard: // it may have been lost
-	case a.result.Outcome == provider.Rejected && a.result.Scope == provider.ScopePassword:
-		acc.refused[a.password] = a.version
-	case a.result.Outcome == provider.Mismatch:
-		acc.wrong[a.old] = true
-	}
 }

@@ -5,37 +5,59 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/role"
 )
 
-// coverage counts the pairs of a role's state, as creds has it, and an event.
+// coverage counts the events in each state of a role, as creds reports it, and under each condition.
 type coverage struct {
-	events []string
-	counts map[string]map[string]int // by event, then state
+	columns []string // states, then conditions
+	events  []string
+	counts  map[string]map[string]int // by event, then column
 }
+
+// Conditions under which events are counted, beside the states.
+const (
+	isDue      = "due"
+	isOnRead   = "on read" // a read changes it when it is due
+	isShut     = "shut"    // its window is not open
+	isDisabled = "disabled"
+	isPaused   = "paused"
+	isFrozen   = "frozen"
+)
+
+// Events that the engine causes.
+const (
+	dueChange   = "engine begins a due change"
+	readChange  = "read begins a due change"
+	retries     = "engine retries"
+	probeOpens  = "probe opens the connection"
+	startFrozen = "start freezes the mount"
+	freezeOver  = "freeze ends by itself"
+)
 
 func newCoverage() *coverage {
 	c := &coverage{counts: map[string]map[string]int{}}
-	add := func(names ...string) {
-		for _, name := range names {
-			c.events = append(c.events, name)
-			c.counts[name] = map[string]int{}
+	for _, s := range credential.States() {
+		c.columns = append(c.columns, string(s))
+	}
+	c.columns = append(c.columns, isDue, isOnRead, isShut, isDisabled, isPaused, isFrozen)
+	for _, e := range slices.Concat(requests, occurrences) {
+		if !onlyWithoutRole[e.name] {
+			c.events = append(c.events, e.name)
 		}
 	}
-	for _, list := range [][]event{requests, happenings} {
-		for _, e := range list {
-			if !onlyWithoutRole[e.name] {
-				add(e.name)
-			}
-		}
+	c.events = append(c.events, dueChange, readChange, retries, probeOpens, startFrozen, freezeOver)
+	for _, p := range []crashPoint{beforeWrite, afterWrite, onArrival, onAnswer} {
+		c.events = append(c.events, "crash: "+string(p))
 	}
-	for _, m := range []moment{beforeWrite, afterWrite, onArrival, onAnswer} {
-		add("crash: " + string(m))
+	for _, r := range reactions {
+		c.events = append(c.events, string(r))
 	}
-	for _, f := range []fate{done, slowly, cutDone, cutUndone, late, veryLate, hangs, busy, throttled, badPassword, badTarget, hiccup, noRights,
-		unreachable, partly, wrongKey, wrongOld, locked, stillPending} {
-		add(string(f))
+	for _, e := range c.events {
+		c.counts[e] = map[string]int{}
 	}
 	return c
 }
@@ -43,74 +65,127 @@ func newCoverage() *coverage {
 // onlyWithoutRole are events that come before a role has a state.
 var onlyWithoutRole = map[string]bool{"create": true, "adopt": true}
 
-func (c *coverage) count(state, event string) {
-	if states := c.counts[event]; states != nil && state != "" {
-		states[state]++
+func (c *coverage) count(columns []string, event string) {
+	counts := c.counts[event]
+	if counts == nil {
+		return
+	}
+	for _, column := range columns {
+		if column != "" {
+			counts[column]++
+		}
 	}
 }
 
-// judge shows which pairs are covered, and fails if too few are, or one that cannot be. few: what was told does not say.
-func (c *coverage) judge(t *testing.T, few bool) {
+// columns are the state and the conditions of the role. w.mu is held.
+func (acc *account) columns() []string { return append(acc.conditions(acc.w.now()), acc.state) }
+
+// conditions are those that the role is in. w.mu is held.
+func (acc *account) conditions(now time.Time) []string {
+	r := acc.w.role(acc.role)
+	if r == nil {
+		return nil
+	}
+	var list []string
+	add := func(condition string, is bool) {
+		if is {
+			list = append(list, condition)
+		}
+	}
+	due := acc.due(r)
+	add(isDue, !due.IsZero() && !due.After(now))
+	add(isOnRead, !due.IsZero() && r.Options.RotationMode == role.ModeOnRead)
+	add(isShut, !windowOpen(r.Options, now))
+	add(isDisabled, r.Options.Disabled)
+	add(isPaused, acc.system.pause() != nil)
+	add(isFrozen, acc.w.node.gate.frozen(now))
+	return list
+}
+
+// countAll counts an event for all roles of a system; nil: of all systems. w.mu is held.
+func (w *world) countAll(s *system, event string) {
+	for _, acc := range w.accounts {
+		if s == nil || acc.system == s {
+			w.cover.count(acc.columns(), event)
+		}
+	}
+}
+
+// check logs which pairs of column and event have occurred, and fails if one has that cannot. enough: the sequences were
+// enough to expect most of those that can.
+func (c *coverage) check(t *testing.T, enough bool) {
 	t.Helper()
-	table, covered, possible, wrong := c.table()
-	t.Logf("pairs of state and event (-: cannot be)\n%s\ncovered %d of %d", table, covered, possible)
+	table, covered, total, wrong := c.table()
+	t.Logf("events by state and condition (-: impossible)\n%s\ncovered %d of %d", table, covered, total)
 	for _, pair := range wrong {
-		t.Errorf("%s, which cannot be", pair)
+		t.Errorf("%s, which is impossible", pair)
 	}
-	if !few && covered*100 < possible*leastCoverage {
-		t.Errorf("covered %d of %d pairs of state and event, which is less than %d %%\n%s", covered, possible, leastCoverage, table)
+	if enough && covered*100 < total*leastCoverage {
+		t.Errorf("covered %d of %d pairs of state and event, less than %d %%\n%s", covered, total, leastCoverage, table)
 	}
 }
 
-// table shows every pair, and tells how many of those that can be there are, and which there are of those that cannot.
-func (c *coverage) table() (text string, covered, possible int, wrong []string) {
+// table shows all pairs, and returns how many of the possible ones have occurred, and which impossible ones have.
+func (c *coverage) table() (text string, covered, total int, wrong []string) {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%-46s", "")
-	for _, s := range credential.States() {
-		fmt.Fprintf(&out, "%10.9s", s)
+	fmt.Fprintf(&out, "%-47s", "")
+	for _, column := range c.columns {
+		fmt.Fprintf(&out, "%10.9s", column)
 	}
 	for _, e := range c.events {
-		fmt.Fprintf(&out, "\n%-46s", e)
-		for _, s := range credential.States() {
-			n := c.counts[e][string(s)]
-			if !canBe(s, e) {
+		fmt.Fprintf(&out, "\n%-47s", e)
+		for _, column := range c.columns {
+			n := c.counts[e][column]
+			if !canHappen(column, e) {
 				if n > 0 {
-					wrong = append(wrong, fmt.Sprintf("a role was %s at %q", s, e))
+					wrong = append(wrong, fmt.Sprintf("a role was %s at %q", column, e))
 				}
 				fmt.Fprintf(&out, "%10s", "-")
 				continue
 			}
-			if possible++; n > 0 {
+			if total++; n > 0 {
 				covered++
 			}
 			fmt.Fprintf(&out, "%10d", n)
 		}
 	}
-	return out.String(), covered, possible, wrong
+	return out.String(), covered, total, wrong
 }
 
 // Events that need a certain kind of remote system.
 var (
-	withServers = []string{"confirm on some servers", "a server restarts", string(partly)}
-	withOld     = []string{"somebody mistypes the old password", "somebody locks the account", string(wrongOld), string(locked)}
+	withServers = []string{"confirm on some servers", "a server restarts", string(partial)}
+	withOld     = []string{"a user mistypes the old password", "a user locks the account", string(wrongOld), string(locked)}
 	withQueue   = []string{string(stillPending)}
+	atOnce      = []string{string(notInForce)}
 )
 
-// canBe tells whether a pair of state and event can be.
-func canBe(state credential.State, event string) bool {
+// canHappen reports whether an event can happen to a role in this state or condition.
+func canHappen(column, event string) bool {
 	servers, old, queue := slices.Contains(withServers, event), slices.Contains(withOld, event), slices.Contains(withQueue, event)
-	switch state {
-	case credential.StateNone: // there is no old password to send then
-		return event != string(wrongOld) && event != string(locked)
-	case credential.StateActive: // what waits for a restart or in a queue is never confirmed
+	answer := slices.Contains(reactions, reaction(event))
+	switch column {
+	case string(credential.StateNone): // the old password can only be a discarded one, which is tried last
+		return event != dueChange && event != readChange
+	case string(credential.StateActive): // what waits for a restart or in a queue is never confirmed
 		return !servers && !queue
-	case credential.StateAccepted: // nothing is sent before the queue is empty
-		return !servers && !old && !strings.HasPrefix(event, "answer: ")
-	case credential.StateRestartRequired:
-		return !old && !queue
-	case credential.StateDrifted: // refused as an old password
+	case string(credential.StateAccepted): // nothing is sent before the queue is empty
+		return !servers && !old && !answer && event != dueChange && event != readChange && event != retries
+	case string(credential.StateRestartRequired):
+		return !old && !queue && !slices.Contains(atOnce, event) && event != dueChange && event != readChange
+	case string(credential.StateUncertain):
+		return event != dueChange && event != readChange
+	case string(credential.StateDrifted): // refused as an old password
 		return !servers && !queue
-	default:
+	case isOnRead:
+		return event != dueChange
+	case isShut:
+		return event != dueChange
+	case isDisabled:
+		return event != dueChange && event != readChange && event != retries
+	case isFrozen:
+		return event != dueChange && event != freezeOver // a start may freeze a mount for longer
+	default: // also isPaused: a new or working credential is used shortly before health says that the pause has ended
 		return true
 	}
 }

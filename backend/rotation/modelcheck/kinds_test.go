@@ -10,24 +10,24 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// spec is a kind of remote system, by what its documents say.
+// spec is a kind of remote system, as its documentation describes it.
 type spec struct {
 	name string
-	// old: changes present the present password, unless the role resets it. Five wrong ones lock the account.
+	// old: a change presents the password in force, unless the role resets it. Five wrong ones lock the account.
 	old bool
-	// queue: changes are queued, and in force before settle has passed. Nobody is told when, or that it failed.
+	// queue: changes are queued, and made within settle. The remote system reports neither that nor a failure.
 	queue  bool
 	settle time.Duration
-	// restart: a change comes in force when the server restarts.
+	// restart: a change comes into force when the server restarts.
 	restart bool
-	// parts are the servers of an account; whole: all of them take a change, or none.
+	// parts is how many servers an account has. whole: either all of them take a change, or none.
 	parts int
 	whole bool
-	// locks: a credential that is refused five times in a row is locked.
+	// locks: five refusals in a row lock the credential.
 	locks bool
 }
 
-// The kinds are named by what they do: one for each of the five operations, and a single server.
+// specs has one kind for each way in which a change can come into force, and one with several servers that act as one.
 var specs = []*spec{
 	{name: "confirms", locks: true},
 	{name: "asks", old: true, locks: true},
@@ -37,11 +37,11 @@ var specs = []*spec{
 }
 
 const (
-	// lockWindow is how long an account stays locked, and a wrong password is remembered.
+	// lockWindow is how long an account stays locked, and how long a wrong password is remembered.
 	lockWindow = 5 * time.Minute
-	// lockAfter wrong ones in a row lock: old passwords an account, credentials a login.
+	// lockAfter wrong old passwords in a row lock an account, as many refused credentials a login.
 	lockAfter = 5
-	// leastMargin is the distance of I5; a queue needs its own time.
+	// leastMargin is the distance of I5. A queue may need longer.
 	leastMargin = 30 * time.Second
 )
 
@@ -53,7 +53,7 @@ const (
 
 func (s *spec) margin() time.Duration { return max(leastMargin, s.settle) }
 
-// kind is a spec as the engine of one node sees it.
+// kind is a spec as the provider of one node.
 type kind struct {
 	*spec
 
@@ -95,6 +95,8 @@ func (k *kind) Target(c provider.Connection, s provider.Settings) (provider.Targ
 
 func partName(i int) string { return string(rune('a' + i)) }
 
+func (k *kind) Host(c provider.Connection) string { return c.URL }
+
 func (k *kind) LoginIdentity(provider.Connection) string { return "" }
 
 func (k *kind) Lockout(c provider.Connection) provider.Lockout {
@@ -120,7 +122,7 @@ func (k *kind) SettleAfter(provider.Connection) time.Duration { return k.settle 
 func (k *kind) Open(c provider.Connection) (provider.Client, error) {
 	system := k.node.w.systems[c.URL]
 	if system == nil {
-		return nil, errors.New("nothing is at this url")
+		return nil, errors.New("no remote system has this url")
 	}
 	return &client{node: k.node, system: system, key: c.Settings.String("key")}, nil
 }

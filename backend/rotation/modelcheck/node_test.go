@@ -2,43 +2,52 @@ package modelcheck
 
 import (
 	"testing/synctest"
+	"time"
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
-// moment is where a node may die.
-type moment string
+// crashPoint is where a node may crash.
+type crashPoint string
 
 const (
-	beforeWrite moment = "before a write"
-	afterWrite  moment = "after a write"
-	onArrival   moment = "as the request arrives"
-	onAnswer    moment = "as the answer leaves"
+	beforeWrite crashPoint = "before a write"
+	afterWrite  crashPoint = "after a write"
+	onArrival   crashPoint = "as the request arrives"
+	onAnswer    crashPoint = "as the answer leaves"
 )
 
-// death is how a node is to die: at the moment's n-th time.
-type death struct {
-	at moment
+// crash is a crash to come: when its point is reached for the n-th time.
+type crash struct {
+	at crashPoint
 	in int
 }
 
-// node is one life of the plugin, from its start to its end.
+// node is one life of the plugin, from start to end.
 type node struct {
 	w      *world
 	number int
 	engine *rotation.Engine
-	store  *handle
+	store  *nodeStorage
 	dead   bool
 	gone   chan struct{} // closed when it dies
-	death  *death
+	crash  *crash
+	gate   gate
+	// faultAt is when one of its storage operations last failed.
+	faultAt time.Time
+	// atOnce counts its storage operations at one moment.
+	atOnce       int
+	atOnceMoment time.Time
+	// operators and readers count the requests in flight that may change an account's password.
+	operators, readers map[*account]int
 }
 
-// boot starts the plugin on what the disk holds.
+// boot starts a node on what storage holds.
 func (w *world) boot() {
-	w.lives++
-	n := &node{w: w, number: w.lives, gone: make(chan struct{})}
-	n.store = &handle{w: w, node: n}
+	w.nodes++
+	n := &node{w: w, number: w.nodes, gone: make(chan struct{}), operators: map[*account]int{}, readers: map[*account]int{}}
+	n.store = &nodeStorage{w: w, node: n}
 	types := make([]provider.Type, 0, len(specs))
 	for _, s := range specs {
 		types = append(types, &kind{spec: s, node: n})
@@ -47,23 +56,38 @@ func (w *world) boot() {
 		Types: types, Random: &source{w: w}, Writable: func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			return !n.dead && w.trouble != readOnly
+			return !n.dead && w.fault != readOnly
 		},
 	})
 	w.node = n
 	n.engine.Start(n.store)
+	go n.wake()
 	synctest.Wait()
 }
 
-// dies tells whether the node is dead, or dies at this moment. w.mu is held.
-func (n *node) dies(at moment, what string) bool {
+// wake calls the engine as Vault's periodic function does.
+func (n *node) wake() {
+	minutes := time.NewTicker(time.Minute)
+	defer minutes.Stop()
+	for {
+		select {
+		case <-minutes.C:
+			n.engine.Wake()
+		case <-n.gone:
+			return
+		}
+	}
+}
+
+// crashes reports whether the node is dead, or dies at this point. w.mu is held.
+func (n *node) crashes(at crashPoint, what string) bool {
 	if n.dead {
 		return true
 	}
-	if n.death == nil || n.death.at != at {
+	if n.crash == nil || n.crash.at != at {
 		return false
 	}
-	if n.death.in--; n.death.in > 0 {
+	if n.crash.in--; n.crash.in > 0 {
 		return false
 	}
 	n.w.note("   the process is killed %s (%s)", at, what)
@@ -71,7 +95,7 @@ func (n *node) dies(at moment, what string) bool {
 	return true
 }
 
-// kill ends the node's life: nothing that it does has an effect any more. w.mu is held.
+// kill ends the node: nothing that it does has an effect any more. w.mu is held.
 func (n *node) kill() {
 	if !n.dead {
 		n.dead = true
@@ -79,20 +103,20 @@ func (n *node) kill() {
 	}
 }
 
-// bury waits for what a dead node still does, which has no effect, and boots another.
-func (w *world) bury() {
+// replaceNode kills the node if it is alive, and boots another one.
+func (w *world) replaceNode() {
 	old := w.node
 	w.mu.Lock()
-	var at moment
-	if old.death != nil && old.death.in <= 0 {
-		at = old.death.at
+	var at crashPoint
+	if old.crash != nil && old.crash.in <= 0 {
+		at = old.crash.at
 	}
 	old.kill()
 	for _, acc := range w.accounts {
-		acc.forsake(old)
-		acc.busy = nil
+		acc.nodeDied(old)
+		acc.background = nil
 		if at != "" {
-			w.cover.count(acc.state, "crash: "+string(at))
+			w.cover.count(acc.columns(), "crash: "+string(at))
 		}
 	}
 	w.mu.Unlock()
@@ -100,8 +124,12 @@ func (w *world) bury() {
 	w.boot()
 }
 
-// restart ends the plugin in good order, and starts it again.
-func (w *world) restart() {
+// restart stops the plugin in good order, and starts it again after a while.
+func (w *world) restart(after time.Duration) {
 	w.node.engine.Stop()
-	w.bury()
+	w.mu.Lock()
+	w.node.kill()
+	w.mu.Unlock()
+	time.Sleep(after)
+	w.replaceNode()
 }

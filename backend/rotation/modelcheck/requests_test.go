@@ -4,31 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing/synctest"
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
-// answer is what a request got.
+// answer is the answer to a request.
 type answer struct {
 	report *rotation.Report
 	err    error
 }
 
 func (a answer) String() string {
-	var known *rotation.Error
+	var known *problem.Error
 	switch {
 	case errors.As(a.err, &known):
-		return fmt.Sprintf("%s: %.110s", [...]string{"400", "502", "503"}[known.Kind], known.Message)
+		return fmt.Sprintf("%s: %.110s", strconv.Itoa(int(known.Kind)), known.Message)
 	case a.err != nil:
 		return "error: " + a.err.Error()
 	case a.report == nil:
 		return "ok"
 	default:
-		return fmt.Sprintf("%s, version %d, next %d", a.report.View.State, version(a.report.View.Password), a.report.NextVersion())
+		return fmt.Sprintf("%s, version %d, next %d", a.report.View.State, version(a.report.View.Password), a.report.NextVersion)
 	}
 }
 
@@ -39,27 +41,31 @@ func version(p *credential.Password) int {
 	return p.Version
 }
 
-// ask makes a request and waits for its answer, or for the death of the node, or leaves it alone. ok: there is an answer.
-func (w *world) ask(acc *account, what string, leave bool, request func(ctx context.Context, n *node) (*rotation.Report, error)) (a answer, ok bool) {
+// request is a call of the engine by an operator or a reader.
+type request func(ctx context.Context, n *node) (*rotation.Report, error)
+
+// call makes a request. It waits for the answer or for the death of the node, unless the request goes on in the background.
+// ok: there is an answer.
+func (w *world) call(acc *account, what string, background bool, r request) (a answer, ok bool) {
 	n := w.node
 	answers := make(chan answer, 1)
 	w.mu.Lock()
-	w.troubled = w.trouble != healthy
+	w.faulted = w.fault != noFault
 	w.operations, w.watched, w.calls = operations{}, acc.role, 0
 	w.note("%s %s", what, acc.role)
 	before := newBefore(acc)
 	w.mu.Unlock()
 	go func() {
-		report, err := request(context.Background(), n)
+		report, err := r(context.Background(), n)
 		answers <- answer{report, err}
 	}()
-	if leave {
+	if background {
 		synctest.Wait()
 		select {
 		case a = <-answers:
 		default:
-			w.line("   %s %s is under way", what, acc.role)
-			acc.busy = answers
+			w.log("   %s %s goes on in the background", what, acc.role)
+			acc.background = answers
 			return a, false
 		}
 	} else {
@@ -75,42 +81,35 @@ func (w *world) ask(acc *account, what string, leave bool, request func(ctx cont
 		return a, false
 	}
 	w.note("   %s %s: %s", what, acc.role, a)
-	before.holdAgainst(a)
+	before.check(a)
 	return a, true
 }
 
-// line is note for who does not hold the lock.
-func (w *world) line(format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.note(format, args...)
-}
-
-// before is how an account stood before a request.
+// before is the state of an account before a request.
 type before struct {
 	acc      *account
 	attempts map[*attempt]bool
-	alone    bool // nothing but the request can change something
+	alone    bool // only the request can change something
 	trusted  bool // the credential is known to work
-	asked    int
+	calls    int
 	at       time.Time
 }
 
 func newBefore(acc *account) *before {
-	b := &before{acc: acc, attempts: map[*attempt]bool{}, asked: acc.asked, trusted: acc.system.trusted == acc.w.node, at: acc.w.now()}
+	b := &before{acc: acc, attempts: map[*attempt]bool{}, calls: acc.calls, trusted: acc.system.trusted == acc.w.node, at: acc.w.now()}
 	for _, a := range acc.attempts {
 		b.attempts[a] = true
 	}
-	role := acc.w.role(acc.role)
-	b.alone = (role == nil || !role.Record.Unfinished()) && acc.busy == nil && acc.underWay == 0
+	r := acc.w.role(acc.role)
+	b.alone = (r == nil || !r.Record.Unfinished() && !acc.dueWithin(r, requestTime)) && acc.background == nil && acc.inFlight == 0
 	return b
 }
 
-// holdAgainst: an error of a kind that Vault's client repeats says that nothing was changed.
-func (b *before) holdAgainst(a answer) {
+// check checks that an error which Vault's client retries is true when it says that nothing was changed. w.mu is held.
+func (b *before) check(a answer) {
 	w := b.acc.w
-	var known *rotation.Error
-	if !errors.As(a.err, &known) || known.Kind == rotation.KindMistake || !b.alone || w.troubled {
+	var known *problem.Error
+	if !errors.As(a.err, &known) || known.Kind == problem.KindMistake || !b.alone || w.faulted {
 		return
 	}
 	for _, at := range b.acc.attempts {
@@ -120,10 +119,10 @@ func (b *before) holdAgainst(a answer) {
 	}
 }
 
-// checkCost is I6: what a change that met nothing costs. w.mu is held.
+// checkCost is I6: what an undisturbed change costs. w.mu is held.
 func (b *before) checkCost(a answer) {
 	acc, w := b.acc, b.acc.w
-	if a.err != nil || !b.alone || w.troubled || w.calls != 1 || w.now().After(b.at) || acc.asked != b.asked+1 || len(acc.attempts) == 0 {
+	if a.err != nil || !b.alone || w.faulted || w.calls != 1 || w.now().After(b.at) || acc.calls != b.calls+1 || len(acc.attempts) == 0 {
 		return
 	}
 	last := acc.attempts[len(acc.attempts)-1]
@@ -131,6 +130,9 @@ func (b *before) checkCost(a answer) {
 		return
 	}
 	got := w.operations
+	if r := w.role(acc.role); r != nil && r.Options.RotateAfterRead > 0 {
+		got.others = 0 // reading when the password was first read
+	}
 	if !b.trusted {
 		got.guards = 0 // the first call after a start or a refusal is counted before it is made
 	}

@@ -1,55 +1,58 @@
 package modelcheck
 
 import (
-	"context"
 	"testing/synctest"
 	"time"
 
+	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/store"
 )
 
-// rest is I7: all troubles end, and time passes. Every role comes to rest without anybody's asking, and can be rotated
-// then. What people alone know, they say.
+// rest is I7. All faults end, the credentials are mended and the mount is not frozen: every role settles without a request,
+// and can be rotated then. Operators say what only they can know.
 func (w *world) rest() {
-	w.line("all troubles end")
+	w.log("all faults end")
+	w.setFault(noFault)
 	w.mu.Lock()
-	w.trouble, w.node.death = healthy, nil
+	w.node.crash = nil
 	for _, s := range w.ordered {
 		s.weather = calm
 	}
 	w.mu.Unlock()
 	w.settle(3 * time.Minute)
 	for _, s := range w.ordered {
-		if w.disk.entries["config/"+s.name] != nil {
+		if w.disk.entries[store.ConnectionPrefix+s.name] != nil {
 			w.mendCredential(s)
 		}
 	}
+	w.endFreeze(w.accounts[0])
 	for _, acc := range w.accounts {
-		w.ask(acc, "go on with", false, func(ctx context.Context, n *node) (*rotation.Report, error) {
-			return n.engine.Update(ctx, n.store, acc.role, func(role *rotation.Role) (rotation.Options, provider.Settings, error) {
-				options := role.Options
-				options.Disabled = false
-				return options, nil, nil
-			})
-		})
+		w.updateOptions(acc, "enable the automation of", func(o *role.Options) { o.Disabled = false })
+	}
+	w.settle(2 * time.Hour)
+	w.checkUpToDate()
+	for _, acc := range w.accounts {
+		w.updateOptions(acc, "remove the schedule of", noTiming)
 	}
 	for range 6 {
 		w.settle(30 * time.Minute)
 	}
 	for _, acc := range w.accounts {
 		if acc.state != "" && w.violation == "" {
-			w.atRest(acc)
-			w.works(acc)
+			w.checkSettled(acc)
+			w.checkWorks(acc)
 		}
 	}
 }
 
-// mendCredential: a person writes what works, and comes again where the engine asks to wait.
+// mendCredential writes the right credential, and tries again later where the engine asks for that, whatever it risks.
 func (w *world) mendCredential(s *system) {
-	for range 6 {
-		if w.violation != "" || w.writeConnection(w.accountOf(s), "write the right credential of", rotation.Patch{Settings: provider.Settings{"key": s.key}}) {
+	for i := range 6 {
+		patch := connection.Patch{Settings: provider.Settings{"key": s.key}, Force: i > 0}
+		if w.violation != "" || w.writeConnection(w.accountOf(s), "write the right credential of", patch) {
 			return
 		}
 		w.settle(7 * time.Minute)
@@ -68,24 +71,23 @@ func (w *world) accountOf(s *system) *account {
 	return nil
 }
 
-// settle lets time pass, and looks.
+// settle lets time pass, and checks all accounts.
 func (w *world) settle(d time.Duration) {
 	if w.violation != "" {
 		return
 	}
 	w.pass(d)
 	synctest.Wait()
-	w.poll()
-	w.check()
+	w.look()
 }
 
-// stuck: so many passwords are open that a person has to say which one is in force. With an old password each try needs a
-// new one.
+// stuck reports whether so many passwords are open that an operator has to say which one is in force. Where changes present
+// the old password, each attempt may need another new one.
 func (acc *account) stuck(rec credential.Record) bool {
 	return len(rec.Candidates) > credential.MaxCandidates || acc.system.spec.old && tooMany(rec)
 }
 
-// tooMany: no other password can be made before a person has said which one is in force.
+// tooMany reports whether no other password can be made before an operator has said which one is in force.
 func tooMany(rec credential.Record) bool {
 	open := len(rec.Candidates)
 	if rec.Next.Exposed() {
@@ -94,33 +96,50 @@ func tooMany(rec credential.Record) bool {
 	return open > credential.MaxCandidates
 }
 
-// atRest tells whether nothing is left to be done without a person.
-func (w *world) atRest(acc *account) {
+// checkUpToDate checks that no role is late, after hours in which nothing went wrong.
+func (w *world) checkUpToDate() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	role := w.role(acc.role)
-	rec := role.Record
-	switch state := credential.State(acc.state); {
-	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted:
-		w.fail("I7: %s is %s still (%s; %s, again %s): %s", acc.role, state, role.Retry.Last, role.Retry.NextAttempt, w.now(), acc.record(role))
-	case rec.Unfinished() && state != credential.StateDrifted && !acc.stuck(rec):
-		w.fail("I7: %s is %s, and something is left to be done: %s", acc.role, state, role.Retry.Last)
-	case state == credential.StateAssumed && !acc.logsIn(rec.Current.Value) && !acc.explained(rec):
-		w.fail("I7: %s is %s with %s, and %s holds another", acc.role, state, acc.label(rec.Current.Value), acc.login)
+	now := w.now()
+	for _, acc := range w.accounts {
+		r := w.role(acc.role)
+		if r == nil || r.Options.RotationMode != role.ModeAuto || !windowOpen(r.Options, now) || !windowOpen(r.Options, now.Add(-patience)) {
+			continue
+		}
+		due, state := acc.due(r), r.Record.View(now).State
+		if !due.IsZero() && due.Before(now.Add(-patience)) && !r.Record.Unfinished() && !role.Waits(state) && state != credential.StateDrifted {
+			w.fail("I7: %s is late: it was due at %s, and nothing was in the way for hours", acc.role, due)
+		}
 	}
 }
 
-// logsIn tells whether the password works everywhere.
+// checkSettled checks that nothing is left to do without an operator.
+func (w *world) checkSettled(acc *account) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.role(acc.role)
+	rec := r.Record
+	switch state := credential.State(acc.state); {
+	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted:
+		w.fail("I7: %s is still %s (%s; %s, next attempt %s): %s", acc.role, state, r.Retry.Last, w.now(), r.Retry.NextAttempt, acc.describe(r))
+	case rec.Unfinished() && state != credential.StateDrifted && !acc.stuck(rec):
+		w.fail("I7: %s is %s, and something is left to do: %s", acc.role, state, r.Retry.Last)
+	case state == credential.StateAssumed && !acc.logsIn(rec.Current.Value) && !acc.explained(rec):
+		w.fail("I7: %s is %s with %s, and %s holds another password", acc.role, state, acc.label(rec.Current.Value), acc.login)
+	}
+}
+
+// logsIn reports whether the password works on all parts.
 func (acc *account) logsIn(password string) bool {
 	acc.advance(acc.w.now())
 	return acc.truth() == password
 }
 
-// explained tells whether something that the engine cannot know, or says itself, keeps the password from working.
+// explained reports whether the password may not work for a reason that the engine cannot know, or reports itself.
 func (acc *account) explained(rec credential.Record) bool {
 	open := len(rec.Candidates) > 0 || acc.forgot || acc.misled || acc.overtaken
 	for _, p := range acc.parts {
-		open = open || p.stranger
+		open = open || p.foreign
 	}
 	for _, p := range rec.History {
 		open = open || p.Open
@@ -128,14 +147,14 @@ func (acc *account) explained(rec credential.Record) bool {
 	return open || rec.Previous != nil && rec.Previous.Open
 }
 
-// works rotates the role once more, and sees that what creds gives logs in then.
-func (w *world) works(acc *account) {
+// checkWorks rotates the role once more, and checks that the password that creds returns logs in.
+func (w *world) checkWorks(acc *account) {
 	w.mu.Lock()
 	rec := w.role(acc.role).Record
-	needsPerson := acc.stuck(rec) || acc.state == string(credential.StateDrifted) || acc.system.spec.old && !acc.logsIn(orZero(rec.Current).Value)
+	needsOperator := acc.stuck(rec) || acc.state == string(credential.StateDrifted) || acc.system.spec.old && !acc.logsIn(orZero(rec.Current).Value)
 	w.mu.Unlock()
-	if needsPerson || acc.system.spec.restart {
-		w.sayAll(acc)
+	if needsOperator || acc.system.spec.restart {
+		w.confirmAll(acc)
 	}
 	w.rotate(acc, 0)
 	w.settle(2 * time.Minute)
@@ -153,22 +172,22 @@ func (w *world) works(acc *account) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	view := acc.seen.report.View
+	view := acc.read.report.View
 	if view.Password == nil || !acc.logsIn(view.Password.Value) {
-		w.fail("I7: after all troubles have ended and %s was rotated, it is %s and what creds gives does not log in", acc.role, view.State)
+		w.fail("I7: after all faults have ended and %s was rotated, it is %s and the password that creds returns does not log in", acc.role, view.State)
 	}
 }
 
-// sayAll: a person finds out what works where, and says so. Where too much is open and servers have different passwords,
-// all get one by hand.
-func (w *world) sayAll(acc *account) {
+// confirmAll confirms what works on each server. Where too many passwords are open and the servers hold different ones, all
+// of them get one by hand first.
+func (w *world) confirmAll(acc *account) {
 	w.mu.Lock()
 	rec := w.role(acc.role).Record
 	if tooMany(rec) && acc.truth() == "" {
-		byHand := acc.foreign()
+		byHand := w.foreignPassword()
 		for _, p := range acc.parts {
 			acc.start(p, false)
-			p.held, p.stranger = byHand, true
+			p.held, p.foreign = byHand, true
 		}
 	}
 	same := acc.truth() != ""

@@ -9,83 +9,82 @@ import (
 	"sync"
 	"time"
 
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/store"
 )
 
-// rolePrefix is where the engine keeps roles.
-const rolePrefix = "role/"
-
-// world is everything that one sequence is about.
+// world is the state of one sequence.
 type world struct {
-	// mu guards everything that remote systems and storage touch; never held while anybody waits.
+	// mu guards everything that remote systems and storage touch. It is never held while waiting.
 	mu   sync.Mutex
 	seed uint64
-	// dice decide the steps; systems and accounts have their own, so that their order does not matter.
-	dice, random *rand.Rand
+	// rng decides the steps. Systems and accounts have generators of their own, so that their order does not matter.
+	rng, passwords *rand.Rand
 
-	disk    *disk
-	trouble trouble
-	// touched counts storage operations, troubled tells that one failed since it was last reset.
+	disk       *disk
+	fault      fault
+	faultEnded time.Time // the last one
+	// touched counts storage operations. faulted: one has failed since this was last reset.
 	touched    int
-	troubled   bool
+	faulted    bool
 	operations operations
-	// watched is the role whose operations are counted, calls the calls to remote systems.
+	// watched is the role whose storage operations are counted; calls counts the calls to remote systems.
 	watched string
 	calls   int
 
 	node  *node
-	lives int
+	nodes int
 
 	systems  map[string]*system // by url
 	ordered  []*system
 	accounts []*account
 	byLogin  map[string]*account
 	byRole   map[string]*account
-	made     int // passwords of people
+	foreign  int // passwords made by others
 
-	roles map[string]*decoded
+	decoded map[string]decoded // by key
 
 	begun     time.Time
 	steps     int
 	story     []string
 	violation string
-	// ends is how all accounts stand at the end.
+	// ends describes all accounts at the end.
 	ends  string
 	cover *coverage
 }
 
-// decoded is a role as the disk has it at a count of writes.
+// decoded is a storage entry, decoded after so many writes.
 type decoded struct {
 	writes int
-	role   *rotation.Role
+	value  any
 }
 
-// spread is how many bytes the engine reads to spread a wait.
-const spread = 4
+// jitterBytes is how many bytes the engine reads for the jitter of a wait.
+const jitterBytes = 4
 
-// source makes the engine's passwords and spreads its waits: by the moment, whoever of those that come in it is first.
+// source is the engine's source of randomness. Jitter depends on the moment, so that it does not matter who reads first.
 type source struct{ w *world }
 
 func (s *source) Read(p []byte) (int, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	if len(p) == spread {
-		var moment [spread]byte
-		dice := rand.New(rand.NewPCG(s.w.seed, uint64(time.Now().UnixNano())))
-		binary.BigEndian.PutUint32(moment[:], dice.Uint32())
-		return copy(p, moment[:]), nil
+	if len(p) == jitterBytes {
+		var jitter [jitterBytes]byte
+		rng := rand.New(rand.NewPCG(s.w.seed, uint64(time.Now().UnixNano())))
+		binary.BigEndian.PutUint32(jitter[:], rng.Uint32())
+		return copy(p, jitter[:]), nil
 	}
 	for i := range p {
-		p[i] = byte(s.w.random.Uint32())
+		p[i] = byte(s.w.passwords.Uint32())
 	}
 	return len(p), nil
 }
 
 func newWorld(seed uint64, cover *coverage) *world {
 	w := &world{
-		seed: seed, dice: rand.New(rand.NewPCG(seed, 0)), random: rand.New(rand.NewPCG(seed, 1)),
+		seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), passwords: rand.New(rand.NewPCG(seed, 1)),
 		disk: &disk{entries: map[string][]byte{}, writes: map[string]int{}}, systems: map[string]*system{},
-		byLogin: map[string]*account{}, byRole: map[string]*account{}, roles: map[string]*decoded{},
+		byLogin: map[string]*account{}, byRole: map[string]*account{}, decoded: map[string]decoded{},
 		begun: time.Now(), cover: cover,
 	}
 	number := 0
@@ -93,7 +92,7 @@ func newWorld(seed uint64, cover *coverage) *world {
 		spec := specs[(seed+uint64(i)*(1+seed/uint64(len(specs))%4))%uint64(len(specs))]
 		s := &system{
 			w: w, spec: spec, name: fmt.Sprintf("conn%d", i), url: fmt.Sprintf("https://remote%d.example", i),
-			dice: w.newDice(), key: "key1", keys: 1,
+			rng: w.newRNG(), key: "key1", keys: 1,
 		}
 		w.systems[s.url] = s
 		w.ordered = append(w.ordered, s)
@@ -107,19 +106,26 @@ func newWorld(seed uint64, cover *coverage) *world {
 	return w
 }
 
-func (w *world) newDice() *rand.Rand { return rand.New(rand.NewPCG(w.dice.Uint64(), 2)) }
+func (w *world) newRNG() *rand.Rand { return rand.New(rand.NewPCG(w.rng.Uint64(), 2)) }
 
-func (w *world) chance(percent int) bool { return w.dice.IntN(100) < percent }
+func (w *world) chance(percent int) bool { return w.rng.IntN(100) < percent }
 
-// now is the time as the engine has it.
+// now is the time as the engine sees it.
 func (w *world) now() time.Time { return time.Now().UTC().Round(0) }
 
-// note adds a line to the story.
+// note adds a line to the story. w.mu is held.
 func (w *world) note(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%9.1fs ", time.Since(w.begun).Seconds())+fmt.Sprintf(format, args...))
 }
 
-// fail tells that an invariant is violated; the first one ends the sequence. w.mu is held.
+// log is note without the lock.
+func (w *world) log(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.note(format, args...)
+}
+
+// fail reports a violation; the first one ends the sequence. w.mu is held.
 func (w *world) fail(format string, args ...any) {
 	if w.violation == "" {
 		w.violation = fmt.Sprintf(format, args...)
@@ -127,26 +133,28 @@ func (w *world) fail(format string, args ...any) {
 	}
 }
 
-// role is the role as the disk has it; nil: there is none. w.mu is held.
-func (w *world) role(name string) *rotation.Role {
-	key := rolePrefix + name
-	value := w.disk.entries[key]
-	if value == nil {
+// role returns the role as stored, which must not be changed; nil: there is none. w.mu is held.
+func (w *world) role(name string) *role.Role { return entry[role.Role](w, store.RolePrefix+name) }
+
+// entry returns an entry as stored, which must not be changed; nil: there is none. w.mu is held.
+func entry[T any](w *world, key string) *T {
+	raw := w.disk.entries[key]
+	if raw == nil {
 		return nil
 	}
-	if d := w.roles[name]; d != nil && d.writes == w.disk.writes[key] {
-		return d.role
+	if d, ok := w.decoded[key]; ok && d.writes == w.disk.writes[key] {
+		return d.value.(*T)
 	}
-	role := &rotation.Role{}
-	if err := json.Unmarshal(value, role); err != nil {
-		w.fail("the entry of %s cannot be decoded: %s", name, err)
+	value := new(T)
+	if err := json.Unmarshal(raw, value); err != nil {
+		w.fail("the entry %s cannot be decoded: %s", key, err)
 		return nil
 	}
-	w.roles[name] = &decoded{w.disk.writes[key], role}
-	return role
+	w.decoded[key] = decoded{w.disk.writes[key], value}
+	return value
 }
 
-// describe tells how every account stands, for the end of a story that ends badly.
+// describe describes all accounts, for the end of a story. w.mu is held.
 func (w *world) describe() string {
 	var out strings.Builder
 	for _, acc := range w.accounts {
@@ -154,31 +162,39 @@ func (w *world) describe() string {
 		for _, p := range acc.parts {
 			fmt.Fprintf(&out, " %s holds %s", p.name, acc.label(p.held))
 			if p.waiting != nil {
-				fmt.Fprintf(&out, " (%s waits)", acc.label(p.waiting.password))
+				fmt.Fprintf(&out, " (%s waits for a restart)", acc.label(p.waiting.password))
 			}
-			if p.stranger {
-				out.WriteString(" (by somebody else)")
+			if p.foreign {
+				out.WriteString(" (not from Vault)")
 			}
 		}
-		if role := w.role(acc.role); role != nil {
-			out.WriteString("; " + acc.record(role))
+		if r := w.role(acc.role); r != nil {
+			out.WriteString("; " + acc.describe(r))
 		}
 		out.WriteString("\n")
 	}
 	return out.String()
 }
 
-// record is what a role holds, in short and without passwords.
-func (acc *account) record(role *rotation.Role) string {
+// describe describes a role's record without its passwords.
+func (acc *account) describe(r *role.Role) string {
 	var out strings.Builder
-	for i, l := range role.Record.List() {
+	for i, l := range r.Record.List() {
 		if i > 0 {
 			out.WriteString(", ")
 		}
 		fmt.Fprintf(&out, "v%d=%s %s", l.Version, acc.label(l.Value), l.State)
 	}
-	if c := role.Record.Current; c != nil {
+	if c := r.Record.Current; c != nil {
 		fmt.Fprintf(&out, " [confirmed %t by %s]", c.Confirmed, c.Basis)
 	}
+	fmt.Fprintf(&out, " [%s", timingOf(r.Options))
+	if !r.Due.IsZero() {
+		fmt.Fprintf(&out, ", due at %.0fs", r.Due.Sub(acc.w.begun).Seconds())
+	}
+	if r.Options.Disabled {
+		out.WriteString(", automation disabled")
+	}
+	out.WriteString("]")
 	return out.String()
 }

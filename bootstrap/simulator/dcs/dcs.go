@@ -1,20 +1,24 @@
-// Package dcs simulates Huawei Cloud's Distributed Cache Service, as far as it
-// concerns the passwords of Redis ACL accounts: the REST API v2, and for each
-// instance a Redis port to log in at ("door").
+// Package dcs simulates the parts of Huawei Cloud's Distributed Cache Service
+// that concern the passwords of Redis ACL accounts: the REST API v2, and a Redis
+// port ("door") for each instance.
 //
-// [New] makes a service from a [State]; [Service.ServeHTTP] answers the API,
-// [Service.Serve] a Redis port. Who may call is decided by package huaweicloud.
+// [New] creates a service from a [State]. [Service.ServeHTTP] serves the API,
+// [Doors.Serve] a Redis port. Package huaweicloud authenticates and authorizes
+// requests.
 //
-// A change with the old password:
-// https://support.huaweicloud.com/intl/en-us/api-dcs/UpdateAclAccountPassWord.html ,
-// without it: https://support.huaweicloud.com/eu/api-dcs/ResetAclAccountPassWord.html .
-// Five wrong old passwords in a row lock an account for five minutes:
-// https://support.huaweicloud.com/intl/en-us/usermanual-dcs/dcs-ug-0312040.html .
-// How an account logs in: https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html .
-// Error codes: https://github.com/opentelekomcloud-docs/distributed-cache-service .
+// Sources:
+//   - changing a password with the old one:
+//     https://support.huaweicloud.com/intl/en-us/api-dcs/UpdateAclAccountPassWord.html
+//   - resetting it without the old one:
+//     https://support.huaweicloud.com/eu/api-dcs/ResetAclAccountPassWord.html
+//   - five wrong old passwords in a row lock an account for five minutes:
+//     https://support.huaweicloud.com/intl/en-us/usermanual-dcs/dcs-ug-0312040.html
+//   - how an account logs in:
+//     https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html
+//   - error codes: https://github.com/opentelekomcloud-docs/distributed-cache-service
 //
-// What those documents leave open is decided here and marked "assumed"; most of
-// it can be switched, see [Service.Switch].
+// Behaviour that those documents leave open is marked "assumed". Most of it can
+// be changed with [Service.Switch].
 package dcs
 
 import (
@@ -30,11 +34,11 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// Name is what faults and the journal call the REST API. The Redis doors are
-// the system [DoorName].
+// Name is the system name of the REST API in faults and in the journal. The Redis
+// ports have the name [DoorName].
 const Name = "dcs"
 
-// State is what the service starts with.
+// State is the initial state of the service.
 type State struct {
 	Instances []Instance `json:"instances"`
 }
@@ -50,19 +54,19 @@ type Instance struct {
 	Accounts      []Account `json:"accounts"`
 }
 
-// Account is an ACL account. The default account has the password of the
-// instance itself.
+// Account is an ACL account. The password of the default account is the
+// instance's own password.
 type Account struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
-	Type     string `json:"type,omitempty"`   // normal, the default, or default
-	Role     string `json:"role,omitempty"`   // write, the default, or read
+	Type     string `json:"type,omitempty"`   // normal (if omitted) or default
+	Role     string `json:"role,omitempty"`   // write (if omitted) or read
 	Status   string `json:"status,omitempty"` // default AVAILABLE
 	Password string `json:"password"`
 }
 
-// DefaultState has one instance with the default account and the accounts app
-// and report.
+// DefaultState returns a state of one instance with the default account and the
+// accounts app and report.
 func DefaultState(projectID string) State {
 	return State{Instances: []Instance{{
 		ID: lab.RandomUUID(), Name: "dcs-demo", ProjectID: projectID, EngineVersion: "5.0",
@@ -76,17 +80,17 @@ func DefaultState(projectID string) State {
 
 type account struct {
 	Account
-	failed        int
-	lockedUntil   time.Time
-	locks         int
-	updatingUntil time.Time
-	changes       int
+	failed      int
+	lockedUntil time.Time
+	locks       int
+	pending     *pending // nil if no change is in progress
+	changes     int
 }
 
 type instance struct {
 	Instance
 	accounts []*account
-	host     string // where its door is
+	host     string // address of its Redis port
 	port     int
 	data     map[string]string
 }
@@ -100,7 +104,9 @@ type switches struct {
 	samePassword     string
 	resetWhileLocked string
 	resetKeepsCount  bool
-	settleSeconds    int
+	busyCode         string
+	settleMS         int
+	settleResult     string
 	lockUnit         string
 	shape            string
 	result           string
@@ -112,19 +118,20 @@ type switches struct {
 type Service struct {
 	lab   *lab.Lab
 	cloud *huaweicloud.Cloud
-	real  *realRedis // nil: none
+	real  *realRedis // nil if there is none
 
 	mu        sync.Mutex
 	instances []*instance
 	switches  switches
 }
 
-// New makes a service. realRedis is the host:port of a Redis server that gets
-// every password too, or "".
+// New creates a service. realRedis is the host:port of a Redis server on which to
+// set every password too, or "".
 func New(ctx context.Context, l *lab.Lab, cloud *huaweicloud.Cloud, state State, realRedis string) (*Service, error) {
 	s := &Service{lab: l, cloud: cloud, switches: switches{
 		unknownAccount: "404", refusalCode: "DCS.4961", fifthFailure: "passwordFailed", missingOld: "refuse", wrongOld: "result",
-		samePassword: "refuse", resetWhileLocked: "allow", lockUnit: "minutes", shape: "normal", result: "success",
+		samePassword: "refuse", resetWhileLocked: "allow", busyCode: "DCS.4115", settleResult: "new", lockUnit: "minutes", shape: "normal",
+		result: "success",
 	}}
 	for _, in := range state.Instances {
 		i, err := newInstance(in)
@@ -137,7 +144,7 @@ func New(ctx context.Context, l *lab.Lab, cloud *huaweicloud.Cloud, state State,
 		return s, nil
 	}
 	if len(s.instances) != 1 {
-		return nil, errors.New("dcs: one real Redis server can stand for one instance only")
+		return nil, errors.New("dcs: a real Redis server requires a state with exactly one instance")
 	}
 	s.real = newRealRedis(realRedis)
 	for _, a := range s.instances[0].accounts {
@@ -151,7 +158,7 @@ func New(ctx context.Context, l *lab.Lab, cloud *huaweicloud.Cloud, state State,
 func newInstance(in Instance) (*instance, error) {
 	i := &instance{Instance: in, data: map[string]string{}}
 	if in.ID == "" || in.ProjectID == "" {
-		return nil, errors.New("dcs: an instance of the state has no id or no project_id")
+		return nil, errors.New("dcs: an instance in the state has no id or project_id")
 	}
 	if i.Status == "" {
 		i.Status = "RUNNING"
@@ -161,7 +168,7 @@ func newInstance(in Instance) (*instance, error) {
 	}
 	for _, a := range in.Accounts {
 		if a.ID == "" || a.Name == "" || a.Password == "" {
-			return nil, fmt.Errorf("dcs: an account of the instance %s has no id, name or password", in.ID)
+			return nil, fmt.Errorf("dcs: an account of instance %s has no id, name or password", in.ID)
 		}
 		if a.Type == "" {
 			a.Type = "normal"
@@ -209,31 +216,24 @@ func (i *instance) account(id string) *account {
 	return nil
 }
 
-// status is the account's status at a time.
-func (a *account) status(now time.Time) string {
-	if a.updatingUntil.After(now) {
-		return "UPDATING"
-	}
-	return a.Status
-}
-
-// AccountState is what the control API shows of an account.
+// AccountState describes an account in the control API.
 type AccountState struct {
 	Target      string     `json:"target"` // instance_id/account_id
 	Name        string     `json:"name"`
 	Type        string     `json:"type"`
 	Role        string     `json:"role"`
 	Status      string     `json:"status"`
-	Changes     int        `json:"changes"` // times the password was set through the API
+	Changes     int        `json:"changes"` // how often the password was set through the API
 	Failed      int        `json:"failed"`  // wrong old passwords in a row
 	LockedUntil *time.Time `json:"locked_until,omitempty"`
-	Locks       int        `json:"locks"` // times it was locked
+	Locks       int        `json:"locks"` // how often it was locked
 }
 
 // State implements [lab.System].
 func (s *Service) State() any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	now := s.lab.Clock.Now()
 	type instanceState struct {
 		ID         string         `json:"id"`
@@ -255,7 +255,7 @@ func (s *Service) State() any {
 }
 
 func (i *instance) accountState(a *account, now time.Time) AccountState {
-	st := AccountState{Target: i.ID + "/" + a.ID, Name: a.Name, Type: a.Type, Role: a.Role, Status: a.status(now),
+	st := AccountState{Target: i.ID + "/" + a.ID, Name: a.Name, Type: a.Type, Role: a.Role, Status: a.status(),
 		Changes: a.changes, Failed: a.failed, Locks: a.locks}
 	if a.lockedUntil.After(now) {
 		until := a.lockedUntil
@@ -264,7 +264,8 @@ func (i *instance) accountState(a *account, now time.Time) AccountState {
 	return st
 }
 
-// target returns the account of a target, instance_id/account_id, or nil.
+// target returns the instance and account of a target ("instance_id/account_id"),
+// or nil.
 func (s *Service) target(target string) (*instance, *account) {
 	instanceID, accountID, _ := strings.Cut(target, "/")
 	i := s.instance(instanceID)
@@ -275,10 +276,11 @@ func (s *Service) target(target string) (*instance, *account) {
 	return i, a
 }
 
-// Account is the state of one account, zero if there is no such.
+// Account describes one account. The result is zero if there is none.
 func (s *Service) Account(target string) AccountState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	if i, a := s.target(target); a != nil {
 		return i.accountState(a, s.lab.Clock.Now())
 	}
@@ -288,25 +290,30 @@ func (s *Service) Account(target string) AccountState {
 // Switch implements [lab.System].
 //
 //	unknown_account     404 (default) or 400
-//	refusal_code        DCS.4961 (default) or DCS.4019: code of a refused new password
-//	fifth_failure       passwordFailed (default) or locked: result of the wrong old password that locks
-//	missing_old         refuse (default) or passwordFailed: a modify without old_password
-//	wrong_old           result (default) or DCS.4080: how a wrong old password is told
-//	same_password       refuse (default) or accept: a modify that changes nothing
+//	unknown_account     404 (default) or 400: status for an unknown account
+//	refusal_code        DCS.4961 (default) or DCS.4019: code for a refused new password
+//	fifth_failure       passwordFailed (default) or locked: result for the wrong old password that locks the account
+//	missing_old         refuse (default) or passwordFailed: answer to a modify without old_password
+//	wrong_old           result (default) or DCS.4080: how a wrong old password is reported
+//	same_password       refuse (default) or accept: a modify whose new password equals the old one
 //	reset_while_locked  allow (default) or refuse
-//	reset_keeps_count   a reset does not clear the count of failures and the lock
-//	settle_seconds      how long an account stays UPDATING after a change (default 0)
+//	reset_keeps_count   true: a reset does not clear the failure count and the lock
+//	busy_code           code of the fault "busy", one of those that mean it (default DCS.4115)
+//	settle_ms           how long an account stays UPDATING after the answer to a change, with the previous password (default 0); 0 also
+//	                    completes the changes in progress
+//	settle_result       new (default) or error: the new password takes effect, or the previous one stays and the status is ERROR
 //	lock_unit           minutes (default) or seconds: unit of lock_time and lock_time_left
-//	shape               normal (default), null, absent or numbers: the lock fields of an answer
-//	result              the word that a successful modify answers (default success)
-//	two_argument_auth   AUTH name password works too (default false)
-//	echo_password       messages of refusals quote the password
-//	instance_status     RUNNING, …: of all instances
-//	account_status      AVAILABLE, …: of all normal accounts
-//	no_password_access  all instances can be used without a password
+//	shape               normal (default), null, absent or numbers: format of the lock fields in an answer
+//	result              value of result for a successful modify (default success)
+//	two_argument_auth   true: AUTH name password works too (default false)
+//	echo_password       true: error messages quote the password
+//	instance_status     RUNNING, …: status of all instances
+//	account_status      AVAILABLE, …: status of all normal accounts
+//	no_password_access  true: all instances allow access without a password
 func (s *Service) Switch(name string, value json.RawMessage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	w := &s.switches
 	return lab.Setter(map[string]func(json.RawMessage) error{
 		"unknown_account":    lab.Choice(&w.unknownAccount, "404", "400"),
@@ -317,7 +324,9 @@ func (s *Service) Switch(name string, value json.RawMessage) error {
 		"same_password":      lab.Choice(&w.samePassword, "refuse", "accept"),
 		"reset_while_locked": lab.Choice(&w.resetWhileLocked, "allow", "refuse"),
 		"reset_keeps_count":  lab.Flag(&w.resetKeepsCount),
-		"settle_seconds":     lab.Number(&w.settleSeconds),
+		"busy_code":          lab.Choice(&w.busyCode, busyCodes...),
+		"settle_ms":          s.setSettle,
+		"settle_result":      lab.Choice(&w.settleResult, "new", "error"),
 		"lock_unit":          lab.Choice(&w.lockUnit, "minutes", "seconds"),
 		"shape":              lab.Choice(&w.shape, "normal", "null", "absent", "numbers"),
 		"result":             lab.Text(&w.result),
@@ -359,18 +368,20 @@ func (s *Service) each(raw json.RawMessage, set func(*instance, string)) error {
 	return nil
 }
 
-// SetPassword implements [lab.System]: somebody changes a password in the
-// console. The target is instance_id/account_id.
+// SetPassword implements [lab.System]. It simulates a change in the console. The
+// target is "instance_id/account_id".
 func (s *Service) SetPassword(ctx context.Context, target, password string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	if _, a := s.target(target); a != nil {
+		a.pending = nil
 		return s.set(ctx, a, password)
 	}
 	return fmt.Errorf("dcs has no account %q: use instance_id/account_id", target)
 }
 
-// set puts a password in force, on the real Redis server first if there is one.
+// set sets a password, first on the real Redis server if there is one.
 func (s *Service) set(ctx context.Context, a *account, password string) error {
 	if s.real != nil {
 		if err := s.real.set(ctx, a, password); err != nil {

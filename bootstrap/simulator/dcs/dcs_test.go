@@ -82,7 +82,7 @@ func (b *bench) modify(old, fresh string) (string, any) {
 	return result, fields["retry_times_left"]
 }
 
-func TestPasswordsAreJudgedAsDocumented(t *testing.T) {
+func TestPasswordRulesMatchDocumentation(t *testing.T) {
 	for password, want := range map[string]bool{
 		good: true, "Abcdef12": true, "abcdef1!": true, "`~!@#$%^&*()-_=+|{},<.>/?\\Aa": true, strings.Repeat("Aa1!", 16): true,
 		"Abcde12": false, strings.Repeat("Aa1!", 16) + "a": false, "abcdefgh": false, "Abcdefgh": false, "abcdef12": false,
@@ -93,7 +93,7 @@ func TestPasswordsAreJudgedAsDocumented(t *testing.T) {
 	}
 }
 
-func TestModifyChangesWithTheOldPassword(t *testing.T) {
+func TestModifyNeedsTheOldPassword(t *testing.T) {
 	b := newBench(t)
 	status, fields := b.change("modify", `{"old_password":"`+good+`","new_password":"`+other+`"}`)
 	assert.Equal(t, http.StatusOK, status)
@@ -118,7 +118,7 @@ func TestFiveWrongOldPasswordsLockTheAccount(t *testing.T) {
 		assert.Equal(t, left, got)
 	}
 	result, _ := b.modify(good, other)
-	assert.Equal(t, "success", result, "the count is of failures in a row")
+	assert.Equal(t, "success", result, "only failures in a row count")
 	for range 5 {
 		result, _ = b.modify("wrong", third)
 		assert.Equal(t, "passwordFailed", result)
@@ -136,7 +136,7 @@ func TestFiveWrongOldPasswordsLockTheAccount(t *testing.T) {
 	assert.Equal(t, "success", result)
 }
 
-func TestChangesAreRefused(t *testing.T) {
+func TestInvalidChangesAreRefused(t *testing.T) {
 	both := func(old, fresh string) string { return `{"old_password":"` + old + `","new_password":"` + fresh + `"}` }
 	for _, c := range []struct {
 		name, path, body, contentType string
@@ -203,24 +203,72 @@ func TestResetNeedsNoOldPassword(t *testing.T) {
 	result, _ := b.modify(other, third)
 	assert.Equal(t, "success", result, "the reset ended the lock")
 	status, _ = b.change("reset", `{"new_password":"`+third+`"}`)
-	assert.Equal(t, http.StatusOK, status, "the same password again is fine")
+	assert.Equal(t, http.StatusOK, status, "setting the same password again succeeds")
 	status, _ = b.change("reset", `{"new_password":"weak"}`)
 	assert.Equal(t, http.StatusBadRequest, status)
 }
 
-func TestAnAccountIsBusyWhileItSettles(t *testing.T) {
+// status returns the status of an account in the list.
+func (b *bench) status(account int) any {
+	_, fields := b.send(http.MethodGet, "/instances/i1/accounts", "", "")
+	accounts, ok := fields["accounts"].([]any)
+	require.True(b, ok)
+	fields, ok = accounts[account].(map[string]any)
+	require.True(b, ok)
+	return fields["status"]
+}
+
+func TestChangeTakesEffectWhenAccountIsAvailable(t *testing.T) {
+	for result, want := range map[string]struct{ status, opens, fails string }{
+		"new":   {"AVAILABLE", other, good},
+		"error": {"ERROR", good, other},
+	} {
+		b := newBench(t)
+		address := b.open()
+		b.flip("settle_ms", "30000")
+		b.flip("settle_result", `"`+result+`"`)
+		got, _ := b.modify(good, other)
+		assert.Equal(t, "success", got)
+		assert.Equal(t, "UPDATING", b.status(1))
+		assert.Equal(t, "+OK", dial(t, address).do("AUTH", "app:"+good), "the previous password works")
+		assert.Contains(t, dial(t, address).do("AUTH", "app:"+other), "-ERR")
+		got, _ = b.modify(good, third)
+		assert.Equal(t, "DCS.4115", got)
+		b.lab.Clock.Advance(31 * time.Second)
+		assert.Equal(t, "+OK", dial(t, address).do("AUTH", "app:"+want.opens))
+		assert.Contains(t, dial(t, address).do("AUTH", "app:"+want.fails), "-ERR")
+		assert.Equal(t, want.status, b.status(1))
+		assert.Equal(t, result == "new", b.lab.Journal.List(Name, "i1/a")[0].Applied)
+	}
+}
+
+func TestChangesInProgressCanBeCompleted(t *testing.T) {
 	b := newBench(t)
-	b.flip("settle_seconds", "30")
-	result, _ := b.modify(good, other)
-	assert.Equal(t, "success", result)
-	result, _ = b.modify(other, third)
-	assert.Equal(t, "DCS.4115", result)
-	b.lab.Clock.Advance(31 * time.Second)
-	result, _ = b.modify(other, third)
+	b.flip("settle_ms", "3600000")
+	b.modify(good, other)
+	b.flip("settle_ms", "0")
+	assert.Equal(t, "AVAILABLE", b.status(1))
+	result, _ := b.modify(other, third)
 	assert.Equal(t, "success", result)
 }
 
-func TestAnswersVaryInShape(t *testing.T) {
+func TestBusyFaultUsesChosenCode(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.lab.Faults.Set(lab.Fault{System: Name, Target: "*", Kind: lab.Busy, Operations: []string{lab.OpChange, lab.OpList, lab.OpCheck}}))
+	for _, code := range busyCodes {
+		b.flip("busy_code", `"`+code+`"`)
+		result, _ := b.modify(good, other)
+		assert.Equal(t, code, result)
+		for _, path := range []string{"/instances", "/instances/i1", "/instances/i1/accounts"} {
+			status, fields := b.send(http.MethodGet, path, "", "")
+			assert.Equal(t, http.StatusBadRequest, status)
+			assert.Equal(t, code, fields["error_code"])
+		}
+	}
+	require.Error(t, b.service.Switch("busy_code", json.RawMessage(`"DCS.4961"`)), "a refusal")
+}
+
+func TestShapeSwitchChangesAnswers(t *testing.T) {
 	b := newBench(t)
 	b.flip("shape", `"null"`)
 	_, fields := b.change("modify", `{"old_password":"`+good+`","new_password":"`+other+`"}`)
@@ -243,7 +291,7 @@ func TestAnswersVaryInShape(t *testing.T) {
 	assert.Equal(t, "locked", result)
 }
 
-func TestReadingAndListing(t *testing.T) {
+func TestInstancesAndAccountsAreListed(t *testing.T) {
 	b := newBench(t)
 	_, fields := b.send(http.MethodGet, "/instances?limit=10", "", "")
 	assert.InDelta(t, 1, fields["instance_num"], 0)

@@ -12,10 +12,10 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// DoorName is what faults and the journal call the Redis doors.
+// DoorName is the system name of the Redis ports in faults and in the journal.
 const DoorName = "redis"
 
-// address is host:port of the instance's door.
+// address returns the host:port of the instance's Redis port.
 func (i *instance) address() string {
 	if i.host == "" {
 		return ""
@@ -30,14 +30,14 @@ type Doors struct {
 	loops sync.WaitGroup
 }
 
-// Serve answers Redis commands of one instance at a door until it is closed.
+// Serve serves the Redis commands of one instance at a door until it is closed.
 func (d *Doors) Serve(s *Service, instanceID string, door *lab.Door) error {
 	s.mu.Lock()
 	i := s.instance(instanceID)
 	s.mu.Unlock()
 	address, ok := door.Addr().(*net.TCPAddr)
 	if i == nil || !ok {
-		return errors.New("dcs: there is no such instance to open a Redis port for")
+		return errors.New("dcs: opening a Redis port: no such instance")
 	}
 	redis := server.NewServerConn()
 	if err := s.register(redis, i); err != nil {
@@ -59,7 +59,7 @@ func (d *Doors) Serve(s *Service, instanceID string, door *lab.Door) error {
 	return nil
 }
 
-// Close shuts the doors and ends all sessions.
+// Close closes the ports and ends all sessions.
 func (d *Doors) Close() {
 	for _, door := range d.doors {
 		_ = door.Close() // never fails
@@ -70,10 +70,10 @@ func (d *Doors) Close() {
 	}
 }
 
-// session is what a connection has logged in as. It outlives a change of the
-// password, as sessions of DCS do.
+// session is the login of a connection. It survives a change of the password, as
+// sessions of DCS do.
 type session struct {
-	account *account // nil: not logged in
+	account *account // nil if not logged in
 }
 
 func (s *Service) session(p *server.Peer, i *instance) *session {
@@ -81,7 +81,7 @@ func (s *Service) session(p *server.Peer, i *instance) *session {
 		return own
 	}
 	own := &session{}
-	if i.NoPassword { // everybody is the default account
+	if i.NoPassword { // every connection is the default account
 		for _, a := range i.accounts {
 			if a.Type == "default" {
 				own.account = a
@@ -92,7 +92,7 @@ func (s *Service) session(p *server.Peer, i *instance) *session {
 	return own
 }
 
-// register adds the few commands that a login can be tried out with.
+// register adds the few commands that are useful for checking a login.
 func (s *Service) register(redis *server.Server, i *instance) error {
 	command := func(name string, arguments int, writes bool, run func(p *server.Peer, args []string)) error {
 		return redis.Register(name, func(p *server.Peer, _ string, args []string) {
@@ -135,8 +135,8 @@ func (s *Service) register(redis *server.Server, i *instance) error {
 	)
 }
 
-// auth logs in: AUTH name:password for a normal account, AUTH password for the
-// default one, https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html
+// auth implements AUTH: AUTH name:password for a normal account, AUTH password for
+// the default one, https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html
 // Whether AUTH name password works on newer instances is not documented.
 func (s *Service) auth(p *server.Peer, i *instance, args []string) {
 	if len(args) != 1 && len(args) != 2 {
@@ -145,6 +145,7 @@ func (s *Service) auth(p *server.Peer, i *instance, args []string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	if f, ok := s.lab.TakeLogin(DoorName, i.ID); ok {
 		s.note(i, nil, "fault", f)
 		if f == lab.Busy {

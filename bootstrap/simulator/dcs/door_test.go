@@ -37,7 +37,7 @@ func dial(t *testing.T, address string) *client {
 	return &client{T: t, conn: conn, answers: bufio.NewReader(conn)}
 }
 
-// do returns the first line of the answer, and the second of a bulk string.
+// do returns the first line of the answer, or the second line of a bulk string.
 func (c *client) do(words ...string) string {
 	_, err := c.conn.Write([]byte(login.Command(words...)))
 	require.NoError(c, err)
@@ -50,7 +50,7 @@ func (c *client) do(words ...string) string {
 	return strings.TrimSpace(line)
 }
 
-func TestAccountsLogInWithOneString(t *testing.T) {
+func TestAccountsLogInWithSingleString(t *testing.T) {
 	b := newBench(t)
 	address := b.open()
 	c := dial(t, address)

@@ -1,7 +1,6 @@
 package dcs
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -19,6 +18,7 @@ const (
 func (s *Service) execute(request *http.Request, r route) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	if r.operation == "instances" {
 		return s.list(request, r.projectID)
 	}
@@ -30,7 +30,7 @@ func (s *Service) execute(request *http.Request, r route) answer {
 	case "instance":
 		return answer{response: huaweicloud.JSON(http.StatusOK, i.describe()), result: "ok"}
 	case "accounts":
-		return answer{response: huaweicloud.JSON(http.StatusOK, map[string]any{"accounts": i.describeAccounts(s.lab.Clock.Now())}), result: "ok"}
+		return answer{response: huaweicloud.JSON(http.StatusOK, map[string]any{"accounts": i.describeAccounts()}), result: "ok"}
 	}
 	a := i.account(r.account)
 	if refusal := s.changeable(i, a); refusal != nil {
@@ -42,7 +42,7 @@ func (s *Service) execute(request *http.Request, r route) answer {
 	return s.modify(request, a, r.request)
 }
 
-// list answers ListInstances. The limit is 1 to 1000, 10 by default.
+// list implements ListInstances. The limit is 1 to 1000, 10 by default.
 func (s *Service) list(request *http.Request, projectID string) answer {
 	query := request.URL.Query()
 	number := func(name string, fallback, least, most int) (int, bool) {
@@ -76,20 +76,20 @@ func (i *instance) describe() map[string]any {
 	}
 }
 
-func (i *instance) describeAccounts(now time.Time) []map[string]any {
+func (i *instance) describeAccounts() []map[string]any {
 	accounts := []map[string]any{}
 	for _, a := range i.accounts {
 		accounts = append(accounts, map[string]any{
-			"account_id": a.ID, "account_name": a.Name, "account_type": a.Type, "instance_id": i.ID, "status": a.status(now),
+			"account_id": a.ID, "account_name": a.Name, "account_type": a.Type, "instance_id": i.ID, "status": a.status(),
 			"account_role": a.Role, "description": "", "error_code": nil,
 		})
 	}
 	return accounts
 }
 
-// changeable refuses changes that the state of instance or account forbids.
+// changeable refuses a change that the state of the instance or account forbids.
 // Assumed: the codes for the account, and that the default account is refused
-// (its password is the instance's, which has operations of its own).
+// (its password is the instance's, which has its own operations).
 func (s *Service) changeable(i *instance, a *account) *answer {
 	refusal := func(status int, code, message string) *answer {
 		r := refuse(status, code, message)
@@ -107,7 +107,7 @@ func (s *Service) changeable(i *instance, a *account) *answer {
 	case i.NoPassword:
 		return refusal(http.StatusBadRequest, "DCS.4850", "The operation is not supported with password-free access.")
 	}
-	switch a.status(s.lab.Clock.Now()) {
+	switch a.status() {
 	case "AVAILABLE":
 		return nil
 	case "UPDATING":
@@ -116,7 +116,7 @@ func (s *Service) changeable(i *instance, a *account) *answer {
 	return refusal(http.StatusBadRequest, "DCS.4961", "Acl account request param invalid.")
 }
 
-// refusePassword is the refusal of a new password.
+// refusePassword returns the refusal of a new password.
 func (s *Service) refusePassword(r *passwordRequest) answer {
 	message := "Acl account request param invalid."
 	if s.switches.refusalCode == "DCS.4019" {
@@ -128,8 +128,8 @@ func (s *Service) refusePassword(r *passwordRequest) answer {
 	return refuse(http.StatusBadRequest, s.switches.refusalCode, message)
 }
 
-// modify changes the password of who knows the old one. The new one is checked
-// first, so that a refused one costs no strike.
+// modify changes a password with the old one. It checks the new password first,
+// so that a refused one does not count as a failure.
 func (s *Service) modify(request *http.Request, a *account, r *passwordRequest) answer {
 	if r.New == nil || !acceptable(a.Name, *r.New) {
 		return s.refusePassword(r)
@@ -147,12 +147,12 @@ func (s *Service) modify(request *http.Request, a *account, r *passwordRequest) 
 	if s.switches.samePassword == "refuse" && *r.Old == *r.New {
 		return s.refusePassword(r)
 	}
-	if err := s.change(request, a, *r.New, now); err != nil {
+	if err := s.change(request, a, *r.New); err != nil {
 		return refuse(http.StatusInternalServerError, "DCS.5000", "Internal service error.")
 	}
 	a.failed = 0
 	done := s.result(s.switches.result, "Modify DCSInstance password success.", "0", "0", strconv.Itoa(strikes))
-	done.applied = true
+	done.applied = s.applies()
 	return done
 }
 
@@ -182,7 +182,7 @@ func (s *Service) locked(left time.Duration) answer {
 	return s.result("locked", "The account is locked.", s.units(lockTime), s.units(left), "0")
 }
 
-// units writes a duration the way lock fields do. Assumed: minutes, rounded up.
+// units formats a duration for the lock fields. Assumed: minutes, rounded up.
 func (s *Service) units(d time.Duration) string {
 	unit := time.Minute
 	if s.switches.lockUnit == "seconds" {
@@ -191,8 +191,8 @@ func (s *Service) units(d time.Duration) string {
 	return strconv.Itoa(int((d + unit - 1) / unit))
 }
 
-// result makes the answer of modify, with the fields in the shape that is
-// switched. All of them are strings, says the documentation.
+// result builds the answer of modify, with the lock fields in the format of the
+// switch shape. According to the documentation, all fields are strings.
 func (s *Service) result(result, message, lockTime, lockTimeLeft, retryLeft string) answer {
 	fields := map[string]any{"result": result, "message": message}
 	for name, value := range s.lockFields(lockTime, lockTimeLeft, retryLeft) {
@@ -222,7 +222,7 @@ func (s *Service) lockFields(lockTime, lockTimeLeft, retryLeft string) map[strin
 	return fields
 }
 
-// reset sets a password without the old one. Its answer has no result field.
+// reset sets a password without the old one. The answer has no result field.
 // Assumed: the value of code.
 func (s *Service) reset(request *http.Request, a *account, r *passwordRequest) answer {
 	if r.New == nil || !acceptable(a.Name, *r.New) {
@@ -232,7 +232,7 @@ func (s *Service) reset(request *http.Request, a *account, r *passwordRequest) a
 	if left := a.lockedUntil.Sub(now); left > 0 && s.switches.resetWhileLocked == "refuse" {
 		return refuse(http.StatusBadRequest, "DCS.4115", "The account is locked.")
 	}
-	if err := s.change(request, a, *r.New, now); err != nil {
+	if err := s.change(request, a, *r.New); err != nil {
 		return refuse(http.StatusInternalServerError, "DCS.5000", "Internal service error.")
 	}
 	if !s.switches.resetKeepsCount {
@@ -240,15 +240,5 @@ func (s *Service) reset(request *http.Request, a *account, r *passwordRequest) a
 	}
 	fields := s.lockFields("0", "0", strconv.Itoa(strikes))
 	fields["code"], fields["message"] = "200", "Reset DCSInstance password success."
-	return answer{response: huaweicloud.JSON(http.StatusOK, fields), result: "ok", applied: true}
-}
-
-// change goes on when the client has left: a server that has the request does not stop.
-func (s *Service) change(request *http.Request, a *account, password string, now time.Time) error {
-	if err := s.set(context.WithoutCancel(request.Context()), a, password); err != nil {
-		return err
-	}
-	a.changes++
-	a.updatingUntil = now.Add(time.Duration(s.switches.settleSeconds) * time.Second)
-	return nil
+	return answer{response: huaweicloud.JSON(http.StatusOK, fields), result: "ok", applied: s.applies()}
 }

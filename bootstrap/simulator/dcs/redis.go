@@ -13,15 +13,15 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 )
 
-// realRedis is a Redis server, 6.0 or newer, that gets the passwords of an
-// instance too, so that a login can be tried out on the real software.
+// realRedis mirrors the passwords of an instance to a real Redis server, 6.0 or
+// newer, so that a login can be checked against real Redis.
 //
-// Redis has no accounts that log in with one string. The default user can have
-// many passwords, though: it gets "name:password" for each account. What it
-// cannot do is give each of them a role of its own.
+// Redis has no accounts that log in with a single string. Its default user can
+// have several passwords, though, so it gets "name:password" for each account.
+// The accounts therefore cannot have different roles.
 type realRedis struct {
 	address string
-	known   map[string]string // account id → its present one-string password
+	known   map[string]string // by account id: its current single-string password
 }
 
 func newRealRedis(address string) *realRedis {
@@ -44,7 +44,7 @@ func (r *realRedis) set(ctx context.Context, a *account, password string) error 
 		words = []string{"ACL", "SETUSER", "default", "on", "resetpass", ">" + secret}
 		err = r.run(ctx, "", words)
 	} else {
-		// Any password that the server knows opens it; the account's own may have been removed behind our back.
+		// Any of the passwords grants access. Try them all: the account's own may have been removed on the server.
 		for _, known := range r.known {
 			if err = r.run(ctx, known, words); err == nil {
 				break
@@ -58,7 +58,7 @@ func (r *realRedis) set(ctx context.Context, a *account, password string) error 
 	return nil
 }
 
-// run sends one command. Errors never quote it.
+// run sends one command. Errors never contain its arguments.
 func (r *realRedis) run(ctx context.Context, secret string, words []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

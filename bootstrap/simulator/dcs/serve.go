@@ -10,7 +10,7 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// answer is an answer of the API and its code for the journal.
+// answer is an answer of the API, with its code for the journal.
 type answer struct {
 	response lab.Response
 	result   string
@@ -21,7 +21,7 @@ func refuse(status int, code, message string) answer {
 	return answer{response: huaweicloud.Error(status, code, message), result: code}
 }
 
-// route is a request to one of the operations.
+// route is a request that matches one of the operations.
 type route struct {
 	operation, class               string
 	projectID, instanceID, account string
@@ -59,19 +59,19 @@ func match(method, path string) (route, bool) {
 	return r, true
 }
 
-// ServeHTTP answers a request to the API.
+// ServeHTTP serves the API.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, huaweicloud.MaxBody+1))
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	// As on the wire: an escaped slash does not part segments.
+	// The path as sent: an escaped slash does not separate segments.
 	matched, ok := match(r.Method, r.URL.EscapedPath())
 	if !ok {
 		s.refuse(w, route{operation: "http"}, refuse(http.StatusNotFound, "APIGW.0101", "The API does not exist or has not been published in the environment"))
 		return
 	}
-	if refusal := s.cloud.Admit(r, body, matched.projectID); refusal != nil {
+	if refusal := s.cloud.Admit(Name, r, body, matched.projectID); refusal != nil {
 		s.refuse(w, matched, answer{response: refusal.Response, result: refusal.Result})
 		return
 	}
@@ -110,7 +110,7 @@ type passwordRequest struct {
 	New *string `json:"new_password"`
 }
 
-// newPassword is that of a change, "" if it has none.
+// newPassword returns the new password of a change, or "" if there is none.
 func (r *route) newPassword() string {
 	if r.request == nil || r.request.New == nil {
 		return ""
@@ -118,7 +118,7 @@ func (r *route) newPassword() string {
 	return *r.request.New
 }
 
-// read reads the body of a change. Assumed: unknown fields are refused.
+// read parses the body of a change. Assumed: unknown fields are refused.
 func (r *route) read(request *http.Request, body []byte) *answer {
 	media, params, err := mime.ParseMediaType(request.Header.Get("Content-Type"))
 	charset := strings.ToLower(strings.ReplaceAll(params["charset"], "-", ""))
@@ -134,7 +134,7 @@ func (r *route) read(request *http.Request, body []byte) *answer {
 	return nil
 }
 
-// word is the service's wording of faults.
+// word returns the service's own answers for faults.
 func (s *Service) word(f lab.Fault, r route) (lab.Response, string, bool) {
 	say := func(a answer) (lab.Response, string, bool) { return a.response, a.result, true }
 	switch f.Kind {
@@ -145,11 +145,13 @@ func (s *Service) word(f lab.Fault, r route) (lab.Response, string, bool) {
 	case lab.RejectTarget:
 		return say(refuse(http.StatusNotFound, "DCS.3022", "The DCS instance does not exist."))
 	case lab.Busy:
-		return say(refuse(http.StatusBadRequest, "DCS.4115", "The password is being changed."))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return say(refuse(http.StatusBadRequest, s.switches.busyCode, "The instance is busy with another operation."))
 	case lab.Err500:
 		return say(refuse(http.StatusInternalServerError, "DCS.5000", "Internal service error."))
 	case lab.NoSuccess:
-		if r.operation != "modify" { // the others have no result field: an error in the body must do
+		if r.operation != "modify" { // other operations have no result field, so use an error body
 			return say(refuse(http.StatusOK, "DCS.5000", "Internal service error."))
 		}
 		s.mu.Lock()

@@ -6,27 +6,31 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// Error codes of CloudDC. Assumed: no table of them is public.
+// Error codes of CloudDC. Few are published, among them that of a server that is not
+// ready; the others are assumed.
+// https://support.huaweicloud.com/intl/en-us/api-clouddc/ErrorCode.html
 const (
+	metalNotReady  = "iMetal.0101"
 	metalParameter = "CloudDC.0400"
 	metalMissing   = "CloudDC.0404"
-	metalBusy      = "CloudDC.0409"
+	metalState     = "CloudDC.0409"
 	metalPassword  = "CloudDC.0422"
 	metalInternal  = "CloudDC.0500"
 )
 
 // Limits of CloudDC.
 const (
-	maxChanged  = 50  // instances of a change, servers of a change of power
-	maxFiltered = 100 // ids of a filter
+	maxChanged  = 50  // instances in a password change, servers in a power change
+	maxFiltered = 100 // ids in a filter
 )
 
-// metal is CloudDC. It is filled in by init because its functions refer to it.
+// metal is CloudDC. It is initialized in init because its functions refer to it.
 var metal = &api{}
 
 func init() {
@@ -37,7 +41,7 @@ func init() {
 			return response
 		},
 		password: metalPassword, parameter: metalParameter, internal: metalInternal,
-		missing: (*Service).noInstance, busy: func(*Service, *request) answer { return notNow() },
+		missing: (*Service).noInstance, busy: (*Service).busyMetal,
 		operations: []*operation{
 			{name: "ChangeInstancePassword", class: lab.OpChange, action: "clouddc:instance:changePassword", method: http.MethodPut,
 				path: "instances/password", empty: map[string]any{"instances": []any{}}, prepare: (*Service).changeInstances},
@@ -55,7 +59,7 @@ func init() {
 	}
 }
 
-// noInstance is the answer for an id that is not there, or not the caller's.
+// noInstance returns the answer for an unknown id or one of another project.
 // Assumed: 400, as neither 403 nor 404 is documented.
 func (s *Service) noInstance(*request) answer {
 	status, err := strconv.Atoi(s.switches.unknownID)
@@ -65,13 +69,26 @@ func (s *Service) noInstance(*request) answer {
 	return metal.refuse(status, metalMissing, "The resource does not exist.")
 }
 
-// notNow is the answer for a host whose state forbids what is asked.
-func notNow() answer {
-	return metal.refuse(http.StatusBadRequest, metalBusy, "The current state of the resource does not allow this operation.")
+// notReady returns the answer for a host that another operation keeps busy.
+func notReady() answer {
+	return metal.refuse(http.StatusBadRequest, metalNotReady, "Physical servers state is not ready.")
 }
 
-// changeInstances is ChangeInstancePassword. Assumed: a list without ids is
-// refused, and an empty password is none.
+// wrongState returns the answer for a host whose state does not allow the operation.
+func wrongState() answer {
+	return metal.refuse(http.StatusBadRequest, metalState, "The current state of the resource does not allow this operation.")
+}
+
+// busyMetal returns the answer of the fault "busy".
+func (s *Service) busyMetal(*request) answer {
+	if s.switches.busy == "conflict" {
+		return metal.refuse(http.StatusConflict, metalState, "The resource is in conflict with another operation.")
+	}
+	return notReady()
+}
+
+// changeInstances implements ChangeInstancePassword. Assumed: a request without
+// ids or with an empty password is refused.
 func (s *Service) changeInstances(r *request) *answer {
 	var body struct {
 		NewPassword   *string  `json:"new_password"`
@@ -87,7 +104,7 @@ func (s *Service) changeInstances(r *request) *answer {
 	case len(body.InstanceIDSet) == 0 || slices.Contains(body.InstanceIDSet, ""):
 		return metal.invalid("instance_id_set is required.")
 	case len(body.InstanceIDSet) > maxChanged:
-		r.targets = nil // too many to note
+		r.targets = nil // too many for the journal
 		return metal.invalid("instance_id_set has more than 50 ids.")
 	}
 	r.run = func() answer {
@@ -107,14 +124,17 @@ func (s *Service) changeInstances(r *request) *answer {
 	return nil
 }
 
-// unchangeable refuses the whole change because of one instance.
+// unchangeable returns a refusal of the whole request if one instance cannot be
+// changed.
 func (s *Service) unchangeable(h *host, r *request) *answer {
 	var refusal answer
 	switch {
 	case h == nil:
 		refusal = s.noInstance(r)
-	case h.processing(), !h.open(s):
-		refusal = notNow()
+	case h.processing(), h.moving(s.lab.Clock.Now()):
+		refusal = notReady()
+	case !h.open(s):
+		refusal = wrongState()
 	case s.switches.strict && !acceptableMetal(h.user(), *r.password):
 		refusal = metal.weak(s, r)
 	default:
@@ -123,16 +143,22 @@ func (s *Service) unchangeable(h *host, r *request) *answer {
 	return &refusal
 }
 
-// open tells whether the state of an instance lets its password be changed. The
-// documentation of the operation asks for running, the SDK's diagram for stopped.
+// open reports whether the state of an instance allows a password change. The
+// documentation of the operation requires running, the SDK's diagram stopped.
 func (h *host) open(s *Service) bool {
 	state := h.shown(s.lab.Clock.Now())
 	return state == running || (state == stopped && s.switches.stoppedInstances == "allow")
 }
 
-// changePower is ChangeServerPowerState. It takes the ids of servers, answers at
-// once and works later. Assumed: all or nothing; a server in the wrong state and
-// one that is busy are refused.
+// moving reports whether an instance is being started or stopped.
+func (h *host) moving(now time.Time) bool {
+	p := h.power
+	return p != nil && !p.fails && !now.Before(p.from) || h.state == "pending" || h.state == stopping
+}
+
+// changePower implements ChangeServerPowerState. It takes ids of servers, answers
+// at once and acts later. Assumed: all or nothing; the request is refused if a
+// server is busy or in the wrong state.
 func (s *Service) changePower(r *request) *answer {
 	var body struct {
 		Action      string   `json:"action"`
@@ -158,8 +184,11 @@ func (s *Service) changePower(r *request) *answer {
 			if h == nil || h.projectID != r.projectID {
 				return s.noInstance(r)
 			}
-			if h.power != nil || h.processing() || h.state != map[string]string{powerOn: stopped, powerOff: running, rebooting: running}[body.Action] {
-				return notNow()
+			if h.power != nil || h.processing() {
+				return notReady()
+			}
+			if h.state != map[string]string{powerOn: stopped, powerOff: running, rebooting: running}[body.Action] {
+				return wrongState()
 			}
 			hosts = append(hosts, h)
 		}
@@ -173,7 +202,8 @@ func (s *Service) changePower(r *request) *answer {
 	return nil
 }
 
-// instanceOf is the target of a physical server: its instance, or the id itself.
+// instanceOf returns the target for a physical server: the id of its instance, or
+// its own id if it is unknown.
 func (s *Service) instanceOf(serverID string) string {
 	if h := s.byServerID(serverID); h != nil {
 		return h.id
@@ -181,7 +211,7 @@ func (s *Service) instanceOf(serverID string) string {
 	return serverID
 }
 
-// showInstanceStatus is ShowInstanceStatus.
+// showInstanceStatus implements ShowInstanceStatus.
 func (s *Service) showInstanceStatus(r *request) *answer {
 	r.targets = []string{r.id}
 	r.run = func() answer {
@@ -194,7 +224,7 @@ func (s *Service) showInstanceStatus(r *request) *answer {
 	return r.only()
 }
 
-// showServer is ShowServer.
+// showServer implements ShowServer of CloudDC.
 func (s *Service) showServer(r *request) *answer {
 	r.targets = []string{s.instanceOf(r.id)}
 	r.run = func() answer {
@@ -209,12 +239,12 @@ func (s *Service) showServer(r *request) *answer {
 	return r.only()
 }
 
-// timeLayout is how CloudDC and Elastic Cloud Server write times, in UTC.
+// timeLayout is the time format of CloudDC and Elastic Cloud Server, in UTC.
 const timeLayout = "2006-01-02T15:04:05Z"
 
-// listInstances is ListInstances. A limit below 10 or none counts as 10, one
-// above 1000 as 1000, says the SDK. Assumed: the marker is the last id of the
-// page before.
+// listInstances implements ListInstances. According to the SDK, the limit is 10 to
+// 1000, 10 by default, and limits outside of that range are adjusted to it.
+// Assumed: the marker is the last id of the previous page.
 func (s *Service) listInstances(r *request) *answer {
 	if refusal := r.only("limit", "marker", "instance_state", "instance_id", "server_id"); refusal != nil {
 		return refusal
@@ -287,7 +317,7 @@ func (s *Service) describe(h *host) map[string]any {
 	}
 }
 
-// list splits ids that are parted by commas; "" has none.
+// list splits comma-separated ids; "" yields none.
 func list(ids string) []string {
 	if ids == "" {
 		return nil

@@ -15,11 +15,11 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-func TestAChangeOfInstancesWaitsForTheRestart(t *testing.T) {
+func TestInstanceChangeWaitsForRestart(t *testing.T) {
 	b := newBench(t)
 	got := b.change(second, "m2", "w", "m2", "m1")
 	assert.Equal(t, 200, got.status)
-	assert.JSONEq(t, `{"instances":[{"id":"m2"},{"id":"w"},{"id":"m1"}]}`, got.body, "in order, and once")
+	assert.JSONEq(t, `{"instances":[{"id":"m2"},{"id":"w"},{"id":"m1"}]}`, got.body, "in the order of the request, without duplicates")
 	b.admits(first, "m1", "m2", "w")
 	assert.True(t, b.service.Host("m2").Pending)
 	assert.Equal(t, 1, b.service.Host("m2").Changes)
@@ -28,7 +28,7 @@ func TestAChangeOfInstancesWaitsForTheRestart(t *testing.T) {
 	b.admits(first, "m1")
 	assert.False(t, b.service.Host("w").Pending)
 	entries := b.lab.Journal.List(Name, "")
-	require.Len(t, entries, 3, "an entry for each host")
+	require.Len(t, entries, 3, "one entry per host")
 	for i, id := range []string{"m2", "w", "m1"} {
 		want := lab.Entry{System: Name, Target: id, Operation: "ChangeInstancePassword", Result: "ok", Applied: true, Nth: 1}
 		want.Time, want.Arrived = entries[i].Time, entries[i].Time
@@ -36,7 +36,7 @@ func TestAChangeOfInstancesWaitsForTheRestart(t *testing.T) {
 	}
 }
 
-func TestTheLastChangeBeforeARestartWins(t *testing.T) {
+func TestLastChangeBeforeRestartWins(t *testing.T) {
 	b := newBench(t)
 	b.change(second, "m1")
 	b.change(third, "m1")
@@ -50,7 +50,7 @@ func TestTheLastChangeBeforeARestartWins(t *testing.T) {
 	assert.Equal(t, 2, b.service.Host("m1").Restarts)
 }
 
-func TestAllInstancesChangeOrNone(t *testing.T) {
+func TestInstanceChangeIsAllOrNothing(t *testing.T) {
 	for _, c := range []struct {
 		name, ids, password string
 		flip                [2]string
@@ -63,10 +63,10 @@ func TestAllInstancesChangeOrNone(t *testing.T) {
 		{name: "of another project", ids: `["m1","alien"]`, code: metalMissing},
 		{name: "a server's id", ids: `["m1","s-m2"]`, code: metalMissing},
 		{name: "a cloud server's id", ids: `["m1","c1"]`, code: metalMissing},
-		{name: "stopped", ids: `["m1","off"]`, code: metalBusy},
-		{name: "in error", ids: `["m1","m2"]`, flip: [2]string{"instance_state", `{"m2":"error"}`}, code: metalBusy},
-		{name: "being reinstalled", ids: `["m1","m2"]`, flip: [2]string{"operation_state", `{"m2":"reinstall-processing"}`}, code: metalBusy},
-		{name: "getting an address", ids: `["m1","m2"]`, flip: [2]string{"operation_state", `"modify-ip-processing"`}, code: metalBusy},
+		{name: "stopped", ids: `["m1","off"]`, code: metalState},
+		{name: "in error", ids: `["m1","m2"]`, flip: [2]string{"instance_state", `{"m2":"error"}`}, code: metalState},
+		{name: "being reinstalled", ids: `["m1","m2"]`, flip: [2]string{"operation_state", `{"m2":"reinstall-processing"}`}, code: metalNotReady},
+		{name: "getting an address", ids: `["m1","m2"]`, flip: [2]string{"operation_state", `"modify-ip-processing"`}, code: metalNotReady},
 		{name: "too weak, strict", ids: `["m1","m2"]`, password: "weak", flip: [2]string{"strict", "true"}, code: metalPassword},
 		{name: "with the user's name, strict", ids: `["m1","w"]`, password: "Administrator1", flip: [2]string{"strict", "true"}, code: metalPassword},
 		{name: "no ids", ids: `[]`, code: metalParameter},
@@ -104,7 +104,7 @@ func TestAllInstancesChangeOrNone(t *testing.T) {
 	}
 }
 
-func TestRequestsToCloudDCAreReadStrictly(t *testing.T) {
+func TestCloudDCRequestsAreParsedStrictly(t *testing.T) {
 	for _, c := range []struct{ name, body, contentType, code string }{
 		{name: "no password", body: `{"instance_id_set":["m1"]}`, code: metalParameter},
 		{name: "null as password", body: `{"new_password":null,"instance_id_set":["m1"]}`, code: metalParameter},
@@ -137,7 +137,7 @@ func TestRequestsToCloudDCAreReadStrictly(t *testing.T) {
 	}
 }
 
-func TestFiftyInstancesAreNotTooMany(t *testing.T) {
+func TestChangeTakesUpToFiftyInstances(t *testing.T) {
 	b := newBench(t)
 	var state State
 	ids := make([]string, 50)
@@ -153,7 +153,7 @@ func TestFiftyInstancesAreNotTooMany(t *testing.T) {
 	assert.Equal(t, ids, names(got.fields["instances"]))
 }
 
-func TestPasswordsOfInstancesAreNotChecked(t *testing.T) {
+func TestInstancePasswordsAreCheckedOnlyIfStrict(t *testing.T) {
 	b := newBench(t)
 	assert.Equal(t, 200, b.change(weak, "m1").status)
 	require.NoError(t, b.service.Restart("m1"))
@@ -166,7 +166,7 @@ func TestPasswordsOfInstancesAreNotChecked(t *testing.T) {
 	assert.Equal(t, 200, b.change(second, "m1").status)
 }
 
-func TestStoppedInstancesAreASwitch(t *testing.T) {
+func TestSwitchAllowsStoppedInstances(t *testing.T) {
 	b := newBench(t)
 	b.flip("stopped_instances", `"allow"`)
 	assert.Equal(t, 200, b.change(second, "off").status)
@@ -174,11 +174,11 @@ func TestStoppedInstancesAreASwitch(t *testing.T) {
 	b.admits(second, "off")
 }
 
-func TestAnswersCanOmitHosts(t *testing.T) {
+func TestOmitSwitchHidesHosts(t *testing.T) {
 	b := newBench(t)
 	b.flip("omit", `1`)
 	assert.Equal(t, []string{"m1"}, names(b.change(second, "m1", "m2").fields["instances"]))
-	assert.Equal(t, 1, b.service.Host("m2").Changes, "it was changed all the same")
+	assert.Equal(t, 1, b.service.Host("m2").Changes, "the omitted host is changed too")
 	assert.Equal(t, []string{"c1"}, names(b.reset(second, "c1", "c2").fields["response"]))
 	b.flip("omit", `["m1","c1"]`)
 	assert.JSONEq(t, `{"instances":[{"id":"m2"}]}`, b.change(second, "m1", "m2").body)
@@ -189,7 +189,7 @@ func TestAnswersCanOmitHosts(t *testing.T) {
 	assert.JSONEq(t, `{"instances":[{"id":"m1"}]}`, b.change(second, "m1").body)
 }
 
-func TestChangesCanBeEffectiveAtOnce(t *testing.T) {
+func TestEffectiveSwitchAppliesChangesAtOnce(t *testing.T) {
 	b := newBench(t)
 	b.change(third, "m1")
 	b.flip("effective", `"now"`)
@@ -197,7 +197,7 @@ func TestChangesCanBeEffectiveAtOnce(t *testing.T) {
 	b.reset(second, "c1", "shut")
 	b.admits(second, "m1", "c1")
 	assert.False(t, b.service.Host("m1").Pending)
-	assert.True(t, b.service.Host("shut").Pending, "nobody is there to do it")
+	assert.True(t, b.service.Host("shut").Pending, "a host that is down cannot apply it")
 	require.NoError(t, b.service.Restart("m1"))
 	b.admits(second, "m1")
 }
@@ -206,14 +206,14 @@ func (b *bench) powerState(action string, ids ...string) reply {
 	return b.metal(http.MethodPut, "physicalservers/power-state", `{"action":"`+action+`","server_id_set":`+quoted(ids)+`}`)
 }
 
-// look is the state of an instance and the power of its server.
+// look returns the state of an instance and the power state of its server.
 func (b *bench) look(id string) string {
 	instance := b.metal(http.MethodGet, "instances/"+id+"/status", "").fields
 	server := b.metal(http.MethodGet, "physicalservers/s-"+id, "").fields
 	return fmt.Sprint(instance["state"], " ", server["power_state"])
 }
 
-func TestRebootingTakesTimeAndShows(t *testing.T) {
+func TestRebootTakesTimeAndShows(t *testing.T) {
 	b := newBench(t)
 	b.flip("restart_lag_ms", "100")
 	b.change(second, "m1")
@@ -232,7 +232,7 @@ func TestRebootingTakesTimeAndShows(t *testing.T) {
 		assert.Equal(t, step.want, b.look("m1"))
 		b.admits(step.in, "m1")
 		if step.in != second {
-			assert.Equal(t, metalBusy, b.powerState("rebooting", "s-m1").code(), "busy")
+			assert.Equal(t, metalNotReady, b.powerState("rebooting", "s-m1").code(), "busy")
 			assert.True(t, b.service.Host("m1").Busy)
 		}
 	}
@@ -240,24 +240,24 @@ func TestRebootingTakesTimeAndShows(t *testing.T) {
 	assert.Equal(t, "m1", b.lab.Journal.List(Name, "m1")[1].Target, "the server's instance is the target")
 }
 
-func TestAChangeDuringARestartIsRefused(t *testing.T) {
+func TestChangeDuringRestartIsRefused(t *testing.T) {
 	b := newBench(t)
 	b.powerState("rebooting", "s-m1")
-	assert.Equal(t, metalBusy, b.change(second, "m1").code())
+	assert.Equal(t, metalNotReady, b.change(second, "m1").code())
 	b.lab.Clock.Advance(time.Second)
 	assert.Equal(t, 200, b.change(second, "m1").status)
 	b.admits(first, "m1")
 }
 
-func TestOffAndOnIsARestartToo(t *testing.T) {
+func TestPowerCycleAppliesPassword(t *testing.T) {
 	b := newBench(t)
 	b.flip("restart_ms", "0")
 	b.change(second, "m1", "m2")
 	assert.Equal(t, 200, b.powerState("power off", "s-m1", "s-m2", "s-m1").status)
 	assert.Equal(t, "stopped off", b.look("m1"))
 	b.admits("", "m1", "m2")
-	assert.Equal(t, metalBusy, b.powerState("power off", "s-m1").code())
-	assert.Equal(t, metalBusy, b.powerState("rebooting", "s-m1").code())
+	assert.Equal(t, metalState, b.powerState("power off", "s-m1").code())
+	assert.Equal(t, metalState, b.powerState("rebooting", "s-m1").code())
 	b.flip("restart_ms", "200")
 	assert.Equal(t, 200, b.powerState("power on", "s-m1").status)
 	assert.Equal(t, "stopped powering-on", b.look("m1"))
@@ -265,16 +265,16 @@ func TestOffAndOnIsARestartToo(t *testing.T) {
 	assert.Equal(t, "running on", b.look("m1"))
 	b.admits(second, "m1")
 	b.admits("", "m2")
-	assert.Equal(t, metalBusy, b.powerState("power on", "s-m1").code())
+	assert.Equal(t, metalState, b.powerState("power on", "s-m1").code())
 }
 
-func TestPowerRequestsAreRefused(t *testing.T) {
+func TestInvalidPowerRequestsAreRefused(t *testing.T) {
 	for _, c := range []struct{ name, body, code string }{
 		{"an instance's id", `{"action":"rebooting","server_id_set":["m1"]}`, metalMissing},
 		{"unknown", `{"action":"rebooting","server_id_set":["s-m1","nobody"]}`, metalMissing},
 		{"of another project", `{"action":"rebooting","server_id_set":["s-m1","s-alien"]}`, metalMissing},
-		{"one is off", `{"action":"rebooting","server_id_set":["s-m1","s-off"]}`, metalBusy},
-		{"one is on", `{"action":"power on","server_id_set":["s-off","s-m1"]}`, metalBusy},
+		{"one is off", `{"action":"rebooting","server_id_set":["s-m1","s-off"]}`, metalState},
+		{"one is on", `{"action":"power on","server_id_set":["s-off","s-m1"]}`, metalState},
 		{"no action", `{"server_id_set":["s-m1"]}`, metalParameter},
 		{"unknown action", `{"action":"reboot","server_id_set":["s-m1"]}`, metalParameter},
 		{"no servers", `{"action":"rebooting"}`, metalParameter},
@@ -292,7 +292,7 @@ func TestPowerRequestsAreRefused(t *testing.T) {
 	}
 }
 
-func TestARestartCanFail(t *testing.T) {
+func TestRestartCanFail(t *testing.T) {
 	b := newBench(t)
 	b.flip("restart_result", `"fail"`)
 	b.change(second, "m1")
@@ -305,10 +305,10 @@ func TestARestartCanFail(t *testing.T) {
 	assert.Zero(t, b.service.Host("m1").Restarts)
 }
 
-func TestInstancesAreListed(t *testing.T) {
+func TestInstanceListCanBeFiltered(t *testing.T) {
 	b := newBench(t)
 	got := b.metal(http.MethodGet, "instances?limit=1000", "")
-	assert.Equal(t, []string{"m1", "m2", "w", "off"}, names(got.fields["instances"]), "those of the project")
+	assert.Equal(t, []string{"m1", "m2", "w", "off"}, names(got.fields["instances"]), "only those of the project")
 	assert.InDelta(t, 4, got.fields["count"], 0)
 	one := got.fields["instances"].([]any)[0].(map[string]any)
 	assert.Equal(t, []any{"m1", "one", "s-m1", "running", "install-succeed"}, []any{one["id"], one["name"], one["server_id"], one["state"], one["operation_state"]})
@@ -332,7 +332,7 @@ func TestInstancesAreListed(t *testing.T) {
 	assert.Equal(t, metalParameter, b.metal(http.MethodGet, "instances/m1/status?x=1", "").code())
 }
 
-func TestListsHavePages(t *testing.T) {
+func TestInstanceListHasPages(t *testing.T) {
 	b := newBench(t)
 	var state State
 	var all []string
@@ -367,7 +367,7 @@ func TestListsHavePages(t *testing.T) {
 	}
 }
 
-func TestTheGuestChangesItsOwnPassword(t *testing.T) {
+func TestSetPasswordInGuestTakesEffectAtOnce(t *testing.T) {
 	b := newBench(t)
 	b.change(second, "m1")
 	require.NoError(t, b.service.SetPassword(t.Context(), "m1", third))

@@ -11,21 +11,25 @@ import (
 )
 
 // Error codes of Elastic Cloud Server,
-// https://github.com/opentelekomcloud-docs/elastic-cloud-server (api-ref,
-// error_codes.rst). Assumed: 0000, a request error of any kind, for a server in
-// the wrong state and for a batch in which one failed.
+// https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_07_0002.html. cloudState:
+// "the ECS status does not meet requirements; try again later". cloudCommand: "other
+// commands are being executed; try again 1 minute later". cloudBatch: "requesting
+// for a batch operation failed". Assumed: 0000, the generic request error, for a job.
 const (
 	cloudRequest   = "Ecs.0000"
+	cloudState     = "Ecs.0100"
+	cloudCommand   = "Ecs.0603"
+	cloudBatch     = "Ecs.0611"
 	cloudInternal  = "Ecs.0002"
 	cloudParameter = "Ecs.0005"
 	cloudPassword  = "Ecs.0011"
 	cloudMissing   = "Ecs.0114"
 )
 
-// maxBatch is how many servers a batch may have.
+// maxBatch is the maximum number of servers in a batch.
 const maxBatch = 1000
 
-// cloud is Elastic Cloud Server. It is filled in by init because its functions
+// cloud is Elastic Cloud Server. It is initialized in init because its functions
 // refer to it.
 var cloud = &api{}
 
@@ -38,7 +42,7 @@ func init() {
 		},
 		password: cloudPassword, parameter: cloudParameter, internal: cloudInternal,
 		missing: func(s *Service, r *request) answer { return s.everyServer(r, http.StatusNotFound, cloudMissing) },
-		busy:    func(s *Service, r *request) answer { return s.everyServer(r, http.StatusBadRequest, cloudRequest) },
+		busy:    (*Service).busyCloud,
 		operations: []*operation{
 			{name: "BatchResetServersPassword", class: lab.OpChange, action: "ecs:cloudServers:resetServerPwd", method: http.MethodPut,
 				path: "cloudservers/os-reset-passwords", empty: map[string]any{"response": []any{}}, prepare: (*Service).resetBatch},
@@ -59,9 +63,11 @@ func init() {
 	}
 }
 
-// messages of error codes.
+// messages by error code.
 var messages = map[string]string{
-	cloudRequest: "The current status of the ECS does not allow this operation.",
+	cloudRequest: "Request error.",
+	cloudState:   "The current status of the ECS does not allow this operation. Try again later.",
+	cloudCommand: "Other commands are being executed. Try again 1 minute later.",
 	cloudMissing: "The ECS could not be found.",
 }
 
@@ -69,12 +75,24 @@ func failing(id, code string) map[string]any {
 	return map[string]any{"id": id, "error_code": code, "error_message": cmp.Or(messages[code], "Request error. Try again later.")}
 }
 
-// noServer is the answer for an id that is not there, or not the caller's.
+// noServer returns the answer for an unknown id or one of another project.
 func noServer() answer {
 	return cloud.refuse(http.StatusNotFound, cloudMissing, messages[cloudMissing])
 }
 
-// everyServer is the answer when all the servers of a request fail.
+// busyCloud returns the answer of the fault "busy".
+func (s *Service) busyCloud(r *request) answer {
+	switch s.switches.busy {
+	case "command":
+		return cloud.refuse(http.StatusNotImplemented, cloudCommand, messages[cloudCommand])
+	case "conflict":
+		return cloud.refuse(http.StatusConflict, cloudRequest, messages[cloudRequest])
+	default:
+		return s.everyServer(r, http.StatusBadRequest, cloudState)
+	}
+}
+
+// everyServer returns the answer if all servers of a request fail.
 func (s *Service) everyServer(r *request, status int, code string) answer {
 	if r.name != "BatchResetServersPassword" {
 		return cloud.refuse(status, code, messages[code])
@@ -88,7 +106,8 @@ func (s *Service) everyServer(r *request, status int, code string) answer {
 	return a
 }
 
-// resetBatch is BatchResetServersPassword. Each server fares alone.
+// resetBatch implements BatchResetServersPassword. Each server succeeds or fails
+// independently.
 func (s *Service) resetBatch(r *request) *answer {
 	var body struct {
 		NewPassword *string `json:"new_password"`
@@ -144,8 +163,9 @@ func (s *Service) resetServers(r *request, dry bool) answer {
 	return done
 }
 
-// unresettable is the code of a server whose password cannot be reset now, or "".
-// Assumed: one that is neither up nor off, as while it restarts.
+// unresettable returns the error code for a server whose password cannot be reset
+// now, or "". Assumed: a server that is neither up nor off, for example while it
+// restarts.
 func (s *Service) unresettable(h *host) string {
 	if h == nil {
 		return cloudMissing
@@ -154,11 +174,11 @@ func (s *Service) unresettable(h *host) string {
 	if state == active || (state == shutoff && s.switches.stoppedServers == "allow") {
 		return ""
 	}
-	return cloudRequest
+	return cloudState
 }
 
-// reset does what the plug-in in the guest does, and nothing if it is not there:
-// the API reports no error then.
+// reset does what the plug-in in the guest does. Without the plug-in it does
+// nothing, and the API reports no error.
 func (s *Service) reset(h *host, password string) (applied bool) {
 	if !h.plugin || s.switches.guestScript == "fails" {
 		return false
@@ -167,10 +187,10 @@ func (s *Service) reset(h *host, password string) (applied bool) {
 	return true
 }
 
-// partly is the answer of a batch in which servers failed. Its HTTP status and
-// whether it names the others is not documented.
+// partly returns the answer of a batch in which servers failed. Neither its HTTP
+// status nor whether it lists the other servers is documented.
 func (s *Service) partly(succeeded []string, failed []map[string]any) answer {
-	fields := map[string]any{"error": map[string]any{"code": cloudRequest, "message": "Some of the requests failed."}, "internalError": failed}
+	fields := map[string]any{"error": map[string]any{"code": cloudBatch, "message": "Batch operation failed."}, "internalError": failed}
 	if s.switches.partialResponse == "present" {
 		fields["response"] = s.switches.omit.from(succeeded)
 	}
@@ -178,11 +198,11 @@ func (s *Service) partly(succeeded []string, failed []map[string]any) answer {
 	if err != nil {
 		status = http.StatusBadRequest
 	}
-	return answer{response: huaweicloud.JSON(status, fields), result: cloudRequest}
+	return answer{response: huaweicloud.JSON(status, fields), result: cloudBatch}
 }
 
-// resetOne is ResetServerPassword, which checks a password only if asked to.
-// Assumed: 204 without a body.
+// resetOne implements ResetServerPassword, which checks the password only on
+// request. Assumed: 204 without a body.
 func (s *Service) resetOne(r *request) *answer {
 	var body struct {
 		Reset *struct {
@@ -207,15 +227,16 @@ func (s *Service) resetOne(r *request) *answer {
 		switch s.unresettable(h) {
 		case cloudMissing:
 			return noServer()
-		case cloudRequest:
-			return cloud.refuse(http.StatusBadRequest, cloudRequest, messages[cloudRequest])
+		case cloudState:
+			return cloud.refuse(http.StatusBadRequest, cloudState, messages[cloudState])
 		}
 		return answer{response: lab.Response{Status: http.StatusNoContent}, result: "ok", applied: s.reset(h, *r.password)}
 	}
 	return nil
 }
 
-// showFlag is ShowResetPasswordFlag: whether the plug-in is there, in a string.
+// showFlag implements ShowResetPasswordFlag, which reports as a string whether the
+// plug-in is installed.
 func (s *Service) showFlag(r *request) *answer {
 	r.targets = []string{r.id}
 	r.run = func() answer {
@@ -228,7 +249,7 @@ func (s *Service) showFlag(r *request) *answer {
 	return r.only()
 }
 
-// showCloudServer is ShowServer of Elastic Cloud Server.
+// showCloudServer implements ShowServer of Elastic Cloud Server.
 func (s *Service) showCloudServer(r *request) *answer {
 	r.targets = []string{r.id}
 	r.run = func() answer {
@@ -249,9 +270,9 @@ func (s *Service) describeServer(h *host) map[string]any {
 	}
 }
 
-// listServers is ListServersDetails. The limit is 1 to 1000, 25 by default; the
-// offset counts pages, from 1. Assumed: other filters are not simulated and
-// refused.
+// listServers implements ListServersDetails. The limit is 1 to 1000, 25 by
+// default; the offset is a page number, from 1. Other filters are not simulated
+// and refused.
 func (s *Service) listServers(r *request) *answer {
 	if refusal := r.only("limit", "offset"); refusal != nil {
 		return refusal

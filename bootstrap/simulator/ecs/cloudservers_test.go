@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPasswordsAreJudgedAsDocumented(t *testing.T) {
+func TestPasswordRulesMatchDocumentation(t *testing.T) {
 	for _, c := range []struct {
 		password     string
 		metal, cloud bool
@@ -32,7 +32,7 @@ func TestPasswordsAreJudgedAsDocumented(t *testing.T) {
 	assert.True(t, acceptableMetal("Administrator", "Abc1root"))
 }
 
-func TestABatchWaitsForTheRestart(t *testing.T) {
+func TestBatchResetWaitsForRestart(t *testing.T) {
 	b := newBench(t)
 	got := b.reset(second, "shut", "c1", "shut", "c2")
 	assert.Equal(t, 200, got.status)
@@ -44,7 +44,7 @@ func TestABatchWaitsForTheRestart(t *testing.T) {
 	b.admits(second, "shut", "c1", "c2")
 }
 
-func TestBatchesAreRefused(t *testing.T) {
+func TestInvalidBatchesAreRefused(t *testing.T) {
 	body := func(rest string) string { return `{"new_password":"` + second + `",` + rest + `}` }
 	for _, c := range []struct{ name, body, contentType, code string }{
 		{name: "no password", body: `{"servers":[{"id":"c1"}]}`, code: "Ecs.0005"},
@@ -78,7 +78,7 @@ func TestBatchesAreRefused(t *testing.T) {
 	}
 }
 
-func TestADryRunChangesNothing(t *testing.T) {
+func TestDryRunChangesNothing(t *testing.T) {
 	b := newBench(t)
 	run := func(body string) reply { return b.server(http.MethodPut, "cloudservers/os-reset-passwords", body) }
 	got := run(`{"dry_run":true,"servers":[{"id":"c1"},{"id":"bare"}]}`)
@@ -91,15 +91,15 @@ func TestADryRunChangesNothing(t *testing.T) {
 	require.NoError(t, b.service.Restart("c1"))
 	b.admits(first, "c1")
 	assert.Zero(t, b.service.Host("c1").Changes)
-	assert.Zero(t, b.lab.MaxConcurrentChanges()[Name+"/c1"], "it is no change")
+	assert.Zero(t, b.lab.MaxConcurrentChanges()[Name+"/c1"], "a dry run is not a change")
 }
 
-func TestServersOfABatchFailAlone(t *testing.T) {
+func TestServersInABatchFailIndependently(t *testing.T) {
 	b := newBench(t)
 	b.flip("partial", `{"c2":"Ecs.0319"}`)
 	got := b.reset(second, "c1", "nobody", "c2", "stranger", "m1")
 	assert.Equal(t, 400, got.status)
-	assert.Equal(t, "Ecs.0000", got.code())
+	assert.Equal(t, "Ecs.0611", got.code())
 	assert.NotContains(t, got.fields, "response")
 	var failed []string
 	for _, item := range got.fields["internalError"].([]any) {
@@ -131,7 +131,7 @@ func TestServersOfABatchFailAlone(t *testing.T) {
 	assert.Equal(t, 200, b.reset(third, "c1", "c2").status)
 }
 
-func TestNothingHappensWithoutThePlugIn(t *testing.T) {
+func TestResetWithoutPluginChangesNothing(t *testing.T) {
 	b := newBench(t)
 	got := b.reset(second, "bare", "c1")
 	assert.Equal(t, 200, got.status)
@@ -156,7 +156,7 @@ func TestNothingHappensWithoutThePlugIn(t *testing.T) {
 	assert.JSONEq(t, `{"resetpwd_flag":"False"}`, flag("c1"))
 }
 
-func TestServersInOtherStatesFail(t *testing.T) {
+func TestServersInOtherStatesAreRefused(t *testing.T) {
 	b := newBench(t)
 	b.flip("stopped_servers", `"refuse"`)
 	assert.Equal(t, []string{"shut"}, names(b.reset(second, "shut", "c1").fields["internalError"]))
@@ -166,7 +166,7 @@ func TestServersInOtherStatesFail(t *testing.T) {
 	assert.Equal(t, 200, b.reset(second, "c2", "shut").status)
 }
 
-func TestASingleServerIsOnlyCheckedOnRequest(t *testing.T) {
+func TestSingleResetChecksPasswordOnRequest(t *testing.T) {
 	b := newBench(t)
 	one := func(id, password, check string) reply {
 		return b.server(http.MethodPut, "cloudservers/"+id+"/os-reset-password", `{"reset-password":{"new_password":"`+password+`"`+check+`}}`)
@@ -183,7 +183,7 @@ func TestASingleServerIsOnlyCheckedOnRequest(t *testing.T) {
 	assert.Equal(t, 204, one("c2", weak, ``).status)
 	require.NoError(t, b.service.Restart("c2"))
 	assert.True(t, b.service.Admits("c2", "Administrator", weak))
-	assert.Equal(t, 204, one("bare", second, ``).status, "nobody notices")
+	assert.Equal(t, 204, one("bare", second, ``).status, "the API reports no error")
 	assert.Zero(t, b.service.Host("bare").Changes)
 	assert.Equal(t, 404, one("stranger", second, ``).status)
 	assert.Equal(t, "Ecs.0114", one("m1", second, ``).code())
@@ -191,7 +191,7 @@ func TestASingleServerIsOnlyCheckedOnRequest(t *testing.T) {
 	assert.Equal(t, "Ecs.0005", one("c1", third, `,"x":1`).code())
 	assert.Equal(t, "Ecs.0005", b.server(http.MethodPut, "cloudservers/c1/os-reset-password", `{"new_password":"`+third+`"}`).code())
 	b.flip("server_status", `{"c1":"BUILD"}`)
-	assert.Equal(t, "Ecs.0000", one("c1", third, ``).code())
+	assert.Equal(t, "Ecs.0100", one("c1", third, ``).code())
 }
 
 func (b *bench) reboot(kind string, ids ...string) reply {
@@ -202,14 +202,14 @@ func (b *bench) reboot(kind string, ids ...string) reply {
 	return b.server(http.MethodPost, "cloudservers/action", `{"reboot":{"type":"`+kind+`","servers":[`+strings.Join(servers, ",")+`]}}`)
 }
 
-// lookAt is the status of a job and of a cloud server.
+// lookAt returns the status of a job and of a cloud server.
 func (b *bench) lookAt(job, id string) string {
 	shown := b.server(http.MethodGet, "jobs/"+job, "").fields
 	server := b.server(http.MethodGet, "cloudservers/"+id, "").fields["server"].(map[string]any)
 	return fmt.Sprint(shown["status"], " ", server["status"])
 }
 
-func TestARebootIsAJob(t *testing.T) {
+func TestRebootRunsAsJob(t *testing.T) {
 	for kind, status := range map[string]string{"SOFT": "REBOOT", "HARD": "HARD_REBOOT"} {
 		b := newBench(t)
 		b.flip("restart_lag_ms", "100")
@@ -233,17 +233,17 @@ func TestARebootIsAJob(t *testing.T) {
 		assert.Equal(t, "SUCCESS", parts[0].(map[string]any)["status"])
 		assert.Equal(t, map[string]any{"server_id": "c2"}, parts[1].(map[string]any)["entities"])
 		b.lab.Clock.Advance(25 * time.Hour)
-		assert.Equal(t, "Ecs.0005", b.server(http.MethodGet, "jobs/"+id, "").code(), "jobs that are over are forgotten")
+		assert.Equal(t, "Ecs.0005", b.server(http.MethodGet, "jobs/"+id, "").code(), "finished jobs are removed after a day")
 	}
 }
 
-func TestJobsFail(t *testing.T) {
+func TestJobFailsIfAServerFails(t *testing.T) {
 	b := newBench(t)
 	b.reset(second, "c1", "shut")
 	id := b.reboot("SOFT", "c1", "shut").fields["job_id"].(string)
-	assert.Equal(t, "RUNNING REBOOT", b.lookAt(id, "c1"), "not over until all are")
+	assert.Equal(t, "RUNNING REBOOT", b.lookAt(id, "c1"), "not finished until all parts are")
 	b.lab.Clock.Advance(time.Second)
-	assert.Equal(t, "FAIL ACTIVE", b.lookAt(id, "c1"), "one of them is off")
+	assert.Equal(t, "FAIL ACTIVE", b.lookAt(id, "c1"), "one of the servers is off")
 	b.admits(second, "c1")
 	shown := b.server(http.MethodGet, "jobs/"+id, "").fields
 	assert.Equal(t, "Ecs.0000", shown["error_code"])
@@ -254,7 +254,7 @@ func TestJobsFail(t *testing.T) {
 	b.reset(third, "c1")
 	id = b.reboot("HARD", "c1").fields["job_id"].(string)
 	again := b.reboot("HARD", "c1").fields["job_id"].(string)
-	assert.Equal(t, "FAIL ACTIVE", b.lookAt(again, "c1"), "it is busy")
+	assert.Equal(t, "FAIL ACTIVE", b.lookAt(again, "c1"), "the server is busy")
 	assert.Equal(t, "RUNNING ACTIVE", b.lookAt(id, "c1"))
 	b.lab.Clock.Advance(time.Second)
 	assert.Equal(t, "FAIL ACTIVE", b.lookAt(id, "c1"))
@@ -262,7 +262,7 @@ func TestJobsFail(t *testing.T) {
 	assert.True(t, b.service.Host("c1").Pending)
 }
 
-func TestRebootsAreRefused(t *testing.T) {
+func TestInvalidRebootsAreRefused(t *testing.T) {
 	b := newBench(t)
 	assert.Equal(t, "Ecs.0114", b.reboot("SOFT", "c1", "nobody").code())
 	assert.Equal(t, "Ecs.0114", b.reboot("SOFT", "c1", "stranger").code())
@@ -279,10 +279,10 @@ func TestRebootsAreRefused(t *testing.T) {
 	assert.Equal(t, "Ecs.0005", b.server(http.MethodGet, "jobs/nothing", "").code())
 	id := b.reboot("SOFT", "c1").fields["job_id"].(string)
 	b.service.jobs[0].projectID = b.state.Projects[1].ID
-	assert.Equal(t, "Ecs.0005", b.server(http.MethodGet, "jobs/"+id, "").code(), "of another project")
+	assert.Equal(t, "Ecs.0005", b.server(http.MethodGet, "jobs/"+id, "").code(), "the job belongs to another project")
 }
 
-func TestCloudServersAreShownAndListed(t *testing.T) {
+func TestShowAndListCloudServers(t *testing.T) {
 	b := newBench(t)
 	got := b.server(http.MethodGet, "cloudservers/c2", "").fields["server"].(map[string]any)
 	assert.Equal(t, []any{"c2", "two", "ACTIVE", map[string]any{"os_type": "Windows"}}, []any{got["id"], got["name"], got["status"], got["metadata"]})

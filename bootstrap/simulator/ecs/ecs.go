@@ -1,42 +1,44 @@
 // Package ecs simulates the two services of Huawei Cloud that set the password
 // of a server's administrator (root, or Administrator on Windows): Cloud Data
-// Center (CloudDC), whose servers are physical, and Elastic Cloud Server.
+// Center (CloudDC) for physical servers, and Elastic Cloud Server.
 //
-// [New] makes both from a [State]; [Service.CloudDC] and [Service.CloudServers]
-// are their addresses. Who may call is decided by package huaweicloud. A host,
-// that is an instance of CloudDC or an elastic cloud server, is known by its id;
-// whatever is an SSH port asks [Service.Admits].
+// [New] creates both from a [State]. [Service.CloudDC] and [Service.CloudServers]
+// return their handlers. Package huaweicloud authenticates and authorizes
+// requests. A host is an instance of CloudDC or an elastic cloud server, and is
+// identified by its id. SSH ports call [Service.Admits] to check a login.
 //
-// A password that is set waits for the next start of its host, see host.go. The
-// last one set before the start wins.
+// A new password takes effect at the next start of its host, see host.go. If
+// several are set before that, the last one wins.
 //
-// CloudDC changes all the instances of a request or none:
-// https://support.huaweicloud.com/intl/en-us/api-clouddc/ChangeInstancePassword.html ,
-// restarts: https://support.huaweicloud.com/intl/en-us/api-clouddc/ChangeServerPowerState.html ,
-// states and fields: services/clouddc/v1 of https://github.com/huaweicloud/huaweicloud-sdk-go-v3 .
-// Elastic Cloud Server changes what it can:
-// https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_02_0306.html , the answer:
-// https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_07_0009.html , error codes:
-// https://github.com/opentelekomcloud-docs/elastic-cloud-server , jobs:
-// https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_02_0901.html .
+// CloudDC changes all instances of a request or none. Sources:
+//   - changing passwords: https://support.huaweicloud.com/intl/en-us/api-clouddc/ChangeInstancePassword.html
+//   - restarts: https://support.huaweicloud.com/intl/en-us/api-clouddc/ChangeServerPowerState.html
+//   - states and fields: services/clouddc/v1 of https://github.com/huaweicloud/huaweicloud-sdk-go-v3
 //
-// What those documents leave open is decided here and marked "assumed"; most of
-// it can be switched, see [Service.Switch].
+// Elastic Cloud Server changes the servers that it can and reports the others.
+// Sources:
+//   - resetting passwords: https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_02_0306.html
+//   - the answer: https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_07_0009.html
+//   - error codes: https://github.com/opentelekomcloud-docs/elastic-cloud-server
+//   - jobs: https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_02_0901.html
+//
+// Behaviour that those documents leave open is marked "assumed". Most of it can
+// be changed with [Service.Switch].
 //
 // # Targets
 //
-// The target of a fault, of the journal and of [Service.SetPassword] is the id
-// of one host. For CloudDC that is the instance's, also where a request names
-// the physical server. A request that concerns several hosts is hit by a fault
-// of any of them, and the fault then holds for the whole request; the journal
-// has an entry for each host, in the order of the request, because hosts of one
-// request can fare differently. A host that the request names twice is there
-// once, a list without a filter has the target "". What is refused before its
-// body was read has the id of its path, or "".
+// The target of a fault, of a journal entry and of [Service.SetPassword] is the
+// id of one host. For CloudDC that is the id of the instance, even if a request
+// names the physical server. A fault for any host of a request applies to the
+// whole request. The journal has an entry for each host, in the order of the
+// request, because the hosts of a request can have different results. A host
+// that a request names twice counts once. A list without a filter has the target
+// "". A request that is refused before its body is read has the id in its path as
+// the target, or "".
 //
-// Changing a password is of class [lab.OpChange], also if the change only
-// becomes effective later; dry runs and questions are [lab.OpCheck], lists
-// [lab.OpList], restarts [lab.OpRestart].
+// Password changes are of class [lab.OpChange], even if they take effect later.
+// Dry runs and reads are [lab.OpCheck], lists [lab.OpList], restarts
+// [lab.OpRestart].
 package ecs
 
 import (
@@ -51,23 +53,23 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// Name is what faults and the journal call both services.
+// Name is the system name of both services in faults and in the journal.
 const Name = "ecs"
 
-// State is what the services start with.
+// State is the initial state of the services.
 type State struct {
 	Instances    []Instance `json:"instances"`     // CloudDC
 	CloudServers []Server   `json:"cloud_servers"` // Elastic Cloud Server
 }
 
-// Instance is an operating system on a physical server of CloudDC. Passwords are
-// addressed by its id, power by the server's.
+// Instance is an operating system on a physical server of CloudDC. Password
+// operations take its id, power operations that of the server.
 type Instance struct {
 	ID             string `json:"id"`
 	ServerID       string `json:"server_id"`
 	Name           string `json:"name"`
 	ProjectID      string `json:"project_id"`
-	OS             string `json:"os,omitempty"`              // linux, the default, or windows
+	OS             string `json:"os,omitempty"`              // linux (default) or windows
 	State          string `json:"state,omitempty"`           // default running
 	OperationState string `json:"operation_state,omitempty"` // default install-succeed
 	Password       string `json:"password"`
@@ -78,15 +80,15 @@ type Server struct {
 	ID        string `json:"id"`
 	Name      string `json:"name"`
 	ProjectID string `json:"project_id"`
-	OS        string `json:"os,omitempty"`     // linux, the default, or windows
-	Status    string `json:"status,omitempty"` // ACTIVE, the default, or SHUTOFF
-	Plugin    bool   `json:"plugin"`           // the password-reset plug-in is installed
+	OS        string `json:"os,omitempty"`     // linux (default) or windows
+	Status    string `json:"status,omitempty"` // ACTIVE (default) or SHUTOFF
+	Plugin    bool   `json:"plugin"`           // whether the password-reset plug-in is installed
 	Password  string `json:"password"`
 }
 
-// DefaultState has four instances, of which one runs Windows and one is stopped,
-// and four cloud servers, of which one is without the plug-in and one is shut
-// off.
+// DefaultState returns a state of four instances, one of them with Windows and
+// one stopped, and four cloud servers, one of them without the plug-in and one
+// shut off.
 func DefaultState(projectID string) State {
 	instance := func(name, system, state string) Instance {
 		return Instance{ID: lab.RandomUUID(), ServerID: lab.RandomUUID(), Name: name, ProjectID: projectID, OS: system, State: state,
@@ -111,6 +113,7 @@ type switches struct {
 	strict           bool
 	stoppedInstances string
 	unknownID        string
+	busy             string
 	omit             omission
 	effective        string
 	partial          map[string]string
@@ -125,7 +128,7 @@ type switches struct {
 	echo             bool
 }
 
-// Service is CloudDC and Elastic Cloud Server of one region. It is safe for
+// Service simulates CloudDC and Elastic Cloud Server in one region. It is safe for
 // concurrent use.
 type Service struct {
 	lab     *lab.Lab
@@ -138,15 +141,15 @@ type Service struct {
 	switches switches
 }
 
-// New makes a service.
+// New creates a service.
 func New(l *lab.Lab, cloud *huaweicloud.Cloud, state State) (*Service, error) {
 	s := &Service{lab: l, cloud: cloud, created: l.Clock.Now(), switches: switches{
-		stoppedInstances: "refuse", unknownID: "400", effective: "restart", partialStatus: "400", partialResponse: "absent",
+		stoppedInstances: "refuse", unknownID: "400", busy: "state", effective: "restart", partialStatus: "400", partialResponse: "absent",
 		stoppedServers: "allow", guestScript: "ok", restartMS: 500, restartResult: "success",
 	}}
 	for _, i := range state.Instances {
 		if i.ServerID == "" || i.ServerID == i.ID || s.byServerID(i.ServerID) != nil {
-			return nil, fmt.Errorf("ecs: the instance %s of the state has no server_id of its own", i.ID)
+			return nil, fmt.Errorf("ecs: instance %s in the state has no server_id, or it is not unique", i.ID)
 		}
 		h := &host{metal: true, id: i.ID, serverID: i.ServerID, name: i.Name, projectID: i.ProjectID, os: i.OS, state: i.State,
 			operationState: i.OperationState, password: i.Password}
@@ -166,7 +169,7 @@ func New(l *lab.Lab, cloud *huaweicloud.Cloud, state State) (*Service, error) {
 	return s, nil
 }
 
-// add checks a host and fills in what is not said.
+// add checks a host, sets its defaults and adds it.
 func (s *Service) add(h *host) error {
 	if h.os == "" {
 		h.os = linux
@@ -176,15 +179,15 @@ func (s *Service) add(h *host) error {
 	}
 	switch {
 	case h.id == "" || h.projectID == "" || h.password == "":
-		return errors.New("ecs: a host of the state has no id, project_id or password")
+		return errors.New("ecs: a host in the state has no id, project_id or password")
 	case s.host(h.id) != nil:
-		return fmt.Errorf("ecs: the host %s is there twice", h.id)
+		return fmt.Errorf("ecs: host %s appears twice in the state", h.id)
 	case h.os != linux && h.os != windows:
-		return fmt.Errorf("ecs: the host %s has an unknown os: use %s or %s", h.id, linux, windows)
+		return fmt.Errorf("ecs: host %s has an unknown os: use %s or %s", h.id, linux, windows)
 	case !slices.Contains(h.states(), h.state):
-		return fmt.Errorf("ecs: the host %s has an unknown state", h.id)
+		return fmt.Errorf("ecs: host %s has an unknown state", h.id)
 	case h.metal && !slices.Contains(operationStates, h.operationState):
-		return fmt.Errorf("ecs: the host %s has an unknown operation_state", h.id)
+		return fmt.Errorf("ecs: host %s has an unknown operation_state", h.id)
 	}
 	s.hosts = append(s.hosts, h)
 	return nil
@@ -195,28 +198,30 @@ func (s *Service) Name() string { return Name }
 
 // Switch implements [lab.System].
 //
-//	strict             CloudDC checks new passwords (default false)
-//	stopped_instances  refuse (default) or allow: passwords of CloudDC's stopped instances
-//	stopped_servers    allow (default) or refuse: passwords of cloud servers that are shut off
-//	unknown_id         400 (default), 403 or 404: how CloudDC answers for an id that is not there
-//	omit               ids that answers about a change leave out, or how many, from the end (default 0)
-//	effective          restart (default) or now: when a new password of a host that is up is in force
-//	partial            cloud servers that fail in a batch: an object, id to error code (default {})
+//	strict             true: CloudDC checks new passwords (default false)
+//	stopped_instances  refuse (default) or allow: password changes of stopped CloudDC instances
+//	stopped_servers    allow (default) or refuse: password resets of cloud servers that are shut off
+//	unknown_id         400 (default), 403 or 404: CloudDC's status for an unknown id
+//	busy               state (default), command or conflict: how the fault "busy" is answered, with the code for the state of a
+//	                   server, with 501 and that for another command (cloud servers only), or with 409
+//	omit               ids to leave out of answers to changes, or how many to leave out from the end (default 0)
+//	effective          restart (default) or now: when a new password takes effect on a running host
+//	partial            cloud servers that fail in a batch: an object that maps ids to error codes (default {})
 //	partial_status     400 (default), 500 or 200: HTTP status of a batch in which a server failed
-//	partial_response   absent (default) or present: whether such an answer names the others in "response"
-//	guest_script       ok (default) or fails: resets of cloud servers answer as usual and do nothing
-//	restart_ms         how long a restart or a change of power takes (default 500), 0: nothing
-//	restart_lag_ms     how long after the answer it begins (default 0); the host is up until then
-//	restart_result     success (default) or fail: the host stays as it is, a job ends with FAIL
-//	denied             IAM actions that the caller has no permission for (default []), answered 403
-//	echo_password      messages of refusals quote the password
-//	instance_state     running, stopped, …: of all instances, or an object, id to state
+//	partial_response   absent (default) or present: whether such an answer lists the other servers in "response"
+//	guest_script       ok (default) or fails: resets of cloud servers succeed but change nothing
+//	restart_ms         how long a restart or power change takes (default 500); 0: no time
+//	restart_lag_ms     delay between the answer and the start of the restart (default 0); the host is up until then
+//	restart_result     success (default) or fail: the host does not change, and the job ends with FAIL
+//	denied             IAM actions that the caller has no permission for (default []); answered with 403
+//	echo_password      true: error messages quote the password
+//	instance_state     running, stopped, …: state of all instances, or an object that maps ids to states
 //	operation_state    install-succeed, reinstall-processing, …: likewise
-//	server_status      ACTIVE, SHUTOFF, ERROR, …: of all cloud servers, or an object, id to status
-//	plugin             true, false: of all cloud servers, or an object, id to true or false
+//	server_status      ACTIVE, SHUTOFF, ERROR, …: status of all cloud servers, or an object that maps ids to statuses
+//	plugin             true or false for all cloud servers, or an object that maps ids to true or false
 //
-// The last four say how it is: nothing is started, and no password becomes
-// effective. A restart under way is forgotten.
+// The last four only set a state: they start no host and put no pending password
+// in force. Setting instance_state or server_status cancels a restart in progress.
 func (s *Service) Switch(name string, value json.RawMessage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,6 +232,7 @@ func (s *Service) Switch(name string, value json.RawMessage) error {
 		"stopped_instances": lab.Choice(&w.stoppedInstances, "refuse", "allow"),
 		"stopped_servers":   lab.Choice(&w.stoppedServers, "allow", "refuse"),
 		"unknown_id":        lab.Choice(&w.unknownID, "400", "403", "404"),
+		"busy":              lab.Choice(&w.busy, "state", "command", "conflict"),
 		"omit":              w.omit.set,
 		"effective":         lab.Choice(&w.effective, "restart", "now"),
 		"partial":           s.setPartial,
@@ -249,8 +255,8 @@ func (s *Service) Switch(name string, value json.RawMessage) error {
 	}, name, value)
 }
 
-// perHost reads a switch that takes a value for all hosts of a service, or an
-// object with values for some.
+// perHost parses a switch that takes a value for all hosts of a service, or an
+// object with values for some of them.
 func perHost[T comparable](s *Service, metal bool, allowed []T, set func(*host, T)) func(json.RawMessage) error {
 	return func(raw json.RawMessage) error {
 		var all T
@@ -262,14 +268,14 @@ func perHost[T comparable](s *Service, metal bool, allowed []T, set func(*host, 
 				}
 			}
 		} else if json.Unmarshal(raw, &some) != nil {
-			return fmt.Errorf("it takes one of %v, or an object with host ids and such values", allowed)
+			return fmt.Errorf("must be one of %v, or an object that maps host ids to these values", allowed)
 		}
 		for id, value := range some {
 			if h := s.host(id); h == nil || h.metal != metal {
-				return fmt.Errorf("there is no such host %q", id)
+				return fmt.Errorf("no such host %q", id)
 			}
 			if !slices.Contains(allowed, value) {
-				return fmt.Errorf("it takes one of %v", allowed)
+				return fmt.Errorf("must be one of %v", allowed)
 			}
 		}
 		for id, value := range some {
@@ -282,11 +288,11 @@ func perHost[T comparable](s *Service, metal bool, allowed []T, set func(*host, 
 func (s *Service) setPartial(raw json.RawMessage) error {
 	var failing map[string]string
 	if err := json.Unmarshal(raw, &failing); err != nil {
-		return errors.New("it takes an object with ids of cloud servers and error codes")
+		return errors.New("must be an object that maps ids of cloud servers to error codes")
 	}
 	for id, code := range failing {
 		if h := s.host(id); h == nil || h.metal || code == "" {
-			return fmt.Errorf("%q is no cloud server, or has no error code", id)
+			return fmt.Errorf("%q is not a cloud server or has no error code", id)
 		}
 	}
 	s.switches.partial = failing
@@ -296,19 +302,19 @@ func (s *Service) setPartial(raw json.RawMessage) error {
 func (s *Service) setDenied(raw json.RawMessage) error {
 	var denied []string
 	if err := json.Unmarshal(raw, &denied); err != nil {
-		return errors.New("it takes a list of IAM actions")
+		return errors.New("must be a list of IAM actions")
 	}
 	known := actions()
 	for _, action := range denied {
 		if !slices.Contains(known, action) {
-			return fmt.Errorf("unknown IAM action %q: use some of %v", action, known)
+			return fmt.Errorf("unknown IAM action %q: use any of %v", action, known)
 		}
 	}
 	s.switches.denied = denied
 	return nil
 }
 
-// omission is what an answer leaves out of the ids that it should name.
+// omission selects the ids that an answer leaves out.
 type omission struct {
 	count int
 	ids   []string
@@ -318,14 +324,14 @@ func (o *omission) set(raw json.RawMessage) error {
 	var next omission
 	if err := json.Unmarshal(raw, &next.ids); err != nil {
 		if err := lab.Number(&next.count)(raw); err != nil {
-			return errors.New("it takes a list of ids or a number that is not negative")
+			return errors.New("must be a list of ids or a non-negative integer")
 		}
 	}
 	*o = next
 	return nil
 }
 
-// from returns the ids as {"id":…} objects, without those that are left out.
+// from returns the ids as {"id":…} objects, without those to leave out.
 func (o *omission) from(ids []string) []map[string]any {
 	objects := []map[string]any{}
 	for _, id := range ids[:max(len(ids)-o.count, 0)] {

@@ -35,9 +35,10 @@ type bench struct {
 	sign    func(r *http.Request, body []byte)
 }
 
-// newBench has the instances m1, m2, w (Windows), off (stopped), alien (of
-// another project), with servers s-m1 and so on, and the cloud servers c1, c2,
-// bare (without the plug-in), shut and stranger. Its clock stands still.
+// newBench starts the services with the instances m1, m2, w (Windows), off
+// (stopped) and alien (of another project) on the servers s-m1 and so on, and the
+// cloud servers c1, c2, bare (without the plug-in), shut (shut off) and stranger
+// (of another project). The clock stands still.
 func newBench(t *testing.T) *bench {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	l := lab.New(func() time.Time { return start })
@@ -81,7 +82,7 @@ type reply struct {
 	cut    bool
 }
 
-// code is the error code, in the format of either service.
+// code returns the error code, from the format of either service.
 func (r reply) code() string {
 	if code, ok := r.fields["error_code"].(string); ok {
 		return code
@@ -91,7 +92,7 @@ func (r reply) code() string {
 	return code
 }
 
-// send sends a signed request to a path below the project.
+// send sends a signed request to a path under the project.
 func (b *bench) send(handler http.Handler, method, path, body string) (got reply) {
 	r := httptest.NewRequest(method, "https://service.example.com/v1/"+b.project+"/"+path, strings.NewReader(body))
 	if body != "" {
@@ -111,7 +112,7 @@ func (b *bench) do(handler http.Handler, r *http.Request) (got reply) {
 	}()
 	handler.ServeHTTP(w, r)
 	got = reply{status: w.Code, header: w.Header(), body: w.Body.String()}
-	_ = json.Unmarshal(w.Body.Bytes(), &got.fields) // some answers are no JSON
+	_ = json.Unmarshal(w.Body.Bytes(), &got.fields) // some answers are not JSON
 	return got
 }
 
@@ -123,17 +124,17 @@ func (b *bench) server(method, path, body string) reply {
 	return b.send(b.service.CloudServers(), method, path, body)
 }
 
-// quoted is a JSON list of ids.
+// quoted returns a JSON list of ids.
 func quoted(ids []string) string {
 	return `["` + strings.Join(ids, `","`) + `"]`
 }
 
-// change sets a password of instances.
+// change sets the password of instances.
 func (b *bench) change(password string, ids ...string) reply {
 	return b.metal(http.MethodPut, "instances/password", `{"new_password":"`+password+`","instance_id_set":`+quoted(ids)+`}`)
 }
 
-// reset sets a password of cloud servers.
+// reset sets the password of cloud servers.
 func (b *bench) reset(password string, ids ...string) reply {
 	var servers []map[string]string
 	for _, id := range ids {
@@ -144,7 +145,7 @@ func (b *bench) reset(password string, ids ...string) reply {
 	return b.server(http.MethodPut, "cloudservers/os-reset-passwords", `{"new_password":"`+password+`","dry_run":false,"servers":`+string(raw)+`}`)
 }
 
-// admits asserts which of the passwords each host lets in.
+// admits asserts that each host accepts this password and no other.
 func (b *bench) admits(password string, ids ...string) {
 	b.Helper()
 	for _, id := range ids {
@@ -158,7 +159,7 @@ func (b *bench) admits(password string, ids ...string) {
 	}
 }
 
-// names are the ids of a list of objects.
+// names returns the ids of a list of objects.
 func names(value any) []string {
 	list, _ := value.([]any)
 	ids := []string{}
@@ -170,7 +171,7 @@ func names(value any) []string {
 	return ids
 }
 
-func TestCallersAreCheckedByBothServices(t *testing.T) {
+func TestBothServicesCheckCallers(t *testing.T) {
 	change := `{"new_password":"` + second + `","instance_id_set":["m1"]}`
 	reset := `{"new_password":"` + second + `","servers":[{"id":"c1"}]}`
 	for name, c := range map[string]struct {
@@ -206,7 +207,7 @@ func TestCallersAreCheckedByBothServices(t *testing.T) {
 	}
 }
 
-func TestATokenIsGoodUntilItEnds(t *testing.T) {
+func TestTokenIsValidUntilItExpires(t *testing.T) {
 	b := newBench(t)
 	user := b.state.Users[0]
 	body := `{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"` + user.Name + `","password":"` + user.Password +
@@ -225,7 +226,7 @@ func TestATokenIsGoodUntilItEnds(t *testing.T) {
 	assert.Equal(t, "APIGW.0307", b.reset(third, "c1").code())
 }
 
-func TestPermissionsCanBeMissing(t *testing.T) {
+func TestDeniedActionsAreRefused(t *testing.T) {
 	b := newBench(t)
 	b.flip("denied", `["clouddc:instance:list","ecs:cloudServers:resetServerPwd"]`)
 	got := b.metal(http.MethodGet, "instances", "")
@@ -241,7 +242,7 @@ func TestPermissionsCanBeMissing(t *testing.T) {
 	require.ErrorContains(t, b.service.Switch("denied", json.RawMessage(`["ecs:fly"]`)), "unknown IAM action")
 }
 
-func TestSwitchesSayWhatTheyTake(t *testing.T) {
+func TestSwitchErrorsExplainAllowedValues(t *testing.T) {
 	b := newBench(t)
 	for _, c := range [][3]string{
 		{"nothing", `1`, "unknown switch"},
@@ -249,14 +250,14 @@ func TestSwitchesSayWhatTheyTake(t *testing.T) {
 		{"effective", `"later"`, "restart, now"},
 		{"omit", `-1`, "a list of ids"},
 		{"omit", `"m1"`, "a list of ids"},
-		{"partial", `{"m1":"Ecs.0000"}`, "no cloud server"},
+		{"partial", `{"m1":"Ecs.0000"}`, "not a cloud server"},
 		{"partial", `{"c1":""}`, "no error code"},
 		{"partial", `["c1"]`, "an object"},
-		{"restart_ms", `-5`, "not negative"},
-		{"instance_state", `"asleep"`, "it takes one of"},
+		{"restart_ms", `-5`, "non-negative"},
+		{"instance_state", `"asleep"`, "must be one of"},
 		{"instance_state", `{"c1":"stopped"}`, "no such host"},
 		{"instance_state", `7`, "an object"},
-		{"operation_state", `{"m1":"dancing"}`, "it takes one of"},
+		{"operation_state", `{"m1":"dancing"}`, "must be one of"},
 		{"server_status", `{"m1":"ACTIVE"}`, "no such host"},
 		{"plugin", `"no"`, "an object"},
 		{"denied", `"x"`, "a list"},
@@ -265,7 +266,7 @@ func TestSwitchesSayWhatTheyTake(t *testing.T) {
 	}
 }
 
-func TestAStateIsChecked(t *testing.T) {
+func TestInvalidStatesAreRefused(t *testing.T) {
 	good := Instance{ID: "a", ServerID: "s", ProjectID: "p", Password: first}
 	cloudy := Server{ID: "b", ProjectID: "p", Password: first}
 	for want, spoil := range map[string]func(i *Instance, v *Server){
@@ -287,7 +288,7 @@ func TestAStateIsChecked(t *testing.T) {
 	}
 }
 
-func TestTheDefaultStateHasHostsOfEveryKind(t *testing.T) {
+func TestDefaultStateHasHostsOfEveryKind(t *testing.T) {
 	l := lab.New(nil)
 	t.Cleanup(l.Close)
 	state := DefaultState("p")
@@ -312,7 +313,7 @@ func TestTheDefaultStateHasHostsOfEveryKind(t *testing.T) {
 	}
 }
 
-func TestUnknownPathsBelongToTheGateway(t *testing.T) {
+func TestGatewayRefusesUnknownPaths(t *testing.T) {
 	b := newBench(t)
 	for _, path := range []string{"", "instances/m1/password", "instances/m1", "cloudservers/c1", "instances/", "jobs", "instances//status"} {
 		got := b.metal(http.MethodGet, path, "")

@@ -13,14 +13,14 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// fault sets a fault for changes of the hosts, once.
+// fault sets a fault for the next change of the hosts.
 func (b *bench) fault(f lab.Fault) {
 	b.Helper()
 	f.System = Name
 	require.NoError(b, b.lab.Faults.Set(f))
 }
 
-func TestEveryFaultAnswersAndAppliesAsItSays(t *testing.T) {
+func TestFaultsAnswerAndApplyAsDocumented(t *testing.T) {
 	yes, no := true, false
 	for _, c := range []struct {
 		fault        lab.Fault
@@ -30,7 +30,7 @@ func TestEveryFaultAnswersAndAppliesAsItSays(t *testing.T) {
 	}{
 		{fault: lab.Fault{Kind: lab.Refuse}, status: 400, metal: metalPassword, cloud: "Ecs.0011"},
 		{fault: lab.Fault{Kind: lab.RejectTarget}, status: 400, metal: metalMissing, cloud: `"internalError":[{"error_code":"Ecs.0114"`},
-		{fault: lab.Fault{Kind: lab.Busy}, status: 400, metal: metalBusy, cloud: `"internalError":[{"error_code":"Ecs.0000"`},
+		{fault: lab.Fault{Kind: lab.Busy}, status: 400, metal: metalNotReady, cloud: `"internalError":[{"error_code":"Ecs.0100"`},
 		{fault: lab.Fault{Kind: lab.Throttle, RetryAfter: 7}, status: 429, metal: "APIGW.0308", cloud: "APIGW.0308"},
 		{fault: lab.Fault{Kind: lab.Throttle, Variant: "empty"}, status: 429},
 		{fault: lab.Fault{Kind: lab.Throttle, Variant: "html"}, status: 429, metal: "<html>", cloud: "<html>"},
@@ -85,13 +85,34 @@ func TestEveryFaultAnswersAndAppliesAsItSays(t *testing.T) {
 	}
 }
 
-func TestFaultsAreOfOneHostAndOneClass(t *testing.T) {
+func TestBusySwitchChoosesAnswer(t *testing.T) {
+	for value, want := range map[string]struct {
+		metal, cloud int
+		codes        [2]string
+	}{
+		"state":    {400, 400, [2]string{metalNotReady, cloudBatch}},
+		"command":  {400, 501, [2]string{metalNotReady, cloudCommand}},
+		"conflict": {409, 409, [2]string{metalState, cloudRequest}},
+	} {
+		b := newBench(t)
+		b.flip("busy", `"`+value+`"`)
+		b.fault(lab.Fault{Target: "*", Kind: lab.Busy})
+		metal, cloud := b.change(second, "m1"), b.reset(second, "c1")
+		assert.Equal(t, [2]int{want.metal, want.cloud}, [2]int{metal.status, cloud.status}, value)
+		assert.Equal(t, want.codes, [2]string{metal.code(), cloud.code()}, value)
+		b.lab.Faults.Clear("", "")
+		assert.Equal(t, 200, b.change(second, "m1").status)
+		b.admits(first, "m1", "c1")
+	}
+}
+
+func TestFaultsMatchHostAndClass(t *testing.T) {
 	b := newBench(t)
 	b.fault(lab.Fault{Target: "m2", Kind: lab.Err500})
 	assert.Equal(t, 200, b.change(second, "m1").status)
 	assert.Equal(t, 500, b.change(second, "m1", "m2").status)
 	assert.Equal(t, 200, b.metal(http.MethodGet, "instances/m2/status", "").status)
-	assert.Equal(t, 200, b.powerState("rebooting", "s-m2").status, "a restart is no change")
+	assert.Equal(t, 200, b.powerState("rebooting", "s-m2").status, "a restart is not a change")
 	b.fault(lab.Fault{Target: "m1", Kind: lab.Err500, Operations: []string{lab.OpCheck}})
 	assert.Equal(t, 500, b.metal(http.MethodGet, "instances/m1/status", "").status)
 	assert.Equal(t, 500, b.metal(http.MethodGet, "physicalservers/s-m1", "").status, "the server's instance is the target")
@@ -103,11 +124,11 @@ func TestFaultsAreOfOneHostAndOneClass(t *testing.T) {
 	assert.Equal(t, 200, b.server(http.MethodGet, "cloudservers/c1", "").status)
 	id := b.reboot("SOFT", "c1", "c2").fields["job_id"].(string)
 	b.fault(lab.Fault{Target: "c2", Kind: lab.NoSuccess, Count: 1, Operations: []string{lab.OpCheck}})
-	assert.Equal(t, "Ecs.0002", b.server(http.MethodGet, "jobs/"+id, "").code(), "a job is of its servers")
+	assert.Equal(t, "Ecs.0002", b.server(http.MethodGet, "jobs/"+id, "").code(), "the servers of a job are its targets")
 	assert.Equal(t, 200, b.server(http.MethodGet, "jobs/"+id, "").status)
 }
 
-func TestRestartsHaveFaultsToo(t *testing.T) {
+func TestFaultsApplyToRestarts(t *testing.T) {
 	b := newBench(t)
 	restart := []string{lab.OpRestart}
 	b.change(second, "m1", "m2")
@@ -125,7 +146,7 @@ func TestRestartsHaveFaultsToo(t *testing.T) {
 	b.admits(first, "m2", "c1")
 }
 
-func TestAFaultDoesNotMakeASystemLaxer(t *testing.T) {
+func TestFaultsDoNotRelaxChecks(t *testing.T) {
 	b := newBench(t)
 	b.fault(lab.Fault{Target: "*", Kind: lab.Empty200})
 	assert.Equal(t, metalParameter, b.metal(http.MethodPut, "instances/password", `{"instance_id_set":["m1"]}`).code())
@@ -139,7 +160,7 @@ func TestAFaultDoesNotMakeASystemLaxer(t *testing.T) {
 	assert.Equal(t, 1, b.lab.Faults.List()[0].Used)
 }
 
-func TestTheGatewayThrottlesBothServices(t *testing.T) {
+func TestGatewayThrottlesBothServices(t *testing.T) {
 	for variant, want := range map[string]string{"json": "APIGW.0308", "empty": "", "html": "<html>"} {
 		b := newBench(t)
 		require.NoError(t, b.cloud.Switch("throttle_per_second", json.RawMessage("1")))
@@ -152,7 +173,7 @@ func TestTheGatewayThrottlesBothServices(t *testing.T) {
 	}
 }
 
-func TestOverlappingChangesAreSeenByHost(t *testing.T) {
+func TestOverlappingChangesAreCountedByHost(t *testing.T) {
 	b := newBench(t)
 	b.fault(lab.Fault{Target: "m2", Kind: lab.Hold, Count: 1})
 	done := make(chan reply, 1)
@@ -164,7 +185,7 @@ func TestOverlappingChangesAreSeenByHost(t *testing.T) {
 	assert.Equal(t, map[string]int{Name + "/m1": 1, Name + "/m2": 2}, b.lab.MaxConcurrentChanges())
 }
 
-func TestNoSecretIsInStateOrJournal(t *testing.T) {
+func TestStateAndJournalHoldNoSecrets(t *testing.T) {
 	b := newBench(t)
 	b.flip("echo_password", "true")
 	b.flip("strict", "true")

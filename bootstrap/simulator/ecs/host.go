@@ -21,7 +21,7 @@ const (
 	shutoff  = "SHUTOFF"
 )
 
-// States that a host can have. Those of instances are of two editions of the
+// States of hosts. Those of instances come from two editions of the
 // documentation.
 var (
 	instanceStates = []string{running, stopped, stopping, "pending", "reinstalling", "shutting-down", "terminated", "error", "failed"}
@@ -36,8 +36,8 @@ var (
 	}()
 )
 
-// Actions on the power of a host: those of ChangeServerPowerState, and the types
-// of a cloud server's reboot.
+// Power actions: those of ChangeServerPowerState, and the reboot types of cloud
+// servers.
 const (
 	powerOn   = "power on"
 	powerOff  = "power off"
@@ -46,23 +46,23 @@ const (
 	hard      = "HARD"
 )
 
-// power is an action on the power of a host that is not over.
+// power is a power action in progress.
 type power struct {
 	action      string
 	from, until time.Time
 	fails       bool
 }
 
-// host is an instance of CloudDC or an elastic cloud server. Its fields are good
-// for the time of the last [Service.settle].
+// host is an instance of CloudDC or an elastic cloud server. Its fields reflect
+// the time of the last call of [Service.settle].
 type host struct {
-	metal                             bool // of CloudDC
+	metal                             bool // an instance of CloudDC
 	id, serverID, name, projectID, os string
 	state, operationState             string
 	plugin                            bool
 	password                          string // in force
-	pending                           string // in force after the next start; "": none
-	power                             *power // nil: nothing under way
+	pending                           string // takes effect at the next start; "" if there is none
+	power                             *power // nil if no action is in progress
 	changes, restarts                 int
 }
 
@@ -80,7 +80,7 @@ func (h *host) states() []string {
 	return serverStatuses
 }
 
-// user is whose password is set. It depends on the image only.
+// user returns the name of the administrator, which depends on the image only.
 func (h *host) user() string {
 	if h.os == windows {
 		return "Administrator"
@@ -88,7 +88,7 @@ func (h *host) user() string {
 	return "root"
 }
 
-// settle ends what has ended by now. The caller holds mu.
+// settle completes the power actions that have ended by now. The caller holds mu.
 func (s *Service) settle() {
 	now := s.lab.Clock.Now()
 	for _, h := range s.hosts {
@@ -105,7 +105,7 @@ func (s *Service) settle() {
 	}
 }
 
-// start brings a host up: the password that was waiting for it is in force.
+// start brings a host up, which puts its pending password in force.
 func (h *host) start() {
 	h.state, h.power = h.upState(), nil
 	h.restarts++
@@ -114,7 +114,7 @@ func (h *host) start() {
 	}
 }
 
-// begin begins an action on the power of a host.
+// begin starts a power action on a host.
 func (s *Service) begin(h *host, action string) *power {
 	from := s.lab.Clock.Now().Add(time.Duration(s.switches.restartLagMS) * time.Millisecond)
 	h.power = &power{action: action, from: from, until: from.Add(time.Duration(s.switches.restartMS) * time.Millisecond),
@@ -122,9 +122,9 @@ func (s *Service) begin(h *host, action string) *power {
 	return h.power
 }
 
-// shown is the state that the API shows. An instance that is restarted or
-// switched off is stopping and then stopped, says the state diagram of the SDK
-// (model_instance_state.go); one that is switched on goes from stopped to
+// shown returns the state that the API reports. According to the state diagram of
+// the SDK (model_instance_state.go), an instance that is restarted or switched off
+// is first stopping and then stopped; one that is switched on goes from stopped to
 // running.
 func (h *host) shown(now time.Time) string {
 	p := h.power
@@ -145,7 +145,8 @@ func (h *host) shown(now time.Time) string {
 	return stopped
 }
 
-// shownPower is the power state of the physical server (model_power_state.go).
+// shownPower returns the power state of the physical server
+// (model_power_state.go).
 func (h *host) shownPower(now time.Time) string {
 	if p := h.power; p != nil && !p.fails && !now.Before(p.from) {
 		return map[string]string{powerOn: "powering-on", powerOff: "powering-off", rebooting: rebooting}[p.action]
@@ -158,10 +159,10 @@ func (h *host) shownPower(now time.Time) string {
 
 func (h *host) up(now time.Time) bool { return h.shown(now) == h.upState() }
 
-// processing tells whether the operating system is being installed or changed.
+// processing reports whether the operating system is being installed or changed.
 func (h *host) processing() bool { return strings.HasSuffix(h.operationState, "-processing") }
 
-// set takes a new password that the API accepted.
+// set stores a new password that the API has accepted.
 func (s *Service) set(h *host, password string) {
 	h.changes++
 	if s.switches.effective == "now" && h.up(s.lab.Clock.Now()) {
@@ -186,8 +187,8 @@ func (s *Service) find(matches func(*host) bool) *host {
 	return nil
 }
 
-// Hosts returns the ids of all instances and then of all cloud servers, in the
-// order of the state.
+// Hosts returns the ids of all instances, then of all cloud servers, in the order
+// of the state.
 func (s *Service) Hosts() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,9 +199,9 @@ func (s *Service) Hosts() []string {
 	return ids
 }
 
-// Admits tells whether a host lets a login in right now: root on Linux,
-// Administrator on Windows, with the password that is in force. A host that is
-// not up lets nobody in.
+// Admits reports whether a host accepts a login at the moment: root on Linux,
+// Administrator on Windows, with the password in force. A host that is down
+// accepts none.
 func (s *Service) Admits(id, user, password string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,9 +210,9 @@ func (s *Service) Admits(id, user, password string) bool {
 	return h != nil && h.up(s.lab.Clock.Now()) && user == h.user() && lab.Same(h.password, password)
 }
 
-// Restart is an operator who restarts a host by hand, or starts one that is
-// stopped: when it returns, the host is up and the pending password in force. It
-// takes no time, and ends what the API has under way on the host.
+// Restart simulates an operator restarting a host, or starting it if it is
+// stopped. When it returns, the host is up and its pending password in force. It
+// takes no time and cancels any power action in progress.
 func (s *Service) Restart(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,9 +225,9 @@ func (s *Service) Restart(id string) error {
 	return nil
 }
 
-// SetPassword implements [lab.System]: somebody changes the password in the
-// guest, where it is in force at once. The target is the id of an instance or
-// cloud server. A pending password stays: the next start puts it in force.
+// SetPassword implements [lab.System]. It simulates a change inside the guest,
+// which takes effect at once. The target is the id of an instance or cloud server.
+// A pending password remains and takes effect at the next start.
 func (s *Service) SetPassword(_ context.Context, target, password string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,7 +244,7 @@ func noHost(id string) error {
 	return fmt.Errorf("ecs has no host %q: use the id of an instance or cloud server", id)
 }
 
-// HostState is what the control API shows of a host.
+// HostState describes a host in the control API.
 type HostState struct {
 	Target         string `json:"target"`
 	ServerID       string `json:"server_id,omitempty"` // CloudDC
@@ -252,10 +253,10 @@ type HostState struct {
 	State          string `json:"state"`
 	OperationState string `json:"operation_state,omitempty"` // CloudDC
 	Plugin         *bool  `json:"plugin,omitempty"`          // cloud servers
-	Pending        bool   `json:"pending"`                   // a password waits for the next start
-	Busy           bool   `json:"busy"`                      // a restart or a change of power is under way
-	Changes        int    `json:"changes"`                   // times a password was set through the API
-	Restarts       int    `json:"restarts"`                  // times it came up
+	Pending        bool   `json:"pending"`                   // a password takes effect at the next start
+	Busy           bool   `json:"busy"`                      // a restart or power change is in progress
+	Changes        int    `json:"changes"`                   // how often a password was set through the API
+	Restarts       int    `json:"restarts"`                  // how often it was started
 }
 
 // State implements [lab.System].
@@ -274,7 +275,7 @@ func (s *Service) State() any {
 	return map[string]any{"instances": instances, "cloud_servers": servers}
 }
 
-// Host is the state of one host, zero if there is no such.
+// Host describes one host. The result is zero if there is none.
 func (s *Service) Host(id string) HostState {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,22 +9,22 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// jobKept is how long a job that is over can be asked for,
+// jobKept is how long a finished job can be queried,
 // https://support.huaweicloud.com/intl/en-us/api-ecs/ecs_02_0901.html
 const jobKept = 24 * time.Hour
 
-// job is a restart of servers.
+// job is a restart of one or more servers.
 type job struct {
 	id, projectID string
 	asked         time.Time
 	parts         []*part
 }
 
-// part is what a job does with one server.
+// part is the part of a job that concerns one server.
 type part struct {
 	id, serverID string
 	from, until  time.Time
-	code         string // why it fails; "": it does not
+	code         string // error code if it fails, or ""
 }
 
 func (p *part) status(now time.Time) string {
@@ -39,7 +39,7 @@ func (p *part) status(now time.Time) string {
 	return "SUCCESS"
 }
 
-// status is FAIL or SUCCESS when all parts are over.
+// status returns FAIL or SUCCESS once all parts have ended.
 func (j *job) status(now time.Time) string {
 	var all []string
 	for _, p := range j.parts {
@@ -53,7 +53,7 @@ func (j *job) status(now time.Time) string {
 	return "SUCCESS"
 }
 
-// end is when the last part is over.
+// end returns when the last part ends.
 func (j *job) end() time.Time {
 	var last time.Time
 	for _, p := range j.parts {
@@ -64,9 +64,9 @@ func (j *job) end() time.Time {
 	return last
 }
 
-// reboot is BatchRebootServers. Assumed: an unknown server refuses the request;
-// one that is not ACTIVE, or is being restarted, lets the job fail and the others
-// are restarted.
+// reboot implements BatchRebootServers. Assumed: a request that names an unknown
+// server is refused; if a server is not ACTIVE or is already restarting, the job
+// fails but the others are restarted.
 func (s *Service) reboot(r *request) *answer {
 	var body struct {
 		Reboot *struct {
@@ -122,7 +122,7 @@ func (s *Service) startJob(projectID string, hosts []*host, action string) answe
 	return done
 }
 
-// showJob is ShowJob. Assumed: 400 for a job that is not there.
+// showJob implements ShowJob. Assumed: 400 for an unknown job.
 func (s *Service) showJob(r *request) *answer {
 	var j *job
 	for _, known := range s.jobs {
@@ -161,7 +161,7 @@ func (j *job) describe(now time.Time) map[string]any {
 	return fields
 }
 
-// describeJob describes a job or a part of one. Assumed: the job_type.
+// describeJob describes a job or a part of it. Assumed: the job_type.
 func describeJob(id, status, code string, asked, end time.Time) map[string]any {
 	fields := map[string]any{"job_id": id, "job_type": "rebootServer", "status": status, "begin_time": asked.Format(timeLayout),
 		"end_time": nil, "error_code": nil, "fail_reason": nil}

@@ -7,7 +7,7 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// Special characters that a password may have, of each service.
+// The special characters that each service allows in passwords.
 const (
 	metalSpecials = "!@$%^-_=+[{}]:,./?"
 	cloudSpecials = "!@%-_=+[]:./?"
@@ -15,17 +15,17 @@ const (
 
 const administrator = "administrator"
 
-// acceptableMetal is CloudDC's rule, which it only checks if told to: 8 to 26
-// characters of at least three classes, without the user's name or its reverse.
-// Assumed: names are looked for without regard to case.
+// acceptableMetal implements CloudDC's password rule, which is checked only with
+// the switch strict: 8 to 26 characters from at least three classes, without the
+// user name or the user name reversed. Assumed: the name check ignores case.
 func acceptableMetal(user, password string) bool {
 	p, u := strings.ToLower(password), strings.ToLower(user)
 	return lab.Composed(password, metalSpecials, 8, 26) && !strings.Contains(p, u) && !strings.Contains(p, lab.Reverse(u))
 }
 
-// acceptableCloud is the rule of Elastic Cloud Server, which is one for all
-// hosts: no administrator's name of any system, and no three characters in a row
-// of Administrator. Assumed: all that without regard to case.
+// acceptableCloud implements the password rule of Elastic Cloud Server, which is
+// the same for all hosts: no administrator name of any system, and no three
+// consecutive characters of "Administrator". Assumed: these checks ignore case.
 func acceptableCloud(password string) bool {
 	p := strings.ToLower(password)
 	for i := range len(administrator) - 2 {

@@ -12,12 +12,12 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// answer is an answer of an API and its code for the journal.
+// answer is an answer of an API, with its code for the journal.
 type answer struct {
 	response lab.Response
 	result   string
 	applied  bool
-	// outcomes say how each host fared, if not all of them the same.
+	// outcomes holds the result for each host, if they differ.
 	outcomes []lab.Outcome
 }
 
@@ -25,16 +25,16 @@ func ok(value any) answer {
 	return answer{response: huaweicloud.JSON(http.StatusOK, value), result: "ok"}
 }
 
-// operation is one of the operations of an API.
+// operation is an operation of an API.
 type operation struct {
-	name   string // as the documentation calls it
+	name   string // its name in the documentation
 	class  string
 	action string // the IAM action that the caller needs
 	method string
-	path   string // below /v1/{project_id}; {id} is any segment
-	empty  any    // a success of this operation that names nothing; nil: there is none
-	// prepare reads and checks the request without looking at hosts. It returns
-	// a refusal, or leaves in the request what the operation is about.
+	path   string // relative to /v1/{project_id}; {id} matches any segment
+	empty  any    // a success that names no object, or nil if there is none
+	// prepare parses and checks the request without regard to the state of hosts.
+	// It returns a refusal or completes the request.
 	prepare func(*Service, *request) *answer
 }
 
@@ -47,34 +47,34 @@ type request struct {
 	header        http.Header
 	body          []byte
 
-	class    string        // of this very request
-	targets  []string      // hosts that it concerns
-	password *string       // the new one, if it has one
-	run      func() answer // handles it; the caller holds mu and has settled
+	class    string        // of this request; may differ from the operation's
+	targets  []string      // ids of the hosts that it concerns
+	password *string       // the new password, if there is one
+	run      func() answer // handles the request; the caller holds mu and has called settle
 }
 
 // api is one of the services.
 type api struct {
 	operations []*operation
-	failure    func(status int, code, message string) lab.Response // an error in its format
-	password   string                                              // its code for a password that is too weak
-	parameter  string                                              // for a request that is wrong
-	internal   string                                              // for an error of its own
-	missing    func(s *Service, r *request) answer                 // there is no such host
-	busy       func(s *Service, r *request) answer                 // a host cannot do that now
+	failure    func(status int, code, message string) lab.Response // an error in the service's format
+	password   string                                              // its code for a weak password
+	parameter  string                                              // its code for an invalid request
+	internal   string                                              // its code for an internal error
+	missing    func(s *Service, r *request) answer                 // its answer for an unknown host
+	busy       func(s *Service, r *request) answer                 // its answer for a busy host
 }
 
 func (a *api) refuse(status int, code, message string) answer {
 	return answer{response: a.failure(status, code, message), result: code}
 }
 
-// invalid refuses a request that is wrong in itself.
+// invalid refuses a malformed request.
 func (a *api) invalid(message string) *answer {
 	refusal := a.refuse(http.StatusBadRequest, a.parameter, message)
 	return &refusal
 }
 
-// weak refuses a password.
+// weak refuses a weak password.
 func (a *api) weak(s *Service, r *request) answer {
 	message := "The password does not meet the complexity requirements."
 	if s.switches.echo && r.password != nil {
@@ -83,13 +83,13 @@ func (a *api) weak(s *Service, r *request) answer {
 	return a.refuse(http.StatusBadRequest, a.password, message)
 }
 
-// CloudDC is the address of CloudDC, clouddc.{region}.
+// CloudDC returns the handler of CloudDC, clouddc.{region}.
 func (s *Service) CloudDC() http.Handler { return s.handler(metal) }
 
-// CloudServers is the address of Elastic Cloud Server, ecs.{region}.
+// CloudServers returns the handler of Elastic Cloud Server, ecs.{region}.
 func (s *Service) CloudServers() http.Handler { return s.handler(cloud) }
 
-// actions are the IAM actions that the switch "denied" knows.
+// actions returns the IAM actions that the switch "denied" accepts.
 func actions() []string {
 	var all []string
 	for _, o := range slices.Concat(metal.operations, cloud.operations) {
@@ -105,7 +105,7 @@ func (s *Service) handler(a *api) http.Handler {
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
-		// As on the wire: an escaped slash does not part segments.
+		// The path as sent: an escaped slash does not separate segments.
 		r, found := a.match(httpRequest.Method, httpRequest.URL.EscapedPath())
 		if !found {
 			s.refuse(w, r, gateway(http.StatusNotFound, "APIGW.0101", "The API does not exist or has not been published in the environment"))
@@ -124,7 +124,8 @@ func (s *Service) handler(a *api) http.Handler {
 	})
 }
 
-// match finds the operation of a path. A path without one is of no operation.
+// match finds the operation of a path. If there is none, the request's operation is
+// "http".
 func (a *api) match(method, path string) (*request, bool) {
 	p := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	if len(p) > 2 && p[0] == "v1" && p[1] != "" {
@@ -137,8 +138,8 @@ func (a *api) match(method, path string) (*request, bool) {
 	return &request{operation: &operation{name: "http"}, api: a}, false
 }
 
-// fits compares segments with those of a pattern and returns what {id} is. Fixed
-// words come first in the tables, so that {id} does not swallow them.
+// fits compares segments with a pattern and returns the segment that matches {id}.
+// Fixed paths come first in the tables, so that {id} does not match them.
 func fits(pattern string, segments []string) (id string, matches bool) {
 	words := strings.Split(pattern, "/")
 	if len(words) != len(segments) {
@@ -155,10 +156,9 @@ func fits(pattern string, segments []string) (id string, matches bool) {
 	return id, true
 }
 
-// admit lets a request in that the real service would look at: from a caller who
-// may send it, and well formed.
+// admit refuses a request that the caller may not send or that is malformed.
 func (s *Service) admit(httpRequest *http.Request, r *request) *answer {
-	if refusal := s.cloud.Admit(httpRequest, r.body, r.projectID); refusal != nil {
+	if refusal := s.cloud.Admit(Name, httpRequest, r.body, r.projectID); refusal != nil {
 		return &answer{response: refusal.Response, result: refusal.Result}
 	}
 	s.mu.Lock()
@@ -209,7 +209,7 @@ func (s *Service) execute(r *request) (lab.Response, []lab.Outcome) {
 	return a.response, outcomes
 }
 
-// decode reads the body of a request. Assumed: unknown fields are refused.
+// decode parses the body of a request. Assumed: unknown fields are refused.
 func (r *request) decode(into any) *answer {
 	media, params, err := mime.ParseMediaType(r.header.Get("Content-Type"))
 	charset := strings.ToLower(strings.ReplaceAll(params["charset"], "-", ""))
@@ -234,8 +234,7 @@ func (r *request) only(names ...string) *answer {
 	return nil
 }
 
-// unique returns ids without repetitions. Assumed: an id that is named twice is
-// taken once.
+// unique removes duplicate ids. Assumed: an id that is named twice counts once.
 func unique(ids []string) []string {
 	var result []string
 	for _, id := range ids {
@@ -246,8 +245,8 @@ func unique(ids []string) []string {
 	return result
 }
 
-// own returns the hosts of the project with these ids; nil in place of one that
-// is not there.
+// own returns the hosts of a project by id, with nil for those that it does not
+// have.
 func (s *Service) own(metalHosts bool, projectID string, ids []string) []*host {
 	hosts := make([]*host, len(ids))
 	for i, id := range ids {
@@ -258,7 +257,7 @@ func (s *Service) own(metalHosts bool, projectID string, ids []string) []*host {
 	return hosts
 }
 
-// word is the services' wording of faults.
+// word returns the services' own answers for faults.
 func (s *Service) word(f lab.Fault, r *request) (lab.Response, string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -282,7 +281,7 @@ func (s *Service) word(f lab.Fault, r *request) (lab.Response, string, bool) {
 	}
 }
 
-// objects is a list of {"id":…}, as both services have them.
+// objects is a list of {"id":…}, a format that both services use.
 type objects []struct {
 	ID string `json:"id"`
 }
@@ -295,7 +294,7 @@ func (o objects) ids() []string {
 	return ids
 }
 
-// text is a string of a body that may be absent; null and "" count as absent.
+// text returns a string field of a body, or "" if it is absent or null.
 func text(raw *string) string {
 	if raw == nil {
 		return ""

@@ -1,14 +1,14 @@
 // Package huaweicloud simulates what the regional services of Huawei Cloud have
-// in common: IAM tokens, AK/SK request signatures, the scope of a project and
-// the gateway's throttling.
+// in common: IAM tokens, AK/SK request signatures, project scopes and the
+// throttling of the API gateway.
 //
-// [New] makes a [Cloud] from a [State]. It is the IAM endpoint itself
-// ([Cloud.ServeHTTP]) and the gateway that a service asks about each request
+// [New] creates a [Cloud] from a [State]. A Cloud is the IAM endpoint
+// ([Cloud.ServeHTTP]), and the gateway that services use to check each request
 // ([Cloud.Admit]).
 //
 // Signatures are recomputed from the raw request, see
-// https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-algorithm.html;
-// errors are worded as in
+// https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-algorithm.html.
+// Error texts are those of
 // https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-errorcode.html.
 package huaweicloud
 
@@ -17,14 +17,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// Name is what faults and the journal call IAM.
+// Name is the system name of IAM in faults and in the journal.
 const Name = "iam"
 
 // State is one account of Huawei Cloud.
@@ -35,13 +37,14 @@ type State struct {
 	AccessKeys []AccessKey `json:"access_keys"`
 }
 
-// Project is a region, or a sub-project of one.
+// Project is a region or a subproject of one.
 type Project struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 }
 
-// User is an IAM user. Projects are the ids that he may use; none means all.
+// User is an IAM user. Projects lists the ids of the projects that the user may
+// use; if empty, all.
 type User struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
@@ -49,19 +52,19 @@ type User struct {
 	Projects []string `json:"projects,omitempty"`
 }
 
-// AccessKey is an AK/SK pair. With a security token it is a temporary one.
+// AccessKey is an AK/SK pair. A temporary one has a security token.
 type AccessKey struct {
 	AccessKey     string    `json:"access_key"`
 	SecretKey     string    `json:"secret_key"`
 	SecurityToken string    `json:"security_token,omitempty"`
 	ExpiresAt     time.Time `json:"expires_at,omitzero"` // zero: never
 	Inactive      bool      `json:"inactive,omitempty"`
-	Projects      []string  `json:"projects,omitempty"` // none: all
+	Projects      []string  `json:"projects,omitempty"` // ids of the projects that it may use; if empty, all
 }
 
-// DefaultState has two projects, a user, a permanent and a temporary key, with
-// random secrets. All of them may use the first project only, so that the second
-// one is there to be refused.
+// DefaultState returns a state of two projects, a user, a permanent key and a
+// temporary key, with random secrets. The user and the keys may use only the
+// first project, so that tests can be refused access to the second.
 func DefaultState() State {
 	const projectID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 	allowed := []string{projectID}
@@ -80,7 +83,7 @@ func DefaultState() State {
 type key struct {
 	AccessKey
 	failed      int // failed signatures in a row
-	refused     int // refused requests in all
+	refused     int // refused requests in total
 	lockedUntil time.Time
 	locks       int
 }
@@ -123,12 +126,15 @@ type Cloud struct {
 
 	second   int64 // the second that requests are counted in
 	requests int
+
+	windows   map[string]time.Time // by service, or service/caller: when its window of 429 ends
+	throttled map[string]int       // by service: requests refused in its windows
 }
 
-// New makes a cloud.
+// New creates a cloud.
 func New(l *lab.Lab, state State) (*Cloud, error) {
 	c := &Cloud{
-		lab: l, domain: state.DomainName, projects: state.Projects, tokens: map[string]*token{},
+		lab: l, domain: state.DomainName, projects: state.Projects, tokens: map[string]*token{}, windows: map[string]time.Time{}, throttled: map[string]int{},
 		switches: switches{tokenLifetime: 24 * 60 * 60, userLockSeconds: 15 * 60, projectMismatch: "403", errorStyle: "keystone", throttleVariant: "json"},
 	}
 	if len(state.Projects) == 0 {
@@ -136,7 +142,7 @@ func New(l *lab.Lab, state State) (*Cloud, error) {
 	}
 	for _, u := range state.Users {
 		if u.Name == "" || u.Password == "" {
-			return nil, errors.New("huaweicloud: a user of the state has no name or no password")
+			return nil, errors.New("huaweicloud: a user in the state has no name or password")
 		}
 		if u.ID == "" {
 			u.ID = lab.RandomText(32, lab.Hex)
@@ -145,7 +151,7 @@ func New(l *lab.Lab, state State) (*Cloud, error) {
 	}
 	for _, k := range state.AccessKeys {
 		if k.AccessKey == "" || k.SecretKey == "" {
-			return nil, errors.New("huaweicloud: an access key of the state has no access_key or no secret_key")
+			return nil, errors.New("huaweicloud: an access key in the state has no access_key or secret_key")
 		}
 		c.keys = append(c.keys, &key{AccessKey: k})
 	}
@@ -155,33 +161,33 @@ func New(l *lab.Lab, state State) (*Cloud, error) {
 // Name implements [lab.System].
 func (c *Cloud) Name() string { return Name }
 
-// KeyState is what the control API shows of an access key. A client that is
-// careful never has one locked.
+// KeyState describes an access key in the control API. A careful client never
+// gets a key locked.
 type KeyState struct {
 	AccessKey   string     `json:"access_key"`
 	Failed      int        `json:"failed"`  // failed signatures in a row
-	Refused     int        `json:"refused"` // refused requests in all
+	Refused     int        `json:"refused"` // refused requests in total
 	LockedUntil *time.Time `json:"locked_until,omitempty"`
-	Locks       int        `json:"locks"` // times it was locked
+	Locks       int        `json:"locks"` // how often it was locked
 }
 
-// UserState is what the control API shows of a user.
+// UserState describes a user in the control API.
 type UserState struct {
 	Name        string     `json:"name"`
 	Failed      int        `json:"failed"` // wrong passwords in a row
 	LockedUntil *time.Time `json:"locked_until,omitempty"`
-	Locks       int        `json:"locks"`
-	Tokens      int        `json:"tokens"` // tokens given out in all
+	Locks       int        `json:"locks"`  // how often the user was locked
+	Tokens      int        `json:"tokens"` // tokens issued in total
 }
 
 // State implements [lab.System].
 func (c *Cloud) State() any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return map[string]any{"domain_name": c.domain, "projects": c.projects, "users": c.userStates(), "access_keys": c.keyStates()}
+	return map[string]any{"domain_name": c.domain, "projects": c.projects, "users": c.userStates(), "access_keys": c.keyStates(), "throttled": maps.Clone(c.throttled)}
 }
 
-// Users is the state of all users.
+// Users describes all users.
 func (c *Cloud) Users() []UserState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -196,7 +202,7 @@ func (c *Cloud) userStates() []UserState {
 	return users
 }
 
-// Keys is the state of all access keys.
+// Keys describes all access keys.
 func (c *Cloud) Keys() []KeyState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,7 +217,7 @@ func (c *Cloud) keyStates() []KeyState {
 	return keys
 }
 
-// future returns a time if it is still to come.
+// future returns t if it is in the future, or nil.
 func (c *Cloud) future(t time.Time) *time.Time {
 	if t.After(c.lab.Clock.Now()) {
 		return &t
@@ -221,13 +227,16 @@ func (c *Cloud) future(t time.Time) *time.Time {
 
 // Switch implements [lab.System].
 //
-//	token_lifetime_seconds  of tokens given out from now on (default 86400)
+//	token_lifetime_seconds  lifetime of tokens issued from now on (default 86400)
 //	user_lock_seconds       how long five wrong passwords lock a user (default 900)
-//	project_mismatch        403 (default) or 401: status for a project that the credential has no part in
-//	error_style             keystone (default) or iam: format of a wrong password
-//	throttle_per_second     requests of a second that the gateway lets through, 0 (default): all
-//	throttle_variant        json (default), empty, html: body of the gateway's 429
-//	revoke_tokens           true: all tokens given out so far must be updated
+//	project_mismatch        403 (default) or 401: status for a project that the credential may not use
+//	error_style             keystone (default) or iam: format of the error for a wrong password
+//	throttle_per_second     requests per second that the gateway accepts; 0 (default): no limit
+//	throttle_windows        {"dcs":300}: seconds from now in which a service (iam, dcs, ecs) answers 429 without Retry-After
+//	                        to all requests with a valid credential; {"dcs/NAME":300}: to those of an access key or IAM user.
+//	                        Resets the service's counter in the state
+//	throttle_variant        json (default), empty or html: body of the gateway's 429
+//	revoke_tokens           true: revoke all tokens issued so far
 func (c *Cloud) Switch(name string, value json.RawMessage) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,6 +247,7 @@ func (c *Cloud) Switch(name string, value json.RawMessage) error {
 		"project_mismatch":       lab.Choice(&w.projectMismatch, "403", "401"),
 		"error_style":            lab.Choice(&w.errorStyle, "keystone", "iam"),
 		"throttle_per_second":    lab.Number(&w.throttle),
+		"throttle_windows":       c.switchWindows,
 		"throttle_variant":       lab.Choice(&w.throttleVariant, "json", "empty", "html"),
 		"revoke_tokens": func(raw json.RawMessage) error {
 			var yes bool
@@ -252,9 +262,33 @@ func (c *Cloud) Switch(name string, value json.RawMessage) error {
 	}, name, value)
 }
 
-// SetPassword implements [lab.System]: somebody changes the password of an IAM
-// user, which ends his tokens. The real cloud takes up to 30 minutes for that,
-// https://support.huaweicloud.com/api-iam/iam_30_0001.md
+// switchWindows parses the switch throttle_windows. c.mu must be held.
+func (c *Cloud) switchWindows(raw json.RawMessage) error {
+	var seconds map[string]int
+	if err := json.Unmarshal(raw, &seconds); err != nil {
+		return errors.New("must map services to seconds")
+	}
+	for window, n := range seconds {
+		service, _, _ := strings.Cut(window, "/")
+		if !slices.Contains([]string{Name, "dcs", "ecs"}, service) || n < 0 {
+			return errors.New("must map iam, dcs or ecs to seconds")
+		}
+		c.windows[window] = c.lab.Clock.Now().Add(time.Duration(n) * time.Second)
+		c.throttled[service] = 0
+	}
+	return nil
+}
+
+// Throttled returns how many requests a service refused in its last window.
+func (c *Cloud) Throttled(service string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.throttled[service]
+}
+
+// SetPassword implements [lab.System]. It changes the password of an IAM user and
+// revokes the user's tokens at once. The real cloud takes up to 30 minutes for
+// that, https://support.huaweicloud.com/api-iam/iam_30_0001.md
 func (c *Cloud) SetPassword(_ context.Context, target, password string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -38,9 +38,9 @@ func (b *bench) request() *http.Request {
 	return r
 }
 
-// admit is "" or the code of the refusal, with its message.
+// admit returns the code and message of the refusal, or "".
 func (b *bench) admit(r *http.Request, project string) (string, string) {
-	refusal := b.cloud.Admit(r, []byte("{}"), project)
+	refusal := b.cloud.Admit("dcs", r, []byte("{}"), project)
 	if refusal == nil {
 		return "", ""
 	}
@@ -51,7 +51,7 @@ func (b *bench) admit(r *http.Request, project string) (string, string) {
 	return refusal.Result, e.Message
 }
 
-func TestSignedRequestsAreRefusedForEveryFlaw(t *testing.T) {
+func TestFlawedSignaturesAreRefused(t *testing.T) {
 	const denied = "401 APIGW.0301"
 	for _, c := range []struct {
 		name          string
@@ -125,7 +125,7 @@ func TestSignedRequestsAreRefusedForEveryFlaw(t *testing.T) {
 	}
 }
 
-func TestFiveBadSignaturesLockTheKeyForFiveMinutes(t *testing.T) {
+func TestFiveBadSignaturesLockTheKey(t *testing.T) {
 	b := newBench(t)
 	k := b.state.AccessKeys[0]
 	bad := k
@@ -145,7 +145,7 @@ func TestFiveBadSignaturesLockTheKeyForFiveMinutes(t *testing.T) {
 		try(bad)
 	}
 	_, message := try(k)
-	assert.Contains(t, message, "AK access failed to reach the limit", "the right key does not help")
+	assert.Contains(t, message, "AK access failed to reach the limit", "a valid signature does not unlock it")
 	assert.Equal(t, 1, b.cloud.Keys()[0].Locks)
 	assert.NotNil(t, b.cloud.Keys()[0].LockedUntil)
 	b.lab.Clock.Advance(keyLock + time.Second)
@@ -163,7 +163,7 @@ func (b *bench) token(user, password, domain, scope string) *httptest.ResponseRe
 	return w
 }
 
-func TestTokensLiveTheirLife(t *testing.T) {
+func TestTokenIsBoundToProjectAndExpires(t *testing.T) {
 	b := newBench(t)
 	u := b.state.Users[0]
 	w := b.token(u.Name, u.Password, b.state.DomainName, `{"project":{"name":"ap-southeast-3"}}`)
@@ -196,10 +196,10 @@ func TestTokensLiveTheirLife(t *testing.T) {
 	assert.Contains(t, message, "must be updated")
 	value = b.token(u.Name, "New-Password-1", b.state.DomainName, `{"domain":{"name":"example-domain"}}`).Header().Get("X-Subject-Token")
 	code, _ = use(b.project)
-	assert.Equal(t, "401 APIGW.0301", code, "a domain's token is of no use to a regional service")
+	assert.Equal(t, "401 APIGW.0301", code, "regional services refuse a domain token")
 }
 
-func TestTokenRequestsAreRefused(t *testing.T) {
+func TestInvalidTokenRequestsAreRefused(t *testing.T) {
 	b := newBench(t)
 	u := b.state.Users[0]
 	project := `{"project":{"name":"ap-southeast-3"}}`
@@ -241,7 +241,7 @@ func TestFiveWrongPasswordsLockTheUser(t *testing.T) {
 	assert.Equal(t, http.StatusCreated, try(u.Password).Code)
 }
 
-func TestTheGatewayThrottles(t *testing.T) {
+func TestGatewayThrottlesPerSecond(t *testing.T) {
 	b := newBench(t)
 	require.NoError(t, b.cloud.Switch("throttle_per_second", json.RawMessage("2")))
 	b.cloud.lab.Clock = lab.NewClock(func() time.Time { return time.Unix(1_800_000_000, 0) })
@@ -258,4 +258,33 @@ func TestTheGatewayThrottles(t *testing.T) {
 	assert.Equal(t, "429", try())
 	b.lab.Clock.Advance(time.Second)
 	assert.Empty(t, try())
+}
+
+// A service throttles on its own, and does not say for how long.
+func TestServicesThrottleOnTheirOwn(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.cloud.Switch("throttle_windows", json.RawMessage(`{"dcs":300}`)))
+	admit := func(service string) *Refusal {
+		r := b.request()
+		Sign(r, []byte("{}"), b.state.AccessKeys[0], b.lab.Clock.Now())
+		return b.cloud.Admit(service, r, []byte("{}"), b.project)
+	}
+	refusal := admit("dcs")
+	require.NotNil(t, refusal)
+	require.Equal(t, http.StatusTooManyRequests, refusal.Response.Status)
+	require.Empty(t, refusal.Response.Header.Get("Retry-After"))
+	require.Nil(t, admit("ecs"))
+	require.Equal(t, []int{1, 0}, []int{b.cloud.Throttled("dcs"), b.cloud.Throttled("ecs")})
+	b.lab.Clock.Advance(300 * time.Second)
+	require.Nil(t, admit("dcs"))
+
+	mine, other := b.state.AccessKeys[0].AccessKey, b.state.AccessKeys[1].AccessKey
+	require.NoError(t, b.cloud.Switch("throttle_windows", json.RawMessage(`{"dcs/`+other+`":300}`)))
+	require.Nil(t, admit("dcs"), "a window of another key")
+	require.NoError(t, b.cloud.Switch("throttle_windows", json.RawMessage(`{"dcs/`+mine+`":300}`)))
+	require.NotNil(t, admit("dcs"))
+	require.Nil(t, admit("ecs"))
+	for _, wrong := range []string{`{"obs":1}`, `{"dcs":-1}`, `5`} {
+		require.Error(t, b.cloud.Switch("throttle_windows", json.RawMessage(wrong)))
+	}
 }

@@ -13,7 +13,7 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// MaxBody is the longest body that the gateway takes.
+// MaxBody is the maximum size of a body that the gateway accepts.
 const MaxBody = 12 << 20
 
 // keyStrikes failures in a row lock an access key for keyLock: "AK access failed
@@ -23,8 +23,8 @@ const (
 	keyLock    = 5 * time.Minute
 )
 
-// Error makes an answer in the format of the regional services and the gateway.
-// The gateway's own codes carry a request id.
+// Error returns an error in the format of the regional services and the gateway.
+// Errors of the gateway itself carry a request id.
 func Error(status int, code, message string) lab.Response {
 	fields := map[string]any{"error_code": code, "error_msg": message}
 	requestID := lab.RandomText(32, lab.Hex)
@@ -38,16 +38,16 @@ func Error(status int, code, message string) lab.Response {
 	return response
 }
 
-// JSON makes a JSON answer.
+// JSON returns a JSON answer.
 func JSON(status int, value any) lab.Response {
 	body, err := json.Marshal(value)
-	if err != nil { // only maps and structs of plain values come here
+	if err != nil { // cannot happen: callers pass only maps and structs of plain values
 		panic(fmt.Sprintf("encoding an answer: %v", err))
 	}
 	return lab.Response{Status: status, Type: "application/json", Body: body}
 }
 
-// Refusal is an answer of the gateway and its code for the journal.
+// Refusal is an error of the gateway, with its code for the journal.
 type Refusal struct {
 	Response lab.Response
 	Result   string
@@ -61,16 +61,20 @@ func unauthorized(message string) *Refusal {
 	return refuse(http.StatusUnauthorized, "APIGW.0301", "Incorrect IAM authentication information: "+message)
 }
 
-// Admit decides whether a request may reach its service: nil, or the gateway's
-// refusal. body is the body as it was received, projectID the one of the path.
-func (c *Cloud) Admit(r *http.Request, body []byte, projectID string) *Refusal {
+// Admit checks whether a request may reach its service. It returns nil or the
+// gateway's refusal. service is the service's system name, body is the body as
+// received, projectID the project in the path.
+func (c *Cloud) Admit(service string, r *http.Request, body []byte, projectID string) *Refusal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(body) > MaxBody {
 		return refuse(http.StatusRequestEntityTooLarge, "APIGW.0201", "Request entity too large")
 	}
-	projects, refusal := c.authenticate(r, body)
+	caller, projects, refusal := c.authenticate(r, body)
 	if refusal != nil {
+		return refusal
+	}
+	if refusal := c.throttleService(service, caller); refusal != nil {
 		return refusal
 	}
 	if refusal := c.throttle(); refusal != nil {
@@ -87,45 +91,45 @@ func (c *Cloud) Admit(r *http.Request, body []byte, projectID string) *Refusal {
 	return nil
 }
 
-// authenticate returns the projects of the credential; none means all.
-// Assumed: if both kinds of credentials come, the signature counts.
-func (c *Cloud) authenticate(r *http.Request, body []byte) ([]string, *Refusal) {
+// authenticate returns whose credential it is, an access key or a user, and the projects that it may use; if empty, all.
+// Assumed: if both kinds of credentials are present, the signature counts.
+func (c *Cloud) authenticate(r *http.Request, body []byte) (caller string, projects []string, refusal *Refusal) {
 	if header := r.Header.Get("Authorization"); header != "" {
 		return c.bySignature(r, body, header)
 	}
 	if value := r.Header.Get("X-Auth-Token"); value != "" {
 		return c.byToken(value)
 	}
-	return nil, unauthorized("x-auth-token not found")
+	return "", nil, unauthorized("x-auth-token not found")
 }
 
-func (c *Cloud) byToken(value string) ([]string, *Refusal) {
+func (c *Cloud) byToken(value string) (caller string, projects []string, refusal *Refusal) {
 	t := c.tokens[value]
 	switch {
 	case t == nil:
-		return nil, unauthorized("decrypt token fail")
+		return "", nil, unauthorized("decrypt token fail")
 	case !c.lab.Clock.Now().Before(t.expires):
-		return nil, unauthorized("token expires, expires_at: " + t.expires.Format(timeLayout))
+		return "", nil, unauthorized("token expires, expires_at: " + t.expires.Format(timeLayout))
 	case t.revoked:
-		return nil, refuse(http.StatusUnauthorized, "APIGW.0307", "The token must be updated.")
+		return "", nil, refuse(http.StatusUnauthorized, "APIGW.0307", "The token must be updated.")
 	}
-	return []string{t.project}, nil
+	return t.user.Name, []string{t.project}, nil
 }
 
-func (c *Cloud) bySignature(r *http.Request, body []byte, header string) ([]string, *Refusal) {
+func (c *Cloud) bySignature(r *http.Request, body []byte, header string) (caller string, projects []string, refusal *Refusal) {
 	auth, ok := parseAuthorization(header)
 	if !ok {
-		return nil, unauthorized("authorization format incorrect")
+		return "", nil, unauthorized("authorization format incorrect")
 	}
 	i := slices.IndexFunc(c.keys, func(k *key) bool { return k.AccessKey.AccessKey == auth.access })
 	if i < 0 {
-		return nil, unauthorized("Get secretKey failed,ak:" + auth.access + ",err:ak not exist")
+		return "", nil, unauthorized("Get secretKey failed,ak:" + auth.access + ",err:ak not exist")
 	}
 	k := c.keys[i]
 	now := c.lab.Clock.Now()
 	if k.lockedUntil.After(now) {
 		k.refused++
-		return nil, unauthorized("AK access failed to reach the limit,forbidden")
+		return "", nil, unauthorized("AK access failed to reach the limit,forbidden")
 	}
 	if message := k.verify(r, body, auth, now); message != "" {
 		k.failed++
@@ -135,13 +139,13 @@ func (c *Cloud) bySignature(r *http.Request, body []byte, header string) ([]stri
 			k.locks++
 			k.lockedUntil = now.Add(keyLock)
 		}
-		return nil, unauthorized(message)
+		return "", nil, unauthorized(message)
 	}
 	k.failed = 0
-	return k.Projects, nil
+	return auth.access, k.Projects, nil
 }
 
-// verify returns what is wrong with a signed request, "" if nothing.
+// verify returns what is wrong with a signed request, or "".
 func (k *key) verify(r *http.Request, body []byte, auth authorization, now time.Time) string {
 	dates := r.Header.Values(dateHeader)
 	if len(dates) != 1 || !slices.Contains(auth.signed, "x-sdk-date") {
@@ -156,7 +160,7 @@ func (k *key) verify(r *http.Request, body []byte, auth authorization, now time.
 	}
 	switch sent := r.Header.Get(hashHeader); {
 	case sent == unsignedBody && strings.Contains(r.Header.Get("Content-Type"), "json"):
-		// The SDK leaves only bodies of other types unsigned. Assumed to be refused.
+		// The SDK leaves only bodies of other types unsigned. Assumed: JSON must be signed.
 		return "the body must be signed"
 	case sent != "" && !slices.Contains(auth.signed, strings.ToLower(hashHeader)):
 		return hashHeader + " must be signed"
@@ -170,7 +174,8 @@ func (k *key) verify(r *http.Request, body []byte, auth authorization, now time.
 	return k.verifyToken(r, auth, now)
 }
 
-// verifyToken checks what comes with temporary keys: a token that is signed too.
+// verifyToken checks the security token of a temporary key, which must be signed
+// too.
 func (k *key) verifyToken(r *http.Request, auth authorization, now time.Time) string {
 	const name = "X-Security-Token"
 	sent := r.Header.Get(name)
@@ -191,7 +196,8 @@ func (k *key) verifyToken(r *http.Request, auth authorization, now time.Time) st
 	return ""
 }
 
-// throttle counts the request in its second.
+// throttle counts the requests in the current second and refuses those over the
+// limit.
 func (c *Cloud) throttle() *Refusal {
 	if c.switches.throttle == 0 {
 		return nil
@@ -203,6 +209,21 @@ func (c *Cloud) throttle() *Refusal {
 	if c.requests <= c.switches.throttle {
 		return nil
 	}
+	return c.tooMany(c.switches.throttle)
+}
+
+// throttleService refuses requests to a service in its window, or in that of the caller there.
+func (c *Cloud) throttleService(service, caller string) *Refusal {
+	now := c.lab.Clock.Now()
+	if !c.windows[service].After(now) && !c.windows[service+"/"+caller].After(now) {
+		return nil
+	}
+	c.throttled[service]++
+	return c.tooMany(10)
+}
+
+// tooMany returns the gateway's answer to a request over the limit.
+func (c *Cloud) tooMany(limit int) *Refusal {
 	switch c.switches.throttleVariant {
 	case "empty":
 		return &Refusal{Response: lab.Response{Status: http.StatusTooManyRequests}, Result: "429"}
@@ -210,16 +231,16 @@ func (c *Cloud) throttle() *Refusal {
 		return &Refusal{Result: "429", Response: lab.Response{Status: http.StatusTooManyRequests, Type: "text/html",
 			Body: []byte("<html><body><h1>429 Too Many Requests</h1></body></html>\n")}}
 	}
-	return &Refusal{Response: Throttled(c.switches.throttle), Result: "429 APIGW.0308"}
+	return &Refusal{Response: Throttled(limit), Result: "429 APIGW.0308"}
 }
 
-// Throttled is the gateway's answer when a threshold is reached.
+// Throttled returns the gateway's answer to a request over the limit.
 func Throttled(limit int) lab.Response {
 	return Error(http.StatusTooManyRequests, "APIGW.0308",
 		fmt.Sprintf("The throttling threshold has been reached: policy user over ratelimit,limit:%d,time:1 second", limit))
 }
 
-// Word is the gateway's wording of the faults that it words itself.
+// Word returns the gateway's own answers for faults.
 func Word(f lab.Fault) (lab.Response, string, bool) {
 	switch f.Kind {
 	case lab.Throttle:

@@ -12,13 +12,13 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// timeLayout is how IAM writes times: RFC 3339, UTC, microseconds.
+// timeLayout is the time format of IAM: RFC 3339 in UTC with microseconds.
 const timeLayout = "2006-01-02T15:04:05.000000Z"
 
 // userStrikes wrong passwords in a row lock a user (IAM.0061).
 const userStrikes = 5
 
-// tokenLength is about what a project's token without a catalog has.
+// tokenLength is the approximate length of a project token without a catalog.
 const tokenLength = 2800
 
 // tokenRequest is the body of POST /v3/auth/tokens,
@@ -50,12 +50,12 @@ type tokenRequest struct {
 	} `json:"auth"`
 }
 
-// keystone is an error in the older format, with a number as code.
+// keystone returns an error in the older format, whose code is a number.
 func keystone(status int, message string) lab.Response {
 	return JSON(status, map[string]any{"error": map[string]any{"code": status, "message": message, "title": http.StatusText(status)}})
 }
 
-// ServeHTTP answers requests to IAM. There is one operation: getting a token.
+// ServeHTTP serves IAM. Its only operation is getting a token.
 func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	if err != nil {
@@ -70,9 +70,15 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name := request.Auth.Identity.Password.User.Name
 	c.mu.Lock()
 	known := c.user(name) != nil
+	refusal = c.throttleService(Name, name)
 	c.mu.Unlock()
+	if refusal != nil {
+		c.lab.Journal.Add(lab.Entry{System: Name, Operation: "token", Result: refusal.Result})
+		lab.Send(w, refusal.Response)
+		return
+	}
 	if !known {
-		name = "" // may be anything, a secret included: not for the journal
+		name = "" // keep it out of the journal: clients can send anything, even a secret
 	}
 	c.lab.Serve(w, r, lab.Call{
 		System: Name, Targets: []string{name}, Operation: "token", Class: lab.OpToken, Body: body,
@@ -116,8 +122,8 @@ func readTokenRequest(r *http.Request, body []byte) (*tokenRequest, *Refusal) {
 	return &request, nil
 }
 
-// issue checks the password and gives a token. A domain's token has no project
-// and is of no use to a regional service.
+// issue checks the password and issues a token. A domain token has no project, so
+// regional services refuse it.
 func (c *Cloud) issue(request *tokenRequest, nocatalog bool) (lab.Response, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -185,7 +191,7 @@ func (c *Cloud) login(request *tokenRequest, now time.Time) (*user, error) {
 	return u, nil
 }
 
-// wordToken is IAM's wording of faults.
+// wordToken returns IAM's own answers for faults.
 func (c *Cloud) wordToken(f lab.Fault) (lab.Response, string, bool) {
 	switch f.Kind {
 	case lab.Deny, lab.Refuse:
@@ -195,7 +201,7 @@ func (c *Cloud) wordToken(f lab.Fault) (lab.Response, string, bool) {
 		return keystone(http.StatusUnauthorized, "The username or password is wrong."), "401", true
 	case lab.Throttle:
 		return Throttled(10), "429 APIGW.0308", true
-	case lab.NoSuccess: // the right status without the header that matters
+	case lab.NoSuccess: // the right status, but no X-Subject-Token
 		return JSON(http.StatusCreated, map[string]any{"token": map[string]any{}}), "201", true
 	case lab.Busy:
 		return keystone(http.StatusServiceUnavailable, "The service is unavailable."), "503", true

@@ -18,7 +18,7 @@ const (
 	dateLayout   = "20060102T150405Z"
 	hashHeader   = "X-Sdk-Content-Sha256"
 	unsignedBody = "UNSIGNED-PAYLOAD"
-	// window is how far X-Sdk-Date may be from the gateway's clock.
+	// window is the maximum difference between X-Sdk-Date and the gateway's clock.
 	window = 15 * time.Minute
 )
 
@@ -29,9 +29,9 @@ type authorization struct {
 	signature string
 }
 
-// parseAuthorization reads "SDK-HMAC-SHA256 Access=AK, SignedHeaders=a;b,
-// Signature=hex": a blank and no comma after the algorithm, names in lower case
-// and sorted. See
+// parseAuthorization parses "SDK-HMAC-SHA256 Access=AK, SignedHeaders=a;b,
+// Signature=hex": a space and no comma after the algorithm, header names in lower
+// case and sorted. See
 // https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-algorithm-005.html
 func parseAuthorization(header string) (authorization, bool) {
 	rest, ok := strings.CutPrefix(header, algorithm+" ")
@@ -53,7 +53,7 @@ func parseAuthorization(header string) (authorization, bool) {
 	a := authorization{access: values[0], signed: strings.Split(values[1], ";"), signature: values[2]}
 	previous := ""
 	for _, name := range a.signed {
-		if name <= previous || name != strings.ToLower(name) { // empty, out of order, or twice
+		if name <= previous || name != strings.ToLower(name) { // empty, out of order or duplicate
 			return authorization{}, false
 		}
 		previous = name
@@ -61,8 +61,8 @@ func parseAuthorization(header string) (authorization, bool) {
 	return a, true
 }
 
-// escape is the percent-encoding of the signature: everything but the unreserved
-// characters of RFC 3986.
+// escape percent-encodes a string as signatures require: everything but the
+// unreserved characters of RFC 3986.
 func escape(s string) string {
 	const digits = "0123456789ABCDEF"
 	var b strings.Builder
@@ -79,8 +79,8 @@ func escape(s string) string {
 	return b.String()
 }
 
-// canonicalURI encodes each segment and ends with a slash, though the path that
-// is sent does not.
+// canonicalURI encodes each segment and appends a slash, even if the path as sent
+// has none.
 func canonicalURI(u *url.URL) string {
 	segments := strings.Split(u.EscapedPath(), "/")
 	for i, s := range segments {
@@ -117,14 +117,14 @@ func hexSHA256(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// canonicalRequest rebuilds what the client must have signed, from what arrived.
-// It is false if a signed header did not arrive or is there twice.
+// canonicalRequest reconstructs what the client must have signed. It reports false
+// if a signed header is missing or duplicated.
 func canonicalRequest(r *http.Request, body []byte, signed []string) (string, bool) {
 	var headers strings.Builder
 	for _, name := range signed {
 		values := r.Header.Values(name)
 		switch name {
-		case "host": // net/http keeps these two out of Header
+		case "host": // net/http does not keep these two in Header
 			values = []string{r.Host}
 		case "content-length":
 			values = []string{strconv.FormatInt(r.ContentLength, 10)}
@@ -143,18 +143,17 @@ func canonicalRequest(r *http.Request, body []byte, signed []string) (string, bo
 	}, "\n"), true
 }
 
-// sign makes the signature of a canonical request. The key of the HMAC is the
-// secret key itself.
+// sign returns the signature of a canonical request. The HMAC key is the secret
+// key itself.
 func sign(secret, date, canonical string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(algorithm + "\n" + date + "\n" + hexSHA256([]byte(canonical))))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// Sign signs a request with a body the way a client does, so that tests and
-// curious users can call the simulator without a client of their own. It signs
-// Host, X-Sdk-Date, and those of Content-Type, X-Project-Id and X-Security-Token
-// that are set.
+// Sign signs a request with a body, as a client does. Tests use it to call the
+// simulator. It signs Host, X-Sdk-Date and, if set, Content-Type, X-Project-Id and
+// X-Security-Token.
 func Sign(r *http.Request, body []byte, k AccessKey, now time.Time) {
 	date := now.UTC().Format(dateLayout)
 	r.Header.Set(dateHeader, date)

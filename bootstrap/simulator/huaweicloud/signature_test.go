@@ -12,7 +12,7 @@ import (
 
 // The first vector is the sample of
 // https://support.huaweicloud.com/intl/en-us/devg-apisign/apisign-devg-pdf.pdf ;
-// the others were made with Huawei's Go SDK and with openssl.
+// the others were generated with Huawei's Go SDK and with openssl.
 func TestSignaturesMatchPublishedVectors(t *testing.T) {
 	const own = "SKEXAMPLE/secret+key0001"
 	body := `{"new_password":"Ab1!<&>x","instance_id_set":["i1"]}`
@@ -74,7 +74,7 @@ func TestSignaturesMatchPublishedVectors(t *testing.T) {
 	}
 }
 
-func TestAuthorizationHeaderIsReadStrictly(t *testing.T) {
+func TestAuthorizationHeaderIsParsedStrictly(t *testing.T) {
 	for header, want := range map[string]bool{
 		"SDK-HMAC-SHA256 Access=AK, SignedHeaders=host;x-sdk-date, Signature=ab":      true,
 		"SDK-HMAC-SHA256 Access=AK,SignedHeaders=host;x-sdk-date,Signature=ab":        true,

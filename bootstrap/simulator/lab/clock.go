@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Clock tells the time that all systems of a simulator go by: locks, token and
-// signature lifetimes, journal. It runs with its base and can be moved forward.
-// Delays of faults are not measured with it: they are real.
+// Clock is the clock of all systems of a simulator. Account locks, token and
+// signature lifetimes and the journal use it. It follows its base and can be
+// advanced. Delays of faults do not use it: they take real time.
 type Clock struct {
 	base func() time.Time
 
@@ -15,7 +15,7 @@ type Clock struct {
 	offset time.Duration
 }
 
-// NewClock makes a clock that runs with base, or with time.Now if base is nil.
+// NewClock returns a clock that follows base, or time.Now if base is nil.
 func NewClock(base func() time.Time) *Clock {
 	if base == nil {
 		base = time.Now
@@ -23,22 +23,22 @@ func NewClock(base func() time.Time) *Clock {
 	return &Clock{base: base}
 }
 
-// Now is the simulated time, in UTC.
+// Now returns the simulated time, in UTC.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.base().Add(c.offset).UTC()
 }
 
-// Advance moves the clock. Negative steps move it back, which makes a client's
-// clock look fast.
+// Advance advances the clock. A negative step moves it back, which makes the
+// client's clock appear to be fast.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset += d
 }
 
-// Offset is how far the clock is from its base.
+// Offset returns how far the clock is ahead of its base.
 func (c *Clock) Offset() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,38 +4,61 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// Door is a TCP listener that can be shut and opened again on the same port.
-// While it is shut, connections are refused and those that were open are closed,
-// as if the machine behind it had gone.
+// Door is a TCP listener that can be shut and reopened on the same port. Shutting
+// it closes all connections and refuses new ones, as if the machine behind it were
+// down.
 type Door struct {
 	address net.Addr
 
 	mu      sync.Mutex
-	current net.Listener // nil: shut or closed
+	current net.Listener // nil while shut or closed
 	changed chan struct{}
 	closed  bool
 	open    map[net.Conn]struct{}
+	drops   func(remote net.Addr) bool // nil: nothing is dropped
 }
 
-// Listen opens a door. address is host:port; port 0 takes a free one.
+// The port of a shut door is free, and the operating system would give it to the next
+// socket that asks for any port. It takes those from 16000 or 32768 up, so doors get
+// theirs from below.
+const firstPort, ports = 10_000, 6_000
+
+// Listen opens a door on an address, host:port; port 0 picks a free one.
 func Listen(ctx context.Context, address string) (*Door, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	listener, err := listen(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", address, err)
 	}
 	return &Door{address: listener.Addr(), current: listener, changed: make(chan struct{}), open: map[net.Conn]struct{}{}}, nil
 }
 
-// Addr is the address that the door was opened on.
+func listen(ctx context.Context, address string) (listener net.Listener, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port != "0" {
+		return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	}
+	for range ports {
+		address = net.JoinHostPort(host, strconv.Itoa(firstPort+rand.IntN(ports))) //nolint:gosec // a port, not a secret
+		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return listener, err
+}
+
+// Addr returns the address of the door.
 func (d *Door) Addr() net.Addr { return d.address }
 
-// Accept waits for the next connection, over times when the door is shut.
+// Accept waits for the next connection. It keeps waiting while the door is shut.
 func (d *Door) Accept() (net.Conn, error) {
 	for {
 		d.mu.Lock()
@@ -51,7 +74,7 @@ func (d *Door) Accept() (net.Conn, error) {
 		conn, err := listener.Accept()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
-				continue // shut or closed: the loop finds out which
+				continue // shut or closed; the loop checks which
 			}
 			return nil, fmt.Errorf("accepting a connection: %w", err)
 		}
@@ -61,17 +84,26 @@ func (d *Door) Accept() (net.Conn, error) {
 	}
 }
 
-// track remembers a connection, unless the door was shut since.
+// track registers a connection. It closes it and returns nil if the door has been
+// shut in the meantime.
 func (d *Door) track(conn net.Conn, via net.Listener) net.Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.current != via {
-		_ = conn.Close() // it came too late
+		_ = conn.Close() // never handed to the server
 		return nil
 	}
 	wrapped := &doorConn{Conn: conn, door: d}
 	d.open[wrapped] = struct{}{}
 	return wrapped
+}
+
+// Filter drops what arrives from some addresses, as a firewall does: connections hang
+// until the client gives up.
+func (d *Door) Filter(drops func(remote net.Addr) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drops = drops
 }
 
 // Shut refuses connections until Open.
@@ -84,19 +116,19 @@ func (d *Door) Shut() {
 // drop closes the listener and all connections. The caller holds mu.
 func (d *Door) drop() {
 	if d.current != nil {
-		_ = d.current.Close() // nothing to be done about a listener that does not close
+		_ = d.current.Close() // there is no remedy if it fails
 		d.current = nil
 	}
 	for conn := range d.open {
 		if c, ok := conn.(*doorConn); ok {
-			_ = c.Conn.Close() // meant to break
+			_ = c.Conn.Close() // the point is to break it
 		}
 	}
 	clear(d.open)
 }
 
-// Open accepts connections again. It tries for some seconds, as another process
-// may have taken the free port for a short while.
+// Open accepts connections again. It retries for a few seconds, since another
+// process may briefly occupy the port.
 func (d *Door) Open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -134,7 +166,7 @@ func (d *Door) signal() {
 	d.changed = make(chan struct{})
 }
 
-// Close shuts the door for good.
+// Close shuts the door permanently.
 func (d *Door) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -149,6 +181,23 @@ func (d *Door) Close() error {
 type doorConn struct {
 	net.Conn
 	door *Door
+	hung bool // used by Read only, which has one caller at a time
+}
+
+// Read returns what arrives. A connection of which something was dropped hangs for good.
+func (c *doorConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if err != nil {
+			return n, err //nolint:wrapcheck // as net.Conn
+		}
+		c.door.mu.Lock()
+		drops := c.door.drops
+		c.door.mu.Unlock()
+		if c.hung = c.hung || drops != nil && drops(c.RemoteAddr()); !c.hung {
+			return n, nil
+		}
+	}
 }
 
 func (c *doorConn) Close() error {

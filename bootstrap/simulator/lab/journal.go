@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Entry is one thing that happened to one target. It never holds a password,
+// Entry is one event that concerns one target. It never contains a password,
 // key, token or signature.
 type Entry struct {
 	Time      time.Time `json:"time"`
 	System    string    `json:"system"`
 	Target    string    `json:"target,omitempty"`
-	Operation string    `json:"operation"`        // the system's own name of it: set-admin-alias, modify
+	Operation string    `json:"operation"`        // the system's own name for it: set-admin-alias, modify
 	Result    string    `json:"result"`           // the system's own code: ok, 1038, passwordFailed
 	Applied   bool      `json:"applied"`          // whether the state of the target changed
-	Fault     Kind      `json:"fault,omitempty"`  // the fault that touched the request, if one did
-	Arrived   time.Time `json:"arrived,omitzero"` // when the request came that is served now
-	// Nth counts the different passwords that changes of the target came with, in the order in which they came first: two
-	// entries with the same number are of the same password. 0: it had none.
+	Fault     Kind      `json:"fault,omitempty"`  // the fault that affected the request, if any
+	Arrived   time.Time `json:"arrived,omitzero"` // when the request arrived
+	// Nth numbers the distinct passwords that changes of the target carried, in order of first appearance: entries with
+	// the same number had the same password. It is 0 without a password.
 	Nth int `json:"nth_password,omitempty"`
 }
 
@@ -29,10 +29,10 @@ type Journal struct {
 	entries []Entry
 }
 
-// maxEntries bounds the journal of a simulator that is left running.
+// maxEntries limits the size of the journal of a long-running simulator.
 const maxEntries = 100_000
 
-// Add appends an entry and stamps it.
+// Add sets the time of an entry and appends it.
 func (j *Journal) Add(e Entry) {
 	e.Time = j.clock.Now()
 	j.mu.Lock()
@@ -43,7 +43,7 @@ func (j *Journal) Add(e Entry) {
 	j.entries = append(j.entries, e)
 }
 
-// List returns the entries of a system and target; "" means any.
+// List returns the entries of a system and target; "" matches any.
 func (j *Journal) List(system, target string) []Entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -56,7 +56,7 @@ func (j *Journal) List(system, target string) []Entry {
 	return result
 }
 
-// Clear forgets all entries.
+// Clear removes all entries.
 func (j *Journal) Clear() {
 	j.mu.Lock()
 	defer j.mu.Unlock()

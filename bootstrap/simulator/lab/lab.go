@@ -1,15 +1,15 @@
-// Package lab holds what every simulated system shares: a clock that tests can
-// advance, a journal of what happened, faults, listeners that can be shut, and
-// the one place where a request meets a fault ([Lab.Serve]).
+// Package lab holds what all simulated systems share: a clock that tests can
+// advance, a journal, faults, listeners that can be shut, and [Lab.Serve], which
+// applies faults to requests.
 //
-// A system is a folder of its own. It implements [System], reads and checks a
-// request as strictly as the real one does, and hands what it admitted to
-// [Lab.Serve] as a [Call]. Serve looks for a fault and then either sends the
-// system's own answer, or one that the fault asks for. A fault therefore never
-// makes a system laxer: a request that the real system would refuse is refused,
-// fault or not.
+// Each system has its own package and implements [System]. It parses and
+// checks a request as strictly as the real system does, and passes the requests
+// that it accepts to [Lab.Serve] as a [Call]. Serve looks for a matching fault
+// and sends either the system's own answer or the one that the fault calls for.
+// A fault therefore never makes a system more lenient: it refuses whatever the
+// real system would refuse.
 //
-// Nothing in this package is meant for production: it exists to be lied to.
+// This package is for tests only. It does not protect the secrets that it holds.
 package lab
 
 import (
@@ -21,34 +21,34 @@ import (
 	"time"
 )
 
-// Classes of operations, by which faults are addressed.
+// Classes of operations. A fault applies to one or more of them.
 const (
-	OpChange  = "change"  // changes the password of an account; what faults apply to by default
-	OpCheck   = "check"   // reads without listing: get_protos, gen_info, show instance
+	OpChange  = "change"  // changes the password of an account; the default class of faults
+	OpCheck   = "check"   // reads a single object: get_protos, gen_info, show instance
 	OpList    = "list"    // lists instances, accounts or services
 	OpToken   = "token"   // gets a token
 	OpRoot    = "root"    // changes the credential that the caller itself logs in with
-	OpLogin   = "login"   // logs in as the account: AUTH at a Redis door, SSH
+	OpLogin   = "login"   // logs in as the account: Redis AUTH, SSH
 	OpRestart = "restart" // restarts a server or switches its power
 )
 
-// Operations are all classes, in the order of the documentation.
+// Operations lists all classes, in documentation order.
 var Operations = []string{OpChange, OpCheck, OpList, OpToken, OpRoot, OpLogin, OpRestart}
 
-// A System is one simulated remote system. All methods may be called
-// concurrently with requests.
+// A System is one simulated remote system. All methods must be safe to call
+// while requests are served.
 type System interface {
-	// Name is how the control API calls the system.
+	// Name returns the system's name in the control API.
 	Name() string
-	// State describes accounts and settings. It must not hold a secret.
+	// State describes accounts and settings. It must not contain secrets.
 	State() any
-	// Switch changes one setting. The error names what is allowed.
+	// Switch changes one setting. Its error lists what is allowed.
 	Switch(name string, value json.RawMessage) error
-	// SetPassword changes a password behind the back of whoever manages it.
+	// SetPassword changes a password behind the engine's back.
 	SetPassword(ctx context.Context, target, password string) error
 }
 
-// Lab is the equipment shared by the systems of one simulator.
+// Lab is the state that the systems of one simulator share.
 // All methods are safe for concurrent use.
 type Lab struct {
 	Journal *Journal
@@ -57,17 +57,17 @@ type Lab struct {
 	Secrets *Secrets
 
 	background sync.WaitGroup
-	ctx        context.Context // ends with Stop; bounds delays and held answers
+	ctx        context.Context // canceled by Stop; bounds delays and held answers
 	cancel     context.CancelFunc
 
 	mu          sync.Mutex
-	inFlight    map[string]int // system/target → changes being handled now
+	inFlight    map[string]int // by system/target: changes in progress
 	maxInFlight map[string]int
-	passwords   map[string][]string // system/target → the different ones that changes came with
+	passwords   map[string][]string // by system/target: distinct passwords that changes have tried to set
 	trapURL     string
 }
 
-// New makes the equipment. now is the base of the clock; nil means time.Now.
+// New returns a Lab. now is the base of its clock; nil means time.Now.
 func New(now func() time.Time) *Lab {
 	clock := NewClock(now)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -87,14 +87,14 @@ func New(now func() time.Time) *Lab {
 // Stop ends every delay and held answer, and drops late changes.
 func (l *Lab) Stop() { l.cancel() }
 
-// Close is Stop, and waits until nothing of it runs any more. No call may be
-// served at that time.
+// Close calls Stop and waits for all background work to end. The caller must not
+// serve calls at the same time.
 func (l *Lab) Close() {
 	l.cancel()
 	l.background.Wait()
 }
 
-// SetTrapURL tells where a redirect leads that names no URL of its own.
+// SetTrapURL sets the default target of redirects.
 func (l *Lab) SetTrapURL(url string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,17 +107,16 @@ func (l *Lab) trap() string {
 	return l.trapURL
 }
 
-// MaxConcurrentChanges is, for each "system/target", how many changes were ever
-// being handled at the same time: more than one means that a client let two
-// changes of one account overlap.
+// MaxConcurrentChanges returns, for each "system/target", the highest number of
+// changes that were in progress at the same time. More than one means that a
+// client let two changes of one account overlap.
 func (l *Lab) MaxConcurrentChanges() map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.maxInFlight)
 }
 
-// enter counts the changes of the call as in flight until the returned function
-// is called.
+// enter counts the changes of a call as in progress until leave is called.
 func (l *Lab) enter(c *Call) (leave func()) {
 	if c.Class != OpChange {
 		return func() {}
@@ -145,7 +144,7 @@ func (l *Lab) enter(c *Call) (leave func()) {
 	})
 }
 
-// nth is the place of a password among the different ones of a target, from 1; l.mu is held.
+// nth numbers the distinct passwords of a target, from 1. The caller holds l.mu.
 func (l *Lab) nth(key, password string) int {
 	at := slices.Index(l.passwords[key], password)
 	if at < 0 {
@@ -155,7 +154,7 @@ func (l *Lab) nth(key, password string) int {
 	return at + 1
 }
 
-// wait returns true after d, or false when the lab stops.
+// wait waits for d and reports whether the lab is still running.
 func (l *Lab) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

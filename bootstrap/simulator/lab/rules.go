@@ -2,8 +2,9 @@ package lab
 
 import "strings"
 
-// Composed tells whether a password has from shortest to longest characters, all
-// of them letters, digits or specials, of at least three of the four classes.
+// Composed reports whether a password has between shortest and longest
+// characters, consists only of letters, digits and specials, and uses at least
+// three of the four classes (lower case, upper case, digits, specials).
 func Composed(password, specials string, shortest, longest int) bool {
 	if len(password) < shortest || len(password) > longest {
 		return false
@@ -26,7 +27,7 @@ func Composed(password, specials string, shortest, longest int) bool {
 	return lower+upper+digit+special >= 3
 }
 
-// Reverse turns a text around.
+// Reverse returns s with its characters in reverse order.
 func Reverse(s string) string {
 	r := []rune(s)
 	for i, j := 0, len(r)-1; i < j; i, j = i+1, j-1 {

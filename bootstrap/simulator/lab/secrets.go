@@ -12,14 +12,14 @@ import (
 	"sync"
 )
 
-// Secrets are all passwords, keys, tokens and signatures that clients have shown to a system, or were given by one. A
-// test asks for them to prove that they stand nowhere else; the control API never tells them.
+// Secrets collects the passwords, keys, tokens and signatures that clients have sent to a system or received from one.
+// Tests use them to prove that they appear nowhere else. The control API does not expose them.
 type Secrets struct {
 	mu   sync.Mutex
-	seen map[string]string // what it is, by secret
+	seen map[string]string // description by secret
 }
 
-// Seen returns what each is, by secret.
+// Seen returns a description of each secret, by secret.
 func (s *Secrets) Seen() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,14 +38,14 @@ func (s *Secrets) add(kind, secret string) {
 	s.seen[secret] = kind
 }
 
-// secretHeaders hold nothing but a secret.
+// secretHeaders are the headers whose value is a secret.
 var secretHeaders = []string{"Http_auth_passwd", "Key", "X-Auth-Token", "X-Security-Token", "X-Subject-Token"}
 
-// signatures are at the end of the header of a signed request.
+// signatures matches the signature in the Authorization header of a signed request.
 var signatures = regexp.MustCompile(`Signature=([0-9A-Fa-f]+)`)
 
-// Watch notes the secrets of every request to the handler, and of its answers. It looks for them by their places
-// alone, and so also in requests that the system refuses or does not understand.
+// Watch records the secrets in every request to the handler and in its answers. It finds them by header and field name
+// only, and so also in requests that the system refuses or cannot parse.
 func (s *Secrets) Watch(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.headers(r.Header)
@@ -56,7 +56,7 @@ func (s *Secrets) Watch(handler http.Handler) http.Handler {
 		}
 		body := &watched{ReadCloser: r.Body}
 		r.Body = body
-		defer func() { // a cut connection may end the handler with a panic
+		defer func() { // the handler may panic to cut the connection
 			s.headers(w.Header())
 			s.body(body.read.Bytes())
 		}()
@@ -77,10 +77,10 @@ func (s *Secrets) headers(header http.Header) {
 	}
 }
 
-// watchedBytes bounds what is kept of a body; none that holds a password is as long.
+// watchedBytes limits how much of a body is kept. No body with a password is that long.
 const watchedBytes = 1 << 20
 
-// watched keeps what is read of a body.
+// watched is a body that keeps a copy of what is read from it.
 type watched struct {
 	io.ReadCloser
 	read bytes.Buffer
@@ -103,7 +103,7 @@ func (s *Secrets) body(body []byte) {
 	name := ""
 	for {
 		token, err := decoder.Token()
-		if err != nil { // the end, or what is no XML: what stands before was seen
+		if err != nil { // the end of the body or of the well-formed part
 			return
 		}
 		switch t := token.(type) {

@@ -16,34 +16,34 @@ type Response struct {
 	Body   []byte
 }
 
-// Outcome is what a request did to one target, as the journal has it.
+// Outcome is the effect of a request on one target, for the journal.
 type Outcome struct {
 	Target  string
 	Result  string // the system's own code
 	Applied bool
 }
 
-// Call is a request that its system has read, authenticated and understood.
+// Call is a request that its system has parsed, authenticated and accepted.
 type Call struct {
 	System    string
-	Targets   []string // what faults can be addressed to
-	Operation string   // the system's own name
+	Targets   []string // the targets of faults that apply
+	Operation string   // the system's own name for it
 	Class     string   // one of the Op constants
-	Body      []byte   // as received: careless proxies echo it
-	Password  string   // the new one of a change; "": it has none
+	Body      []byte   // as received; some proxies echo it
+	Password  string   // the new password of a change, "" if there is none
 	// Execute handles the request as the real system does. It is called at most
-	// once, and not on the request's goroutine if the fault is [Late].
+	// once, and on another goroutine than the request's if the fault is [Late].
 	Execute func() (Response, []Outcome)
-	// Word gives the system's own wording of the kinds Refuse, RejectTarget,
-	// Busy, Throttle (variant json), Deny, NoSuccess and Err500. False: the
-	// system has none, the request is handled as usual.
+	// Word returns the system's own answer for the kinds Refuse, RejectTarget,
+	// Busy, Throttle (variant json), Deny, NoSuccess and Err500. If the system has
+	// no such answer, ok is false and the request is handled normally.
 	Word func(f Fault) (response Response, result string, ok bool)
 
 	arrived time.Time
-	nth     map[string]int // by target: see Entry
+	nth     map[string]int // by target: see Entry.Nth
 }
 
-// Serve handles a call: as usual, or as the first matching fault has it.
+// Serve handles a call, normally or as the first matching fault demands.
 func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 	c.arrived = l.Clock.Now()
 	leave := l.enter(&c)
@@ -57,7 +57,7 @@ func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 	delay := time.Duration(f.DelayMS) * time.Millisecond
 	switch f.Kind {
 	case Late:
-		stay := leave // the change is in flight until it is made
+		stay := leave // the change stays in progress until it is made
 		leave = func() {}
 		l.background.Go(func() {
 			defer stay()
@@ -73,7 +73,7 @@ func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 			Send(w, l.execute(&c, Slow))
 		}
 		return
-	default: // the others differ in the answer
+	default: // the other kinds only differ in the answer
 	}
 	response, ok := l.answer(&c, &f)
 	if !ok {
@@ -98,7 +98,7 @@ func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 	}
 }
 
-// execute handles the call as usual and notes it.
+// execute handles the call normally and records it in the journal.
 func (l *Lab) execute(c *Call, kind Kind) Response {
 	response, outcomes := c.Execute()
 	for _, o := range outcomes {
@@ -110,7 +110,7 @@ func (l *Lab) execute(c *Call, kind Kind) Response {
 	return response
 }
 
-// skip notes that the call was not handled because of a fault.
+// skip records in the journal that a fault prevented the call.
 func (l *Lab) skip(c *Call, kind Kind, result string) {
 	targets := c.Targets
 	if len(targets) == 0 {
@@ -123,7 +123,8 @@ func (l *Lab) skip(c *Call, kind Kind, result string) {
 	}
 }
 
-// answer makes the answer of a fault, and the change if it goes with it.
+// answer returns the answer that a fault calls for, and makes the change if the
+// fault includes it.
 func (l *Lab) answer(c *Call, f *Fault) (Response, bool) {
 	worded, result, ok := l.word(c, f)
 	if !ok {
@@ -145,7 +146,7 @@ func (l *Lab) answer(c *Call, f *Fault) (Response, bool) {
 	return worded, true
 }
 
-// word makes the answer of a fault without handling the call.
+// word returns the answer that a fault calls for, without handling the call.
 func (l *Lab) word(c *Call, f *Fault) (Response, string, bool) {
 	retry := http.Header{}
 	if f.RetryAfter > 0 {
@@ -197,20 +198,21 @@ func (l *Lab) word(c *Call, f *Fault) (Response, string, bool) {
 		return Response{Status: http.StatusTemporaryRedirect, Header: http.Header{"Location": {location}}}, "307", true
 	case Truncated, Huge:
 		return Response{Status: http.StatusOK, Type: "text/plain", Body: []byte("<")}, "200", true
-	default: // Cut, ApplyCut, Hold, Stall: nothing to say
+	default: // Cut, ApplyCut, Hold, Stall: no answer of their own
 		return Response{}, "cut", true
 	}
 }
 
-// htmlPage is what a proxy in front of a system says. It quotes the request, as
-// careless ones do, so that a client which puts bodies into its errors or logs
-// is caught with the password in them.
+// htmlPage returns the error page of a proxy in front of a system. It echoes the
+// request, as some proxies do, so that a client that copies bodies into its errors
+// or logs leaks the password and is caught.
 func htmlPage(title string, request []byte) []byte {
 	return fmt.Appendf(nil, "<!DOCTYPE html>\n<html><head><title>%s</title></head>\n<body><h1>%s</h1>\n<p>Your request was:</p>\n<pre>%s</pre>\n</body></html>\n",
 		title, title, request)
 }
 
-// due waits until a late change is to be made (true), or the lab closes.
+// due waits until a late change is to be made. It reports false if the lab stops
+// first.
 func (l *Lab) due(a *activeFault, delay time.Duration) bool {
 	if a.Variant == held {
 		return l.hold(l.ctx, a)
@@ -218,7 +220,8 @@ func (l *Lab) due(a *activeFault, delay time.Duration) bool {
 	return l.wait(delay)
 }
 
-// hold waits until the fault is removed (true), the client leaves or the lab closes.
+// hold waits until the fault is removed. It reports false if the client leaves or
+// the lab stops first.
 func (l *Lab) hold(ctx context.Context, a *activeFault) bool {
 	l.Faults.holding(a, +1)
 	defer l.Faults.holding(a, -1)
@@ -232,7 +235,7 @@ func (l *Lab) hold(ctx context.Context, a *activeFault) bool {
 	}
 }
 
-// Send sends an answer whole.
+// Send sends a complete answer.
 func Send(w http.ResponseWriter, response Response) {
 	for name, values := range response.Header {
 		w.Header()[name] = values
@@ -240,17 +243,17 @@ func Send(w http.ResponseWriter, response Response) {
 	if response.Type != "" {
 		w.Header().Set("Content-Type", response.Type)
 	} else {
-		w.Header()["Content-Type"] = nil // else net/http guesses one
+		w.Header()["Content-Type"] = nil // keep net/http from guessing one
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(response.Body)))
 	w.WriteHeader(response.Status)
-	_, _ = w.Write(response.Body) // the client may be gone: nothing to do about it
+	_, _ = w.Write(response.Body) // the client may be gone
 }
 
-// hugeSize is how long the body of a [Huge] answer is.
+// hugeSize is the size of the body of a [Huge] answer.
 const hugeSize = 64 << 20
 
-// sendHuge sends the body and then more of nothing than anybody should read.
+// sendHuge sends the body, padded with spaces to more than any client should read.
 func sendHuge(w http.ResponseWriter, response Response) {
 	w.Header().Set("Content-Type", response.Type)
 	w.WriteHeader(response.Status)
@@ -272,15 +275,16 @@ func sendHuge(w http.ResponseWriter, response Response) {
 func cut(w http.ResponseWriter) {
 	if hijacker, ok := w.(http.Hijacker); ok {
 		if conn, _, err := hijacker.Hijack(); err == nil {
-			_ = conn.Close() // it is meant to break
+			_ = conn.Close() // the point is to break it
 			return
 		}
 	}
 	panic(http.ErrAbortHandler)
 }
 
-// TakeLogin returns the kind of a fault that is set for logins at a door, and
-// counts it. Doors know Busy and Cut; other kinds than Busy are taken as Cut.
+// TakeLogin returns the kind of the first matching fault for a login, if any, and
+// counts it as used. Logins support Busy and Cut; callers treat any other kind as
+// Cut.
 func (l *Lab) TakeLogin(system, target string) (Kind, bool) {
 	a := l.Faults.take(system, []string{target}, OpLogin)
 	if a == nil {

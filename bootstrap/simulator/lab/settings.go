@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// DecodeStrict reads one JSON value and refuses unknown fields and anything
-// after it.
+// DecodeStrict decodes a single JSON value. Unknown fields and trailing data are
+// errors.
 func DecodeStrict(data []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
@@ -21,57 +21,57 @@ func DecodeStrict(data []byte, into any) error {
 		return fmt.Errorf("reading JSON: %w", err)
 	}
 	if decoder.More() {
-		return errors.New("reading JSON: there is something after the first value")
+		return errors.New("reading JSON: unexpected data after the first value")
 	}
 	return nil
 }
 
-// Choice reads a switch that takes one of several words.
+// Choice parses a switch that takes one of several words.
 func Choice(into *string, allowed ...string) func(json.RawMessage) error {
 	return func(raw json.RawMessage) error {
 		var value string
 		if err := json.Unmarshal(raw, &value); err != nil || !slices.Contains(allowed, value) {
-			return fmt.Errorf("it takes one of %s", strings.Join(allowed, ", "))
+			return fmt.Errorf("must be one of %s", strings.Join(allowed, ", "))
 		}
 		*into = value
 		return nil
 	}
 }
 
-// Text reads a switch that takes any text.
+// Text parses a switch that takes a string.
 func Text(into *string) func(json.RawMessage) error {
 	return func(raw json.RawMessage) error {
 		if err := json.Unmarshal(raw, into); err != nil {
-			return errors.New("it takes a string")
+			return errors.New("must be a string")
 		}
 		return nil
 	}
 }
 
-// Flag reads a switch that is true or false.
+// Flag parses a switch that takes true or false.
 func Flag(into *bool) func(json.RawMessage) error {
 	return func(raw json.RawMessage) error {
 		if err := json.Unmarshal(raw, into); err != nil {
-			return errors.New("it takes true or false")
+			return errors.New("must be true or false")
 		}
 		return nil
 	}
 }
 
-// Number reads a switch that takes an integer from 0.
+// Number parses a switch that takes a non-negative integer.
 func Number(into *int) func(json.RawMessage) error {
 	return func(raw json.RawMessage) error {
 		var value int
 		if err := json.Unmarshal(raw, &value); err != nil || value < 0 {
-			return errors.New("it takes an integer that is not negative")
+			return errors.New("must be a non-negative integer")
 		}
 		*into = value
 		return nil
 	}
 }
 
-// Setter changes one switch of a table of switches. The caller holds the lock of
-// what the switches point to.
+// Setter sets one switch from a table of switches. The caller holds the lock of
+// the variables that the switches set.
 func Setter(switches map[string]func(json.RawMessage) error, name string, value json.RawMessage) error {
 	set, ok := switches[name]
 	if !ok {
@@ -88,21 +88,21 @@ func Setter(switches map[string]func(json.RawMessage) error, name string, value 
 	return nil
 }
 
-// Same compares secrets in constant time, whatever their lengths.
+// Same compares secrets in constant time, even if their lengths differ.
 func Same(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// RandomText makes n characters out of an alphabet, for passwords and keys of
-// the built-in state.
+// RandomText returns n random characters from an alphabet, for passwords and keys
+// of the default state.
 func RandomText(n int, alphabet string) string {
-	// The largest multiple of the alphabet's size keeps every character equally likely.
+	// Bytes from the largest multiple of the alphabet's size on are rejected, which keeps all characters equally likely.
 	limit := byte(256 / len(alphabet) * len(alphabet) % 256)
 	result := make([]byte, 0, n)
 	buffer := make([]byte, 64)
 	for len(result) < n {
-		_, _ = rand.Read(buffer) // never fails: crypto/rand ends the process instead
+		_, _ = rand.Read(buffer) // never returns an error: crypto/rand crashes the program instead
 		for _, b := range buffer {
 			if (limit == 0 || b < limit) && len(result) < n {
 				result = append(result, alphabet[int(b)%len(alphabet)])
@@ -119,14 +119,15 @@ const (
 	Upper    = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 )
 
-// RandomPassword makes a password that all simulated systems accept: 24
-// characters of four classes, at least three digits, two special characters.
+// RandomPassword returns a password that all simulated systems accept: 24
+// characters from four classes, with at least three digits and two special
+// characters.
 func RandomPassword() string {
 	return RandomText(10, Alphanum) + RandomText(1, "ABCDEFGHJKLMNPQRSTUVWXYZ") + RandomText(1, "!@") + RandomText(3, "0123456789") +
 		RandomText(1, "_?") + RandomText(1, "abcdefghjkmnpqrstuvwxyz") + RandomText(7, Alphanum)
 }
 
-// RandomUUID makes a random (version 4) UUID.
+// RandomUUID returns a random (version 4) UUID.
 func RandomUUID() string {
 	h := RandomText(32, Hex)
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]

@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// Authority is a certificate authority made for one run, and the server
-// certificate that all systems of the run use.
+// Authority is a certificate authority that is created for one run, with the
+// server certificate that all systems of the run use.
 type Authority struct {
 	PEM    []byte // the CA's certificate
 	Server tls.Certificate
 }
 
-// NewAuthority makes a CA and a server certificate for localhost. They are valid
-// by the real clock, whatever the simulated one says.
+// NewAuthority creates a CA and a server certificate for localhost. Their
+// validity follows the real clock, not the simulated one.
 func NewAuthority() (*Authority, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making the CA's key: %w", err)
+		return nil, fmt.Errorf("generating the CA's key: %w", err)
 	}
 	start := time.Now().Add(-time.Hour)
 	caTemplate := &x509.Certificate{
@@ -44,7 +44,7 @@ func NewAuthority() (*Authority, error) {
 	}
 	serverKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making the server's key: %w", err)
+		return nil, fmt.Errorf("generating the server's key: %w", err)
 	}
 	serverTemplate := &x509.Certificate{
 		SerialNumber: big.NewInt(start.UnixNano() + 1),
@@ -66,8 +66,8 @@ func NewAuthority() (*Authority, error) {
 	}, nil
 }
 
-// ServerConfig is the TLS configuration of the systems. HTTP/2 is left out: on
-// it a single answer cannot be cut together with its connection.
+// ServerConfig returns the TLS configuration of the systems. It disables HTTP/2,
+// where closing the connection of one request would affect others.
 func (a *Authority) ServerConfig() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{a.Server}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 }

@@ -1,9 +1,10 @@
-// Package login tries a password out the way its owner would: at the Plesk XML
-// API, at a Redis port, or at an SSH server. It answers nil, a *[RefusedError]
-// with the code that the system gave, or another error if the system could not
-// be asked.
+// Package login checks a password by logging in with it: at the Plesk XML API, at
+// a Redis port, or at an SSH server. Its functions return nil if the login
+// succeeds, a *[RefusedError] with the system's code if the system refuses the
+// password, and another error if there is no usable answer.
 //
-// It knows nothing about the simulator and works against the real systems too.
+// The package does not depend on the simulator and works with the real systems
+// too.
 package login
 
 import (
@@ -21,22 +22,22 @@ import (
 	"time"
 )
 
-// RefusedError is the answer of a system that does not take the password.
+// RefusedError is returned if the system refuses the password.
 type RefusedError struct {
 	Code string // Plesk: errcode; Redis: the first word of the error; SSH: password
 }
 
 func (e *RefusedError) Error() string { return "login refused: " + e.Code }
 
-// timeout bounds a login when the context does not.
+// timeout limits the duration of a login.
 const timeout = 15 * time.Second
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer limits the size of an answer.
 const maxAnswer = 1 << 20
 
 // Plesk logs in at a Plesk server (https://host:8443) with get_protos, the
-// lightest operation that needs a login. caPEM is the CA to trust; nil means the
-// system's.
+// lightest operation that requires authentication. caPEM is the CA to trust; nil
+// means the system's CAs.
 //
 // See https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/xml-api-packets/packet-structure.28722
 func Plesk(ctx context.Context, baseURL string, caPEM []byte, name, password string) error {
@@ -45,10 +46,10 @@ func Plesk(ctx context.Context, baseURL string, caPEM []byte, name, password str
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(baseURL, "/")+"/enterprise/control/agent.php", strings.NewReader(packet))
 	if err != nil {
-		return fmt.Errorf("making the request: %w", err)
+		return fmt.Errorf("building the request: %w", err)
 	}
 	request.Header.Set("Content-Type", "text/xml")
-	// Assigned, not Set: the names have underscores and are documented in capitals.
+	// Set would canonicalize the names, which Plesk documents in upper case.
 	request.Header["HTTP_AUTH_LOGIN"] = []string{name}
 	request.Header["HTTP_AUTH_PASSWD"] = []string{password}
 	client, err := httpClient(caPEM)
@@ -82,7 +83,7 @@ func pleskAnswer(body []byte) error {
 		Result  *result  `xml:"server>get_protos>result"`
 	}
 	if err := xml.Unmarshal(body, &packet); err != nil {
-		return errors.New("asking Plesk: the answer is no packet")
+		return errors.New("asking Plesk: the answer is not a packet")
 	}
 	answer := packet.Result
 	if packet.System != nil {
@@ -104,18 +105,18 @@ func httpClient(caPEM []byte) (*http.Client, error) {
 	if caPEM != nil {
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(caPEM) {
-			return nil, errors.New("the CA file holds no certificate")
+			return nil, errors.New("the CA file contains no certificate")
 		}
 	}
 	return &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // never take a password elsewhere
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // never send the password to another address
 	}, nil
 }
 
-// Redis logs in at a Redis port as an ACL account of a Huawei Cloud DCS
-// instance: AUTH with the single string name:password. An empty name, or
-// "default", is the default account, which sends the password alone.
+// Redis logs in at a Redis port as an ACL account of a Huawei Cloud DCS instance,
+// which sends AUTH with the single argument name:password. An empty name or
+// "default" is the default account, which sends only the password.
 //
 // See https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html
 func Redis(ctx context.Context, address, name, password string) error {
@@ -142,7 +143,7 @@ func Redis(ctx context.Context, address, name, password string) error {
 	}
 	line, err := bufio.NewReader(io.LimitReader(conn, maxAnswer)).ReadString('\n')
 	if err != nil {
-		return fmt.Errorf("reading the answer of Redis: %w", err)
+		return fmt.Errorf("reading Redis's answer: %w", err)
 	}
 	line = strings.TrimSuffix(line, "\r\n")
 	switch {

@@ -11,14 +11,15 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// SSH logs in at an SSH server with a password and leaves again. hostKey is the
-// key that the server has to show, as a line of a known_hosts or authorized_keys
-// file; "" means that any key will do: whoever answers at the address then gets
-// the password. The code of a refusal is "password".
+// SSH logs in at an SSH server with a password and disconnects. hostKey is the
+// host key to require, as a line from a known_hosts or authorized_keys file. With
+// "" any key is accepted, and whatever server answers at the address receives the
+// password. The code of a refusal is "password".
 //
-// The password is sent once: as such or, to a server that does not take that,
-// as the answer to its only hidden question (RFC 4256). A server that wants more
-// than a password is another error.
+// The password is sent once: with the method "password" or, if the server does
+// not offer that, as the answer to a single hidden prompt of
+// "keyboard-interactive" (RFC 4256). If the server requires more than a password,
+// SSH returns an error that is not a [RefusedError].
 func SSH(ctx context.Context, address, user, password, hostKey string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -35,7 +36,7 @@ func SSH(ctx context.Context, address, user, password, hostKey string) error {
 	defer stop()
 	t := &try{conn: conn, password: password}
 	config.Auth = []ssh.AuthMethod{
-		// A second turn shows that the server has refused the first one.
+		// A second attempt means that the server has refused the first one.
 		ssh.RetryableAuthMethod(ssh.PasswordCallback(t.give), 2),
 		ssh.RetryableAuthMethod(ssh.KeyboardInteractive(t.answer), 2),
 	}
@@ -50,21 +51,21 @@ func SSH(ctx context.Context, address, user, password, hostKey string) error {
 	}
 	sessions := ssh.NewClient(client, channels, requests)
 	_ = sessions.Close()
-	_ = sessions.Wait() // the reason is that it was closed
+	_ = sessions.Wait() // only reports that it was closed
 	return nil
 }
 
-// checkHostKey makes the connection fail before the password is sent if the
-// server shows another key.
+// checkHostKey makes the connection fail, before the password is sent, if the
+// server presents another key.
 func checkHostKey(config *ssh.ClientConfig, hostKey string) error {
 	if strings.TrimSpace(hostKey) == "" {
-		config.HostKeyCallback = ssh.InsecureIgnoreHostKey() //nolint:gosec // the caller has no key to check, and SSH says what that means
+		config.HostKeyCallback = ssh.InsecureIgnoreHostKey() //nolint:gosec // the caller has no key to check; SSH documents the risk
 		return nil
 	}
-	// What precedes the key in known_hosts, the host names, is taken for options.
+	// ParseAuthorizedKey takes the host names at the start of a known_hosts line for options.
 	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(hostKey))
 	if err != nil {
-		return errors.New("the host key is no line of a known_hosts or authorized_keys file")
+		return errors.New("the host key is not a line from a known_hosts or authorized_keys file")
 	}
 	config.HostKeyCallback = ssh.FixedHostKey(key)
 	config.HostKeyAlgorithms = []string{key.Type()} // a server may have keys of several types
@@ -74,23 +75,23 @@ func checkHostKey(config *ssh.ClientConfig, hostKey string) error {
 	return nil
 }
 
-// errMore ends a login that takes more than the password.
+// errMore aborts a login that requires more than the password.
 var errMore = errors.New("the server asks for more than a password")
 
-// try hands the password out once.
+// try sends the password at most once.
 type try struct {
 	conn     net.Conn
 	password string
-	asked    []string // the questions that were answered with it
+	asked    []string // the prompts that were answered with the password
 	sent     bool
 	refused  bool
 }
 
-// give is called by the SSH library for each turn of the method "password".
+// give is called by the SSH library for each attempt with the method "password".
 func (t *try) give() (string, error) {
 	switch {
 	case t.asked != nil:
-		return "", errMore // the answer was right
+		return "", errMore // the server accepted the answer and asks for a password too
 	case t.sent:
 		return "", t.refuse()
 	}
@@ -98,10 +99,11 @@ func (t *try) give() (string, error) {
 	return t.password, nil
 }
 
-// refuse ends the connection, so that no other method counts as a further try.
+// refuse closes the connection, so that no other method is counted as a further
+// attempt.
 func (t *try) refuse() error {
 	t.refused = true
-	_ = t.conn.Close() // meant to break
+	_ = t.conn.Close() // the point is to break it
 	return errMore
 }
 

@@ -18,12 +18,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const good = "Gk8#Wq2~Zt5!Lm3x"
 
-// server is an SSH server that counts what it is given as a password.
+// server is an SSH server that counts the passwords that it receives.
 type server struct {
 	given atomic.Int32
-	asked atomic.Int32 // times that the question was begun with
-	ask   []string     // questions of a round each
-	more  bool         // the right password is not enough
+	asked atomic.Int32 // how often keyboard-interactive was started
+	ask   []string     // prompts, one per round
+	more  bool         // require more than the right password
 }
 
 func (s *server) check(password string) (*ssh.Permissions, error) {
@@ -53,7 +53,7 @@ func (s *server) askOne(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge
 	return s.check(last)
 }
 
-// listen serves any number of logins one after another.
+// listen serves logins, one at a time.
 func (s *server) listen(t *testing.T, password, interactive bool) string {
 	_, key, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
@@ -94,14 +94,14 @@ func (s *server) listen(t *testing.T, password, interactive bool) string {
 	return listener.Addr().String()
 }
 
-func TestAPasswordIsSentOnceWhateverTheServerAsksFor(t *testing.T) {
+func TestSSHSendsThePasswordOnce(t *testing.T) {
 	question := []string{"Password: "}
 	for _, c := range []struct {
 		name                  string
 		password, interactive bool
 		server                *server
 		given                 string
-		want                  string // "": it works
+		want                  string // "": the login succeeds
 		sent                  int32
 	}{
 		{name: "password", password: true, given: good, sent: 1},
@@ -127,13 +127,13 @@ func TestAPasswordIsSentOnceWhateverTheServerAsksFor(t *testing.T) {
 			}
 			assert.Equal(t, c.sent, c.server.given.Load())
 			if c.password && !c.server.more {
-				assert.Zero(t, c.server.asked.Load(), "no other method is begun, as it could count as a try")
+				assert.Zero(t, c.server.asked.Load(), "no other method is started: it could count as an attempt")
 			}
 		})
 	}
 }
 
-func TestWhatIsNoSSHServer(t *testing.T) {
+func TestMissingSSHServerIsNoRefusal(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := listener.Addr().String()

@@ -15,7 +15,7 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
 )
 
-func TestFaultsAreWordedAsTheAPIDoes(t *testing.T) {
+func TestFaultsUseTheAPIsOwnAnswers(t *testing.T) {
 	for _, c := range []struct {
 		kind    lab.Kind
 		variant string
@@ -52,7 +52,7 @@ func TestFaultsAreWordedAsTheAPIDoes(t *testing.T) {
 	}
 }
 
-func TestALateChangeStartsItsJobLate(t *testing.T) {
+func TestLateChangeStartsJobLate(t *testing.T) {
 	b := newBench(t)
 	require.NoError(t, b.lab.Faults.Set(lab.Fault{System: Name, Target: "*", Kind: lab.Late, DelayMS: 50, Count: 1}))
 	assert.Panics(t, func() { b.put("556/root", other) }, "the connection is cut")
@@ -62,7 +62,7 @@ func TestALateChangeStartsItsJobLate(t *testing.T) {
 	assert.True(t, b.api.Admits("556", "root", other))
 }
 
-func TestALateChangeIsInNoQueueUntilItsFaultIsRemoved(t *testing.T) {
+func TestHeldLateChangeIsNotQueued(t *testing.T) {
 	b := newBench(t)
 	require.NoError(t, b.lab.Faults.Set(lab.Fault{System: Name, Target: "556/root", Kind: lab.Late, Variant: "held", Count: 1}))
 	assert.Panics(t, func() { b.put("556/root", other) }, "the connection is cut")
@@ -77,7 +77,7 @@ func TestALateChangeIsInNoQueueUntilItsFaultIsRemoved(t *testing.T) {
 	assert.True(t, b.api.Admits("556", "root", other))
 }
 
-func TestAFaultLetsNobodyIn(t *testing.T) {
+func TestFaultsDoNotBypassAuthentication(t *testing.T) {
 	b := newBench(t)
 	require.NoError(t, b.lab.Faults.Set(lab.Fault{System: Name, Target: "*", Kind: lab.Empty200}))
 	assert.Equal(t, "Forbidden AuthError", code(b.send(http.MethodPut, "/api/v1/services/556/rootPassword", `{"password":"`+other+`"}`, "Authorization: ")))
@@ -85,7 +85,7 @@ func TestAFaultLetsNobodyIn(t *testing.T) {
 	assert.Zero(t, b.lab.Faults.List()[0].Used)
 }
 
-func TestThePleskPasswordOpensThePanel(t *testing.T) {
+func TestPleskPasswordLogsInAtPanel(t *testing.T) {
 	b := newBench(t)
 	server := httptest.NewServer(b.api.Panel("556"))
 	t.Cleanup(server.Close)
@@ -103,9 +103,9 @@ func TestThePleskPasswordOpensThePanel(t *testing.T) {
 	b.lab.Clock.Advance(time.Minute)
 	require.NoError(t, try(other))
 	require.ErrorAs(t, try(good), &refused)
-	assert.True(t, b.api.Admits("556", "root", good), "the root password is another one")
+	assert.True(t, b.api.Admits("556", "root", good), "the root password does not change")
 
-	// The faults of the panels are none of the Plesk server that the engine manages.
+	// Panels and the Plesk server that the engine manages have separate faults.
 	require.NoError(t, b.lab.Faults.Set(lab.Fault{System: plesk.Name, Target: "*", Kind: lab.Err500, Operations: []string{lab.OpCheck}}))
 	require.NoError(t, try(other))
 	require.NoError(t, b.lab.Faults.Set(lab.Fault{System: PanelName, Target: "556", Kind: lab.Err500, Count: 1, Operations: []string{lab.OpCheck}}))
@@ -118,7 +118,7 @@ func TestThePleskPasswordOpensThePanel(t *testing.T) {
 	}
 	assert.Empty(t, b.lab.Journal.List(plesk.Name, ""))
 
-	// A password that is changed in the panel itself is the service's too.
+	// A password changed in the panel itself is the service's Plesk password too.
 	packet := `<?xml version="1.0" encoding="UTF-8"?><packet><server><set><password>` + third + `</password></set></server></packet>`
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+plesk.Path, strings.NewReader(packet))
 	require.NoError(t, err)
@@ -131,7 +131,7 @@ func TestThePleskPasswordOpensThePanel(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestAPanelLocksItsAdministrator(t *testing.T) {
+func TestPanelLocksItsAdministrator(t *testing.T) {
 	b := newBench(t)
 	server := httptest.NewServer(b.api.Panel("556"))
 	t.Cleanup(server.Close)

@@ -7,15 +7,15 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
 )
 
-// job is a change that was accepted and is not in force yet.
+// job is a change that has been accepted but is not in force yet.
 type job struct {
 	password string
 	until    time.Time
 	fails    bool
 }
 
-// settle ends the job of a credential if its time has come. Whoever looks at a
-// credential settles it first, so that nothing needs to run in between.
+// settle completes the job of a credential if it is due. It is called before every
+// access to a credential, so that no background work is needed.
 func (a *API) settle(c *credential) {
 	if c.job == nil || c.job.until.After(a.lab.Clock.Now()) {
 		return
@@ -29,7 +29,7 @@ func (a *API) settle(c *credential) {
 	c.job = nil
 }
 
-// accept queues a change. It tells whether the job is going to succeed.
+// accept queues a change and reports whether its job is going to succeed.
 func (a *API) accept(c *credential, password string) bool {
 	fails := a.switches.jobFails
 	c.accepted++
@@ -37,9 +37,9 @@ func (a *API) accept(c *credential, password string) bool {
 	return !fails
 }
 
-// pending tells whether a job conflicts with a change of the credential. That
-// those of root and Plesk do not conflict is assumed: the message speaks of a
-// "conflicting operation" and says no more.
+// pending reports whether a job conflicts with a change of the credential.
+// Assumed: jobs of root and Plesk do not conflict. The documentation only mentions
+// a "conflicting operation".
 func (a *API) pending(s *service, c *credential) bool {
 	a.settle(&s.root)
 	a.settle(&s.plesk)
@@ -49,7 +49,7 @@ func (a *API) pending(s *service, c *credential) bool {
 	return c.job != nil
 }
 
-// password is the one in force.
+// password returns the password in force.
 func (a *API) password(c *credential) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -57,7 +57,7 @@ func (a *API) password(c *credential) string {
 	return c.password
 }
 
-// overwrite puts a password in force without the API.
+// overwrite sets a password without the API.
 func (a *API) overwrite(c *credential, password string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -65,16 +65,16 @@ func (a *API) overwrite(c *credential, password string) {
 	c.password = password
 }
 
-// Hosts are the ids of all services, in the order of the state.
+// Hosts returns the ids of all services, in the order of the state.
 func (a *API) Hosts() []string {
 	var ids []string
-	for _, s := range a.services { // they never change
+	for _, s := range a.services { // no lock needed: the services never change
 		ids = append(ids, s.id())
 	}
 	return ids
 }
 
-// HostName is what the server of a service calls itself.
+// HostName returns the host name of a service's server.
 func (a *API) HostName(id string) string {
 	if s := a.service(id); s != nil {
 		return s.PrimaryDomain
@@ -82,15 +82,15 @@ func (a *API) HostName(id string) string {
 	return ""
 }
 
-// Admits tells whether the server of a service lets a user in over SSH now:
-// root, with the password in force.
+// Admits reports whether the server of a service accepts an SSH login: only root,
+// with the password in force.
 func (a *API) Admits(id, user, password string) bool {
 	s := a.service(id)
 	return s != nil && user == "root" && lab.Same(a.password(&s.root), password)
 }
 
-// Panel is the Plesk server of a service, nil if it has none. Its administrator
-// logs in with the Plesk password in force.
+// Panel returns the Plesk panel of a service, or nil if it has none. Its
+// administrator logs in with the Plesk password in force.
 func (a *API) Panel(id string) *plesk.Server {
 	if s := a.service(id); s != nil {
 		return s.panel

@@ -1,28 +1,29 @@
-// Package mediatemple simulates the customer API, version 1, of (mt) Media
-// Temple as far as it concerns passwords: the root password of a service, the
+// Package mediatemple simulates the parts of version 1 of (mt) Media Temple's
+// customer API that concern passwords: the root password of a service, the
 // password of its Plesk panel, and the calls that list services.
 //
-// [New] makes the API from a [State]; [API.ServeHTTP] answers it below [Path].
-// Each service can be logged in at: whatever is its SSH port asks [API.Admits],
-// and its Plesk panel is [API.Panel].
+// [New] creates the API from a [State]. [API.ServeHTTP] serves it under [Path].
+// Each service accepts logins: its SSH port calls [API.Admits] to check one, and
+// [API.Panel] is its Plesk panel.
 //
-// A request to change a password is only queued: it answers 202, a job sets the
-// password later (switch job_ms), and until then the old one is in force.
-// Nothing tells that the job is done, or that it failed, but a login; a further
-// request meanwhile answers 409, OperationPending. Jobs go by the clock of the
-// lab, so that a test ends one by advancing it.
+// The API only queues a password change. It answers 202, and a job sets the
+// password later (switch job_ms). Until then the old password stays in force.
+// Only a login shows whether the job is done or has failed. Another request in
+// the meantime is answered with 409, OperationPending. Jobs follow the clock of
+// the lab, so that a test can complete one by advancing it.
 //
-// The operations: http://wiki.mediatemple.net/w/(mt):Set_Plesk_password and
-// http://wiki.mediatemple.net/w/(mt):Set_root_password .
-// Envelope and codes, of which 401 and 403 have each other's usual meaning:
-// https://mediatemple.net/community/products/all/204645330/parsing-api-responses .
-// Parameters: https://mediatemple.net/community/products/all/204645070/api-query-parameters .
-// Services: http://wiki.mediatemple.net/w/(mt):Get_service_details .
-// How a key travels in a header is known from clients only, for instance
-// https://github.com/tarnfeld/fuel-mediatemple .
+// Sources:
+//   - setting passwords: http://wiki.mediatemple.net/w/(mt):Set_Plesk_password and
+//     http://wiki.mediatemple.net/w/(mt):Set_root_password
+//   - envelope and codes, where 401 and 403 have swapped their usual meanings:
+//     https://mediatemple.net/community/products/all/204645330/parsing-api-responses
+//   - parameters: https://mediatemple.net/community/products/all/204645070/api-query-parameters
+//   - services: http://wiki.mediatemple.net/w/(mt):Get_service_details
+//   - the header with the key is known only from clients, such as
+//     https://github.com/tarnfeld/fuel-mediatemple
 //
-// What those documents leave open is decided here and marked "assumed"; most of
-// it can be switched, see [API.Switch].
+// Behaviour that those documents leave open is marked "assumed". Most of it can
+// be changed with [API.Switch].
 package mediatemple
 
 import (
@@ -40,38 +41,39 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
 )
 
-// Name is what faults and the journal call the API.
+// Name is the system name of the API in faults and in the journal.
 const Name = "mediatemple"
 
-// PanelName is what faults and the journal call the Plesk panels of the
-// services. Their targets are the ids of the services.
+// PanelName is the system name of the services' Plesk panels in faults and in the
+// journal. Their targets are the ids of the services.
 const PanelName = "panel"
 
-// State is what the API starts with.
+// State is the initial state of the API.
 type State struct {
 	Accounts []Account `json:"accounts"`
 }
 
-// Account is a customer. Each of his keys reaches all of his services.
+// Account is a customer. Each API key of an account gives access to all of its
+// services.
 type Account struct {
 	APIKeys  []string  `json:"api_keys"`
 	Services []Service `json:"services"`
 }
 
-// Service is a server that a customer has rented.
+// Service is a server rented by a customer.
 type Service struct {
 	ID            int64  `json:"id"`
 	TypeName      string `json:"service_type_name,omitempty"`
-	PrimaryDomain string `json:"primary_domain,omitempty"` // what the server calls itself
+	PrimaryDomain string `json:"primary_domain,omitempty"` // the server's host name
 	IPAddress     string `json:"ip_address,omitempty"`
 	HasPlesk      bool   `json:"has_plesk"`
 	RootPassword  string `json:"root_password"`
-	PleskPassword string `json:"plesk_password,omitempty"` // of the panel's administrator, admin
+	PleskPassword string `json:"plesk_password,omitempty"` // password of the panel's administrator, admin
 }
 
-// DefaultState has an account with two keys and the services 556, with Plesk,
-// and 557, without; and another account with the service 901. Secrets are
-// random. A key is 65 characters long, as a PHP client insists.
+// DefaultState returns a state of two accounts, with random secrets. The first
+// has two keys, and the services 556 (with Plesk) and 557 (without); the second
+// has the service 901. Keys are 65 characters long, as a PHP client requires.
 func DefaultState() State {
 	key := func() string { return lab.RandomText(65, lab.Alphanum) }
 	dv := func(id int64, domain, address string) Service {
@@ -90,7 +92,7 @@ func DefaultState() State {
 // credential is one of the passwords of a service.
 type credential struct {
 	password string // in force
-	job      *job   // nil: none is pending
+	job      *job   // nil if none is pending
 	accepted int
 	changes  int
 	failed   int
@@ -100,7 +102,7 @@ type service struct {
 	Service
 	account     *account
 	root, plesk credential
-	panel       *plesk.Server // nil: none
+	panel       *plesk.Server // nil if there is none
 }
 
 type account struct {
@@ -130,14 +132,14 @@ type API struct {
 	switches  switches
 }
 
-// New makes an API.
+// New creates the API.
 func New(l *lab.Lab, state State) (*API, error) {
 	a := &API{lab: l, switches: switches{jobMS: 1000, jobs: "independent", rules: "advice", foreign: "403", queryKey: "allowed"}}
 	for _, in := range state.Accounts {
 		owner := &account{keys: slices.Clone(in.APIKeys)}
 		for _, key := range in.APIKeys {
 			if key == "" || a.owner(key) != nil {
-				return nil, errors.New("mediatemple: an API key of the state is empty, or there for two accounts")
+				return nil, errors.New("mediatemple: an API key in the state is empty or belongs to two accounts")
 			}
 		}
 		a.accounts = append(a.accounts, owner)
@@ -153,9 +155,9 @@ func New(l *lab.Lab, state State) (*API, error) {
 func (a *API) add(owner *account, in Service) error {
 	switch {
 	case in.ID <= 0 || a.service(strconv.FormatInt(in.ID, 10)) != nil:
-		return fmt.Errorf("mediatemple: the service id %d is not positive, or there twice", in.ID)
+		return fmt.Errorf("mediatemple: service id %d is not positive or not unique", in.ID)
 	case in.RootPassword == "" || (in.PleskPassword == "") == in.HasPlesk:
-		return fmt.Errorf("mediatemple: the service %d needs a root_password, and a plesk_password exactly if it has Plesk", in.ID)
+		return fmt.Errorf("mediatemple: service %d needs a root_password, and a plesk_password if and only if it has Plesk", in.ID)
 	}
 	if in.TypeName == "" {
 		in.TypeName = "(dv) Dedicated-Virtual Base 3.5"
@@ -205,7 +207,7 @@ func (a *API) service(id string) *service {
 	return nil
 }
 
-// target returns the credential of a target, id/root or id/plesk, or nil.
+// target returns the credential of a target ("id/root" or "id/plesk"), or nil.
 func (a *API) target(target string) *credential {
 	id, kind, _ := strings.Cut(target, "/")
 	s := a.service(id)
@@ -220,12 +222,12 @@ func (a *API) target(target string) *credential {
 	return nil
 }
 
-// CredentialState is what the control API shows of a password.
+// CredentialState describes a password in the control API.
 type CredentialState struct {
-	Target       string     `json:"target"`      // service id/root or /plesk
-	Accepted     int        `json:"accepted"`    // requests that were answered 202
-	Changes      int        `json:"changes"`     // jobs that put a password in force
-	FailedJobs   int        `json:"failed_jobs"` // jobs that did not
+	Target       string     `json:"target"`      // service_id/root or service_id/plesk
+	Accepted     int        `json:"accepted"`    // requests answered with 202
+	Changes      int        `json:"changes"`     // jobs that have set a password
+	FailedJobs   int        `json:"failed_jobs"` // jobs that have failed
 	PendingUntil *time.Time `json:"pending_until,omitempty"`
 }
 
@@ -239,8 +241,8 @@ func (a *API) credentialState(target string, c *credential) CredentialState {
 	return st
 }
 
-// Credential is the state of one password (id/root or id/plesk), zero if there
-// is no such.
+// Credential describes one password ("id/root" or "id/plesk"). The result is zero
+// if there is none.
 func (a *API) Credential(target string) CredentialState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -258,7 +260,7 @@ func (a *API) State() any {
 		ID            int64             `json:"id"`
 		PrimaryDomain string            `json:"primary_domain"`
 		HasPlesk      bool              `json:"has_plesk"`
-		Account       int               `json:"account"` // its number in the state
+		Account       int               `json:"account"` // index of the account in the state
 		Passwords     []CredentialState `json:"passwords"`
 	}
 	result := []serviceState{}
@@ -271,21 +273,21 @@ func (a *API) State() any {
 		}
 		result = append(result, st)
 	}
-	// A client that is careful never sends the key in a URL.
+	// A careful client never sends its key in a URL.
 	return map[string]any{"services": result, "keys_in_url": a.keysInURL}
 }
 
 // Switch implements [lab.System].
 //
-//	job_ms       milliseconds until an accepted password is in force (default 1000)
-//	jobs         independent (default) or exclusive: a pending job for one password of a service makes the other one's wait
-//	job_fails    jobs of requests from now on end without a change (default false)
-//	rules        advice (default): what the help articles ask of passwords, see rules.go; none: not empty
-//	foreign      403 (default), 404 or 401: status for a service of another account
-//	query_key    allowed (default) or refused: the key as the parameter apikey
-//	http_status  status of every answer with an envelope, whatever its statusCode is; 0 (default): the same
-//	maintenance  every change is answered 503 (default false)
-//	echo_password  messages of refusals quote the password
+//	job_ms         milliseconds until an accepted password takes effect (default 1000)
+//	jobs           independent (default), or exclusive: a pending job for one password of a service blocks changes of the other
+//	job_fails      true: jobs of new requests fail without a change (default false)
+//	rules          advice (default): the password rules of the help articles, see rules.go; none: any password that is not empty
+//	foreign        403 (default), 404 or 401: status for a service of another account
+//	query_key      allowed (default) or refused: the key as the parameter apikey
+//	http_status    HTTP status of all answers with an envelope; 0 (default): the statusCode in the envelope
+//	maintenance    true: all changes are answered with 503 (default false)
+//	echo_password  true: error messages quote the password
 func (a *API) Switch(name string, value json.RawMessage) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -303,26 +305,27 @@ func (a *API) Switch(name string, value json.RawMessage) error {
 	}, name, value)
 }
 
-// status reads a switch that takes 0 or the status of a final answer.
+// status parses a switch that takes 0 or an HTTP status.
 func status(into *int) func(json.RawMessage) error {
 	return func(raw json.RawMessage) error {
 		var value int
 		if err := lab.Number(&value)(raw); err != nil || (value != 0 && (value < 200 || value > 599)) {
-			return errors.New("it takes 0 or an HTTP status from 200 to 599")
+			return errors.New("must be 0 or an HTTP status from 200 to 599")
 		}
 		*into = value
 		return nil
 	}
 }
 
-// SetPassword implements [lab.System]: somebody changes a password on the server
-// itself. The target is id/root or id/plesk. A pending job still comes.
+// SetPassword implements [lab.System]. It simulates a change on the server itself.
+// The target is "id/root" or "id/plesk". A pending job still sets its password
+// later.
 func (a *API) SetPassword(_ context.Context, target, password string) error {
 	a.mu.Lock()
 	c := a.target(target)
 	a.mu.Unlock()
 	if c == nil {
-		return fmt.Errorf(`mediatemple has no password %q: use the id of a service and "/root" or, if it has Plesk, "/plesk"`, target)
+		return fmt.Errorf(`mediatemple has no password %q: use "service_id/root" or, if the service has Plesk, "service_id/plesk"`, target)
 	}
 	a.overwrite(c, password)
 	return nil

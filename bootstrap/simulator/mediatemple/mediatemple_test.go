@@ -29,7 +29,7 @@ type bench struct {
 	lab *lab.Lab
 }
 
-// start is where the clock of the tests stands: that of the documented sample.
+// start is the time of the tests' clock, taken from the documented sample.
 var start = time.UnixMilli(1284609174311)
 
 func newBench(t *testing.T) *bench {
@@ -50,7 +50,8 @@ func (b *bench) flip(name, value string) {
 	require.NoError(b, b.api.Switch(name, json.RawMessage(value)))
 }
 
-// send sends a request; a header is "name: value", and replaces a usual one.
+// send sends a request. Headers have the form "name: value" and replace the
+// default ones.
 func (b *bench) send(method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "https://api.example.com"+path, strings.NewReader(body))
 	r.Header.Set("Authorization", "MediaTemple key-1")
@@ -74,7 +75,7 @@ func (b *bench) put(target, password string) string {
 	return code(b.send(http.MethodPut, "/api/v1/services/"+id+"/"+kind+"Password", `{"password":"`+password+`"}`))
 }
 
-// code is "202", "409 OperationPending" or, without the envelope, "404 -".
+// code returns "202", "409 OperationPending" or, without an envelope, "404 -".
 func code(w *httptest.ResponseRecorder) string {
 	status := http.StatusText(w.Code)
 	var body struct {
@@ -92,14 +93,14 @@ func code(w *httptest.ResponseRecorder) string {
 	return status
 }
 
-func TestAnAcceptedPasswordIsInForceWhenItsJobEnds(t *testing.T) {
+func TestAcceptedPasswordTakesEffectWhenJobEnds(t *testing.T) {
 	b := newBench(t)
 	w := b.send(http.MethodPut, "/api/v1/services/556/rootPassword.json", `{"password":"`+other+`"}`)
 	assert.Equal(t, http.StatusAccepted, w.Code)
 	assert.Equal(t, "application/json", w.Header().Get("Content-Type"))
 	assert.Equal(t, `{"response":{"statusCode":202,"timeStamp":1284609174311,"date":"2010-09-16T03:52:54.311+0000","errors":[],"custom":[]}}`, w.Body.String())
 
-	assert.True(t, b.api.Admits("556", "root", good), "the old password is in force meanwhile")
+	assert.True(t, b.api.Admits("556", "root", good), "the old password stays in force until then")
 	assert.False(t, b.api.Admits("556", "root", other))
 	assert.Equal(t, "Conflict OperationPending", b.put("556/root", third))
 	st := b.api.Credential("556/root")
@@ -121,7 +122,7 @@ func TestAnAcceptedPasswordIsInForceWhenItsJobEnds(t *testing.T) {
 	assert.False(t, entries[1].Applied)
 }
 
-func TestJobsOfRootAndPleskConflictIfSwitched(t *testing.T) {
+func TestExclusiveJobsConflict(t *testing.T) {
 	b := newBench(t)
 	assert.Equal(t, "Accepted", b.put("556/root", other))
 	assert.Equal(t, "Accepted", b.put("556/plesk", other))
@@ -134,7 +135,7 @@ func TestJobsOfRootAndPleskConflictIfSwitched(t *testing.T) {
 	assert.Equal(t, "Accepted", b.put("556/root", third))
 }
 
-func TestAJobCanFailWithoutAWord(t *testing.T) {
+func TestJobCanFailSilently(t *testing.T) {
 	b := newBench(t)
 	b.flip("job_fails", "true")
 	assert.Equal(t, "Accepted", b.put("556/root", other))
@@ -145,7 +146,7 @@ func TestAJobCanFailWithoutAWord(t *testing.T) {
 	assert.False(t, b.lab.Journal.List(Name, "556/root")[0].Applied)
 }
 
-func TestAJobTakesAsLongAsSwitched(t *testing.T) {
+func TestSwitchSetsJobDuration(t *testing.T) {
 	b := newBench(t)
 	b.flip("job_ms", "0")
 	assert.Equal(t, "Accepted", b.put("556/root", other))
@@ -158,7 +159,7 @@ func TestAJobTakesAsLongAsSwitched(t *testing.T) {
 	assert.True(t, b.api.Admits("556", "root", third))
 }
 
-func TestAPasswordChangedByHandLastsUntilTheJobEnds(t *testing.T) {
+func TestJobOverwritesManualChange(t *testing.T) {
 	b := newBench(t)
 	require.NoError(t, b.api.SetPassword(t.Context(), "557/root", third))
 	assert.True(t, b.api.Admits("557", "root", third))
@@ -172,7 +173,7 @@ func TestAPasswordChangedByHandLastsUntilTheJobEnds(t *testing.T) {
 	}
 }
 
-func TestChangesAreRefused(t *testing.T) {
+func TestInvalidChangesAreRefused(t *testing.T) {
 	const url = "/api/v1/services/556/rootPassword"
 	body := `{"password":"` + other + `"}`
 	for _, c := range []struct {
@@ -262,7 +263,7 @@ func TestChangesAreRefused(t *testing.T) {
 	}
 }
 
-func TestRequestsThatAreFine(t *testing.T) {
+func TestValidRequestsAreAccepted(t *testing.T) {
 	const url = "/api/v1/services/556/rootPassword"
 	for _, c := range []struct {
 		name, method, url string
@@ -296,7 +297,7 @@ func TestKeysInURLsAreCounted(t *testing.T) {
 	assert.NotContains(t, string(state), good)
 }
 
-func TestPasswordsAreJudged(t *testing.T) {
+func TestPasswordRulesDifferByAccount(t *testing.T) {
 	for _, c := range []struct {
 		password    string
 		root, plesk bool
@@ -308,7 +309,7 @@ func TestPasswordsAreJudged(t *testing.T) {
 		{"abcdef12!", false, false},
 		{"ABCDEF12!", false, false},
 		{"Abcdefgh!", false, false},
-		{"Abcdefg12", false, false}, // like the sample of the documentation
+		{"Abcdefg12", false, false}, // like the documented sample
 		{"Abcde 12!", false, false},
 		{"Abcde12!ä", false, false},
 		{"Abcde12!\n", false, false},
@@ -331,7 +332,7 @@ func TestPasswordsAreJudged(t *testing.T) {
 	assert.Equal(t, "Accepted", b.put("557/root", "quoteme"))
 }
 
-func TestServicesAreListedToTheirOwner(t *testing.T) {
+func TestServicesAreListedToTheirOwnerOnly(t *testing.T) {
 	b := newBench(t)
 	get := func(path string, headers ...string) string {
 		w := b.send(http.MethodGet, "/api/v1/services"+path, "", headers...)
@@ -360,15 +361,15 @@ func TestServicesAreListedToTheirOwner(t *testing.T) {
 	assert.Equal(t, "Method Not Allowed -", code(w))
 	assert.Equal(t, "GET", w.Header().Get("Allow"))
 	b.flip("http_status", "500")
-	assert.Contains(t, get("/ids"), "556", "it is for answers with an envelope")
+	assert.Contains(t, get("/ids"), "556", "http_status affects only answers with an envelope")
 }
 
-func TestStatesThatMakeNoSense(t *testing.T) {
+func TestInvalidStatesAreRefused(t *testing.T) {
 	for want, state := range map[string]State{
 		"API key":         {Accounts: []Account{{APIKeys: []string{""}}}},
 		"two accounts":    {Accounts: []Account{{APIKeys: []string{"k"}}, {APIKeys: []string{"k"}}}},
 		"not positive":    {Accounts: []Account{{Services: []Service{{RootPassword: "x"}}}}},
-		"there twice":     {Accounts: []Account{{Services: []Service{{ID: 1, RootPassword: "x"}, {ID: 1, RootPassword: "x"}}}}},
+		"not unique":      {Accounts: []Account{{Services: []Service{{ID: 1, RootPassword: "x"}, {ID: 1, RootPassword: "x"}}}}},
 		"root_password":   {Accounts: []Account{{Services: []Service{{ID: 1}}}}},
 		"plesk_password":  {Accounts: []Account{{Services: []Service{{ID: 1, HasPlesk: true, RootPassword: "x"}}}}},
 		"if it has Plesk": {Accounts: []Account{{Services: []Service{{ID: 1, RootPassword: "x", PleskPassword: "x"}}}}},

@@ -10,7 +10,7 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// answer is an answer of the API and its code for the journal.
+// answer is an answer of the API, with its code for the journal.
 type answer struct {
 	response lab.Response
 	result   string
@@ -23,8 +23,8 @@ type failure struct {
 	code, message string
 }
 
-// The errors of the API. Assumed: all messages but that of authError, and the
-// codes for what has none in the documents (401 and 503).
+// The errors of the API. Assumed: all messages except that of authError, and the
+// codes that are not documented (401 and 503).
 var (
 	authError       = failure{http.StatusForbidden, "AuthError", "Unable to authenticate user"}
 	notPermitted    = failure{http.StatusUnauthorized, "NotPermitted", "The user is not permitted to do this"}
@@ -49,11 +49,11 @@ type envelope struct {
 	Custom     []string   `json:"custom"`
 }
 
-// dateLayout is that of the sample, 2010-09-16T03:52:54.311+0000.
+// dateLayout is the layout of the documented sample, 2010-09-16T03:52:54.311+0000.
 const dateLayout = "2006-01-02T15:04:05.000-0700"
 
-// envelope makes the body of everything that is no 200 to a GET. Assumed:
-// wrapRoot=false leaves it as it is. The caller holds mu.
+// envelope builds every answer except a 200 to a GET. Assumed: wrapRoot=false does
+// not affect it. The caller holds mu.
 func (a *API) envelope(status int, errs ...apiError) lab.Response {
 	now := a.lab.Clock.Now()
 	e := envelope{StatusCode: status, TimeStamp: now.UnixMilli(), Date: now.Format(dateLayout), Errors: []apiError{}, Custom: []string{}}
@@ -71,33 +71,33 @@ func encode(value any, pretty bool) lab.Response {
 	if pretty && err == nil {
 		body, err = json.MarshalIndent(value, "", "  ")
 	}
-	if err != nil { // only maps and structs of plain values come here
+	if err != nil { // cannot happen: callers pass only maps and structs of plain values
 		panic(fmt.Sprintf("encoding an answer: %v", err))
 	}
 	return lab.Response{Status: http.StatusOK, Type: "application/json", Body: body}
 }
 
-// say makes the answer of an error.
+// say returns the answer for an error.
 func (a *API) say(f failure) answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.fail(f)
 }
 
-// fail is say for callers that hold mu.
+// fail is like say, for callers that hold mu.
 func (a *API) fail(f failure) answer {
 	return answer{response: a.envelope(f.status, apiError{ErrorCode: f.code, Message: f.message}), result: f.code}
 }
 
-// page is an answer that is not the API's.
+// page returns an answer of the web server in front of the API.
 func page(status int) answer {
 	text := http.StatusText(status)
 	return answer{result: strconv.Itoa(status), response: lab.Response{Status: status, Type: "text/html",
 		Body: []byte("<html><head><title>" + text + "</title></head><body><h1>" + text + "</h1></body></html>\n")}}
 }
 
-// shape is how a request wants its answer. Of the other parameters that the API
-// documents (fieldList, excludeList, includeList) none is simulated.
+// shape is the answer format that a request asks for. The other documented
+// parameters (fieldList, excludeList, includeList) are not simulated.
 type shape struct {
 	bare, pretty bool
 }
@@ -153,7 +153,7 @@ func (a *API) change(s *service, kind, password string) answer {
 	case a.pending(s, c):
 		return a.fail(pending)
 	}
-	// A change counts as applied from here on, unless its job is going to fail.
+	// The journal counts a change as applied once it is queued, unless its job is going to fail.
 	applied := a.accept(c, password)
 	return answer{response: a.envelope(http.StatusAccepted), result: "202", applied: applied}
 }
@@ -171,8 +171,8 @@ func (a *API) list(who *account, operation string, as shape) answer {
 	return answer{response: as.of("services", services), result: "ok"}
 }
 
-// describe has the types of the sample: ids are numbers, states are strings of
-// digits. That a service has Plesk shows in an add-on only.
+// describe uses the types of the documented sample: ids are numbers, states are
+// strings of digits. Only an add-on shows that a service has Plesk.
 func (s *service) describe() map[string]any {
 	addons := []map[string]any{}
 	if s.HasPlesk {
@@ -189,7 +189,7 @@ func (s *service) describe() map[string]any {
 	}
 }
 
-// word is the API's wording of faults.
+// word returns the API's own answers for faults.
 func (a *API) word(f lab.Fault) (lab.Response, string, bool) {
 	say := func(f failure) (lab.Response, string, bool) {
 		worded := a.say(f)
@@ -213,7 +213,7 @@ func (a *API) word(f lab.Fault) (lab.Response, string, bool) {
 		response, result, ok := say(unknown)
 		response.Status = http.StatusOK
 		return response, result, ok
-	case lab.Throttle: // the API itself never does this: a gateway in front of it
+	case lab.Throttle: // from a gateway in front of the API, which itself never throttles
 		return lab.Response{Status: http.StatusTooManyRequests, Type: "application/json",
 			Body: []byte(`{"message":"Too Many Requests"}`)}, "429", true
 	default:

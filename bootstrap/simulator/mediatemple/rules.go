@@ -6,13 +6,13 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
 )
 
-// acceptable tells whether a password may be set. The API documents that it
-// refuses some and not which; its own sample has nine letters and digits. What
-// the help articles advise for the panels is the strict reading: 8 characters of
-// all four classes and, for Plesk, several digits. Plesk also has rules of its
-// own: at most 255 characters, no quotes, not the login in it,
-// https://plesk.com/kb/support/what-limits-are-set-in-plesk-for-username-password .
-// Assumed: neither takes spaces or characters outside of ASCII.
+// acceptable reports whether the API accepts a password. The documentation of the
+// API says that it refuses some passwords but not which; its own sample has nine
+// letters and digits. The strict reading is the advice of the help articles for
+// the panels: 8 characters from all four classes and, for Plesk, several digits.
+// Plesk also has its own rules: at most 255 characters, no quotes, and not the
+// login, https://plesk.com/kb/support/what-limits-are-set-in-plesk-for-username-password .
+// Assumed: neither accepts spaces or non-ASCII characters.
 func acceptable(rules, kind, password string) bool {
 	if rules == "none" {
 		return password != ""

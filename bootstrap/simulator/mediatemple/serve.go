@@ -13,23 +13,23 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// Path is what all paths of the API begin with.
+// Path is the prefix of all paths of the API.
 const Path = "/api/v1"
 
-// The passwords of a service, as targets name them.
+// The passwords of a service, as named in targets.
 const (
 	root  = "root"
 	panel = "plesk"
 )
 
-// maxBody bounds what is read of a request.
+// maxBody limits the size of a request body.
 const maxBody = 64 << 10
 
-// route is a request to one of the operations.
+// route is a request that matches one of the operations.
 type route struct {
 	operation, class string
 	method           string
-	id               string // as the path has it
+	id               string // as in the path
 	kind             string // root or plesk
 	suffix           bool   // the path ends in .json
 }
@@ -42,7 +42,7 @@ type route struct {
 //	PUT /api/v1/services/{id}/rootPassword
 //	PUT /api/v1/services/{id}/pleskPassword
 //
-// Each can have the suffix .json. The API has more that is not simulated.
+// Each path can have the suffix .json. Other operations are not simulated.
 func match(path string) (route, bool) {
 	rest, below := strings.CutPrefix(path, Path+"/")
 	rest, suffix := strings.CutSuffix(rest, ".json")
@@ -67,8 +67,8 @@ func match(path string) (route, bool) {
 	return r, true
 }
 
-// target is id/root or id/plesk, the id, or "". What is no id is no target
-// either: it may be anything.
+// target returns "id/root", "id/plesk", the id, or "". An invalid id yields "",
+// which keeps arbitrary text from clients out of the journal.
 func (r *route) target() string {
 	if n, err := strconv.ParseInt(r.id, 10, 64); err != nil || strconv.FormatInt(n, 10) != r.id {
 		return ""
@@ -79,16 +79,16 @@ func (r *route) target() string {
 	return r.id + "/" + r.kind
 }
 
-// ServeHTTP answers a request to the API.
+// ServeHTTP serves the API.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	query, queryErr := url.ParseQuery(r.URL.RawQuery)
-	// As on the wire: an escaped slash does not part segments.
+	// The path as sent: an escaped slash does not separate segments.
 	matched, ok := match(r.URL.EscapedPath())
-	// Assumed: what the web server refuses comes before the API, and without its envelope.
+	// Assumed: the web server refuses these requests before they reach the API, without its envelope.
 	switch {
 	case !ok:
 		a.refuse(w, route{operation: "http"}, page(http.StatusNotFound))
@@ -140,7 +140,7 @@ func (a *API) refuse(w http.ResponseWriter, r route, refusal answer) {
 	lab.Send(w, refusal.response)
 }
 
-// method is the one that counts: a POST may name another.
+// method returns the effective method: a POST can override it with _method.
 func method(r *http.Request, query url.Values) string {
 	if override := query.Get("_method"); r.Method == http.MethodPost && override != "" {
 		return strings.ToUpper(override)
@@ -148,9 +148,9 @@ func method(r *http.Request, query url.Values) string {
 	return r.Method
 }
 
-// speaksJSON tells whether a request asks for JSON, the only format here: by
-// suffix or parameter, else by Accept or, for a change, by Content-Type. What a
-// change brings has to be JSON in any case.
+// speaksJSON reports whether a request asks for JSON, the only format that is
+// simulated: by suffix or parameter, or else by Accept. The body of a change must
+// be JSON in any case, according to its Content-Type.
 func speaksJSON(r *http.Request, query url.Values, matched *route) bool {
 	if format := query.Get("_format"); format != "" && format != "json" {
 		return false
@@ -172,8 +172,8 @@ func speaksJSON(r *http.Request, query url.Values, matched *route) bool {
 	return false
 }
 
-// authenticate returns whose key a request has, or nil. Assumed: a header counts
-// even if there is a parameter too.
+// authenticate returns the account that the key of a request belongs to, or nil.
+// Assumed: a header takes precedence over a parameter.
 func (a *API) authenticate(r *http.Request, query url.Values) *account {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -194,16 +194,16 @@ func (a *API) authenticate(r *http.Request, query url.Values) *account {
 	return a.owner(inURL[0])
 }
 
-// read reads the body of a change, an object with the single field password.
-// Assumed: other fields are refused, an empty password too.
+// read parses the body of a change, an object with the single field password.
+// Assumed: other fields and empty passwords are refused.
 func read(body []byte) (string, error) {
-	fields := map[string]json.RawMessage{} // a struct would take "Password" too
+	fields := map[string]json.RawMessage{} // a struct would accept "Password" too
 	if !json.Valid(body) || json.Unmarshal(body, &fields) != nil || len(fields) != 1 {
-		return "", errors.New("the body is no object with one field")
+		return "", errors.New("the body is not an object with a single field")
 	}
 	var password *string
 	if err := json.Unmarshal(fields["password"], &password); err != nil || password == nil || *password == "" {
-		return "", errors.New("there is no password")
+		return "", errors.New("the body has no password")
 	}
 	return *password, nil
 }

@@ -9,12 +9,12 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// errtexts are what the panel says, by language. Programs must not read them:
-// they come in the panel's default language.
+// errtexts are the panel's error texts, by language. Clients must not depend on
+// them: they are in the panel's default language.
 var errtexts = map[string]map[int]string{
 	"en": {
 		codeWrongLogin: "You have entered incorrect username or password.", codeExists: "User account already exists.",
-		codeVersion: "Unsupported protocol version.", codeNoPermission: "Permission denied.", codeBusy: "Multiple access denied.",
+		codeSetup: "Initial setup of the panel is not completed.", codeVersion: "Unsupported protocol version.", codeNoPermission: "Permission denied.", codeBusy: "Multiple access denied.",
 		codeNoAccess: "Access to the panel is denied.", codeDisabled: "Account is disabled.", codeLocked: "Login is locked up.",
 		codeNotFound: "Object does not exist.", codeParse: "Parser error: wrong format of the XML request.",
 		codeInvalid: "Invalid value.", codeFailed: "Operation failed.", codeNoAuth: "Authentication method is unknown.",
@@ -48,7 +48,7 @@ type xmlNode struct {
 func leaf(name, text string) xmlNode              { return xmlNode{name: name, text: text} }
 func group(name string, nodes ...xmlNode) xmlNode { return xmlNode{name: name, children: nodes} }
 
-// status makes the resultType of the schema: status, errcode, errtext.
+// status builds the schema's resultType: status, errcode, errtext.
 func (s *Server) status(name string, code int, quote string, more ...xmlNode) xmlNode {
 	if code == codeOK {
 		return group(name, append([]xmlNode{leaf("status", "ok")}, more...)...)
@@ -60,14 +60,14 @@ func (s *Server) status(name string, code int, quote string, more ...xmlNode) xm
 	return group(name, append([]xmlNode{leaf("status", "error"), leaf("errcode", strconv.Itoa(code)), leaf("errtext", errtext)}, more...)...)
 }
 
-// system answers a packet that failed the check-up: nothing of it was run.
+// system answers a packet that was refused before any of its operations ran:
 // https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/creating-client-software/handling-errors.28729
 func (s *Server) system(code int, quote string, pretty bool) lab.Response {
 	return s.packet(pretty, s.status("system", code, quote))
 }
 
-// packet makes an answer. The HTTP status is 200 whatever the packet says;
-// that is an assumption, as the documents speak of the packet only.
+// packet builds an answer. Assumed: the HTTP status is always 200, as the
+// documentation only describes the packet.
 func (s *Server) packet(pretty bool, nodes ...xmlNode) lab.Response {
 	if s.switches.output != "" {
 		nodes = append(nodes, leaf("output", s.switches.output))
@@ -88,7 +88,7 @@ func (s *Server) packet(pretty bool, nodes ...xmlNode) lab.Response {
 	return lab.Response{Status: http.StatusOK, Type: "text/xml;charset=UTF-8", Body: b.Bytes()}
 }
 
-// write writes the element; indent < 0 means without white space.
+// write writes the element. A negative indent means without white space.
 func (n xmlNode) write(b *bytes.Buffer, indent int) {
 	newline := func(depth int) {
 		if indent >= 0 {
@@ -99,7 +99,7 @@ func (n xmlNode) write(b *bytes.Buffer, indent int) {
 	newline(indent)
 	b.WriteString("<" + n.name + ">")
 	if n.children == nil {
-		_ = xml.EscapeText(b, []byte(n.text)) // a bytes.Buffer does not fail
+		_ = xml.EscapeText(b, []byte(n.text)) // writing to a bytes.Buffer never fails
 	} else {
 		inner := indent
 		if indent >= 0 {

@@ -10,13 +10,13 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// caller is who sent a packet.
+// caller is the authenticated sender of a packet.
 type caller struct {
 	login string
 	admin bool
 }
 
-// single returns the only value of a header. More than one is as bad as none.
+// single returns the value of a header that appears exactly once.
 func single(h http.Header, name string) (string, bool) {
 	values := h.Values(name)
 	if len(values) != 1 {
@@ -25,9 +25,10 @@ func single(h http.Header, name string) (string, bool) {
 	return values[0], true
 }
 
-// authenticate finds out who the caller is, or the code of the refusal.
+// authenticate returns the caller, or the code of the refusal.
 //
-// Assumed: KEY wins over a login, and neither of them gives 1029.
+// Assumed: KEY takes precedence over a login, and a request with neither gives
+// 1029.
 func (s *Server) authenticate(r *http.Request) (caller, int) {
 	if s.switches.api == "off" {
 		return caller{}, codeNoAccess
@@ -66,8 +67,8 @@ func (s *Server) byKey(value, remote string) (caller, int) {
 	return caller{}, codeKey
 }
 
-// byPassword counts bad logins and refuses every login while it is locked, the
-// right password included.
+// byPassword authenticates with a password. It counts failed logins, and refuses
+// even the right password while the account is locked.
 func (s *Server) byPassword(login, password string) (caller, int) {
 	now := s.lab.Clock.Now()
 	id := strings.ToLower(login)
@@ -100,7 +101,7 @@ func (s *Server) byPassword(login, password string) (caller, int) {
 	case a.Disabled:
 		return caller{}, codeDisabled
 	case s.switches.aliasAPI == "denied":
-		// Undocumented whether an alias may use the XML API at all.
+		// It is not documented whether an alias may use the XML API at all.
 		return caller{}, codeNoPermission
 	}
 	return caller{login: a.Login}, codeOK

@@ -8,7 +8,7 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// execute runs the operations of a packet one after another.
+// execute runs the operations of a packet in order.
 func (s *Server) execute(who caller, ops []operation, remote string, pretty bool) (lab.Response, []lab.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +47,7 @@ func (s *Server) run(who caller, op operation, remote string) (xmlNode, []lab.Ou
 		return simple(codeOK, "", group("protos", protos...))
 	}
 	if !who.admin {
-		return simple(codeNoPermission, "") // additional administrators cannot manage others, nor settings of the server
+		return simple(codeNoPermission, "") // additional administrators may not manage other accounts or server settings
 	}
 	switch name {
 	case "get":
@@ -89,8 +89,8 @@ func resultName(code int) string {
 	return strconv.Itoa(code)
 }
 
-// addAlias makes an alias. The schema calls all data optional, the text requires
-// these four; assumed code for a missing one.
+// addAlias creates an alias. In the schema all data is optional, but the
+// documentation requires these four fields. Assumed: the code for a missing one.
 func (s *Server) addAlias(data *node) int {
 	var a Alias
 	for name, into := range map[string]*string{"login": &a.Login, "password": &a.Password, "email": &a.Email, "contact": &a.Contact} {
@@ -114,14 +114,18 @@ func (s *Server) addAlias(data *node) int {
 	return codeOK
 }
 
-// setAliases changes the aliases of the filter one after another. There is one
-// result for all of them, so that an error leaves those before it changed.
+// setAliases changes the aliases in the filter, in order. There is a single result
+// for all of them; after an error, those before it stay changed.
 func (s *Server) setAliases(op operation) (xmlNode, []lab.Outcome) {
 	data := op.node.child("data")
 	password, _ := data.value("password")
 	var outcomes []lab.Outcome
 	for _, login := range op.targets {
 		code := s.setAlias(login, data)
+		if code == codeNotFound && s.switches.unknown == "no-result" {
+			outcomes = append(outcomes, lab.Outcome{Target: login, Result: "no result"})
+			return group(op.node.name), outcomes
+		}
 		outcomes = append(outcomes, lab.Outcome{Target: login, Result: resultName(code), Applied: code == codeOK})
 		if code != codeOK {
 			return group(op.node.name, s.status("result", code, password)), outcomes
@@ -130,8 +134,8 @@ func (s *Server) setAliases(op operation) (xmlNode, []lab.Outcome) {
 	return group(op.node.name, s.status("result", codeOK, "")), outcomes
 }
 
-// setAlias changes one alias. An absent status leaves the present one (assumed:
-// the schema gives it a default of true).
+// setAlias changes one alias. Assumed: an absent status keeps the current one,
+// although its default in the schema is true.
 func (s *Server) setAlias(login string, data *node) int {
 	a := s.alias(login)
 	if a == nil {
@@ -188,7 +192,7 @@ func (s *Server) deleteAliases(op operation) (xmlNode, []lab.Outcome) {
 	return group(op.node.name, s.status("result", codeOK, "")), outcomes
 }
 
-// createKey makes a secret key. Without an address it is bound to the sender's:
+// createKey creates a secret key. Without an address it is bound to the sender's:
 // https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/reference/managing-secret-keys/creating-secret-key.37131
 func (s *Server) createKey(n *node, remote string) (string, int) {
 	k := &SecretKey{Key: lab.RandomUUID(), ID: lab.RandomUUID()}
@@ -214,8 +218,8 @@ func (s *Server) createKey(n *node, remote string) (string, int) {
 	return k.Key, codeOK
 }
 
-// filterKeys runs get_info and delete. The filter takes a key or its id; an
-// empty filter means every key of the server:
+// filterKeys implements get_info and delete. The filter takes keys or their ids;
+// an empty filter matches every key of the server:
 // https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/reference/managing-secret-keys/deleting-secret-keys.37156
 func (s *Server) filterKeys(op operation) (xmlNode, []lab.Outcome) {
 	var wanted []string
@@ -261,8 +265,8 @@ func (s *Server) findKey(valueOrID string) int {
 	return -1
 }
 
-// keyInfo describes a key. The server stores a hash of its value, so that its id
-// stands in the place of the key.
+// keyInfo describes a key. Plesk stores only a hash of the key and returns its id
+// in place of the key.
 func keyInfo(k *SecretKey) xmlNode {
 	login := k.Login
 	if login == "" {

@@ -11,6 +11,7 @@ const (
 	codeOK           = 0
 	codeWrongLogin   = 1001
 	codeExists       = 1002
+	codeSetup        = 1004
 	codeVersion      = 1005
 	codeNoPermission = 1006
 	codeBusy         = 1008
@@ -26,17 +27,18 @@ const (
 	codeKey          = 11003
 )
 
-// policies are the levels of the password strength policy, with the least score
-// of the estimator of Plesk 11.5 to 18.0.44:
+// policies maps the levels of the password strength policy to the minimum score of
+// the estimator of Plesk 11.5 to 18.0.44:
 // https://support.plesk.com/hc/en-us/articles/213912245-Password-strength-policy-in-Plesk-How-it-works-
-// Newer Plesk uses zxcvbn; what the old estimator finds very strong is random
-// enough for that too.
+// Newer versions use zxcvbn. Passwords that the old estimator rates very strong are
+// random enough for that too.
 var policies = map[string]int{"very-weak": 0, "weak": 15, "medium": 25, "strong": 35, "very-strong": 45}
 
-// checkPassword answers codeOK, codeInvalid or codeWeak for a password of a login.
+// checkPassword checks a password for a login. It returns codeOK, codeInvalid or
+// codeWeak.
 //
 // Characters and lengths: https://plesk.com/kb/support/what-limits-are-set-in-plesk-for-username-password
-// Assumed: the login is looked for without regard to case.
+// Assumed: the check for the login ignores case.
 func checkPassword(login, password, policy string) int {
 	if len(password) < 5 || len(password) > 255 {
 		return codeInvalid
@@ -55,7 +57,7 @@ func checkPassword(login, password, policy string) int {
 	return codeOK
 }
 
-// score is the old estimator's.
+// score returns the score of the old estimator.
 func score(password string) int {
 	var lower, upper, digits, specials int
 	for _, r := range password {

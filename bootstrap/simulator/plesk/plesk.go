@@ -1,18 +1,18 @@
-// Package plesk simulates the XML API of a Plesk server, as far as it concerns
+// Package plesk simulates the parts of a Plesk server's XML API that concern
 // additional administrators ("admin aliases"), secret keys and the
 // administrator's own password.
 //
-// [New] makes a server from a [State]; [Server.ServeHTTP] answers requests. It
-// refuses what Plesk refuses: other paths and methods, chunked bodies, packets
-// that Plesk's schema does not allow (element order included), bad logins,
-// passwords below the policy. Operations that Plesk has and that are not listed
-// here are answered as an unknown operator, 1014.
+// [New] creates a server from a [State]; [Server.ServeHTTP] serves its requests.
+// It refuses what Plesk refuses: other paths and methods, chunked bodies, packets
+// that violate Plesk's schema (including the order of elements), bad logins, and
+// passwords that do not meet the policy. Operations of Plesk that are not
+// simulated are answered like unknown ones, with 1014.
 //
 // Packets and operations are documented at
 // https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/xml-api-packets/packet-structure.28722
 // and https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/reference/managing-plesk-server/managing-additional-administrator-accounts/setting-up-additional-administrator-account.75893/
 //
-// What those documents leave open is decided here and marked "assumed".
+// Behaviour that those documents leave open is marked "assumed".
 package plesk
 
 import (
@@ -27,33 +27,33 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// Name is what faults and the journal call the system.
+// Name is the system name in faults and in the journal.
 const Name = "plesk"
 
 // AdminLogin is the login of the main administrator.
 const AdminLogin = "admin"
 
-// protocol is the newest protocol version, which is also the one that answers carry.
+// protocol is the newest protocol version, which is also the version of answers.
 const protocol = "1.6.9.1"
 
-// protocols are the versions that a packet may ask for. "1.6" and "1.6.5" are
-// accepted by live servers too: https://github.com/plesk/api-php-lib
+// protocols are the versions that a packet may ask for. Real servers accept "1.6"
+// and "1.6.5" too: https://github.com/plesk/api-php-lib
 var protocols = []string{"1.6", "1.6.5", "1.6.6.0", "1.6.7.0", "1.6.8.0", "1.6.9.0", protocol}
 
-// State is what the server starts with.
+// State is the initial state of the server.
 type State struct {
 	AdminPassword string      `json:"admin_password"`
 	SecretKeys    []SecretKey `json:"secret_keys"`
 	Aliases       []Alias     `json:"aliases"`
 }
 
-// SecretKey is a key that can be sent in the KEY header.
+// SecretKey is a credential for the KEY header.
 type SecretKey struct {
 	Key         string `json:"key"`
 	ID          string `json:"id,omitempty"`
-	IPAddress   string `json:"ip_address,omitempty"` // comma-separated; "": from anywhere
+	IPAddress   string `json:"ip_address,omitempty"` // allowed source addresses, comma-separated; "": any
 	Description string `json:"description,omitempty"`
-	Login       string `json:"login,omitempty"` // "": the administrator's
+	Login       string `json:"login,omitempty"` // owner; "": the administrator
 }
 
 // Alias is an additional administrator.
@@ -66,8 +66,8 @@ type Alias struct {
 	Disabled bool   `json:"disabled,omitempty"`
 }
 
-// DefaultState has an administrator, one secret key and the aliases ops1 and
-// ops2, all with random secrets.
+// DefaultState returns a state of an administrator, one secret key and the aliases
+// ops1 and ops2, with random secrets.
 func DefaultState() State {
 	return State{
 		AdminPassword: lab.RandomPassword(),
@@ -96,13 +96,18 @@ type switches struct {
 	lockSeconds int
 	bindKeys    bool
 	dropHeaders bool
+	systemError int
+	unknown     string // how set-admin-alias answers for a login that does not exist
+	fail2ban    int
+	findSeconds int
+	banSeconds  int
 }
 
-// Panel says whose panel a server is when somebody else keeps the main
-// administrator's password, see [NewPanel].
+// Panel configures a server whose main administrator's password is stored by
+// another system, see [NewPanel].
 type Panel struct {
-	System      string // what faults and the journal call it
-	Target      string // the target of all that happens there; "": the login
+	System      string // system name in faults and in the journal
+	Target      string // target of all requests; "": the login
 	Password    func() string
 	SetPassword func(password string)
 }
@@ -119,10 +124,13 @@ type Server struct {
 	keys          []*SecretKey
 	aliases       []*account
 	logins        map[string]*attempts // by lower-case login
+	senders       map[string]*sender   // by address
+	mostRefused   int
+	bans          int
 	switches      switches
 }
 
-// attempts counts bad logins of one login in a row.
+// attempts counts consecutive failed logins of one account.
 type attempts struct {
 	failed      int
 	lockedUntil time.Time
@@ -131,13 +139,14 @@ type attempts struct {
 
 func newServer(l *lab.Lab) *Server {
 	return &Server{
-		lab: l, guid: lab.RandomUUID(), logins: map[string]*attempts{},
-		switches: switches{policy: "strong", aliasAPI: "denied", api: "on", language: "en", lockAfter: 5, lockSeconds: 600, bindKeys: true},
+		lab: l, guid: lab.RandomUUID(), logins: map[string]*attempts{}, senders: map[string]*sender{},
+		switches: switches{policy: "strong", aliasAPI: "denied", api: "on", language: "en", lockAfter: 5, lockSeconds: 600, bindKeys: true,
+			unknown: "1013", findSeconds: 600, banSeconds: 600},
 	}
 }
 
-// NewPanel makes the server of a machine whose provider can set the main
-// administrator's password too. It starts without secret keys and aliases. The
+// NewPanel creates the Plesk server of a machine whose hosting provider can set
+// the main administrator's password too. It has no secret keys or aliases. The
 // functions of p are called with the server locked.
 func NewPanel(l *lab.Lab, p Panel) *Server {
 	s := newServer(l)
@@ -145,7 +154,7 @@ func NewPanel(l *lab.Lab, p Panel) *Server {
 	return s
 }
 
-// New makes a server.
+// New creates a server.
 func New(l *lab.Lab, state State) (*Server, error) {
 	s := newServer(l)
 	s.adminPassword = state.AdminPassword
@@ -155,7 +164,7 @@ func New(l *lab.Lab, state State) (*Server, error) {
 	s.panel = Panel{System: Name, Password: func() string { return s.adminPassword }, SetPassword: func(password string) { s.adminPassword = password }}
 	for _, k := range state.SecretKeys {
 		if k.Key == "" {
-			return nil, errors.New("plesk: a secret key of the state is empty")
+			return nil, errors.New("plesk: a secret key in the state is empty")
 		}
 		if k.ID == "" {
 			k.ID = lab.RandomUUID()
@@ -164,10 +173,10 @@ func New(l *lab.Lab, state State) (*Server, error) {
 	}
 	for _, a := range state.Aliases {
 		if a.Login == "" || a.Password == "" {
-			return nil, errors.New("plesk: an alias of the state has no login or no password")
+			return nil, errors.New("plesk: an alias in the state has no login or password")
 		}
 		if s.alias(a.Login) != nil || strings.EqualFold(a.Login, AdminLogin) {
-			return nil, fmt.Errorf("plesk: the login %s is there twice", a.Login)
+			return nil, fmt.Errorf("plesk: login %s appears twice in the state", a.Login)
 		}
 		s.aliases = append(s.aliases, &account{Alias: a})
 	}
@@ -177,7 +186,7 @@ func New(l *lab.Lab, state State) (*Server, error) {
 // Name implements [lab.System].
 func (s *Server) Name() string { return s.panel.System }
 
-// alias finds an alias. Assumed: logins are compared without regard to case.
+// alias finds an alias. Assumed: logins are case-insensitive.
 func (s *Server) alias(login string) *account {
 	for _, a := range s.aliases {
 		if strings.EqualFold(a.Login, login) {
@@ -187,15 +196,15 @@ func (s *Server) alias(login string) *account {
 	return nil
 }
 
-// AccountState is what the control API shows of an account.
+// AccountState describes an account in the control API.
 type AccountState struct {
 	Login        string     `json:"login"`
 	Disabled     bool       `json:"disabled,omitempty"`
 	Email        string     `json:"email,omitempty"`
-	Changes      int        `json:"changes"`       // times the password was set through the API
+	Changes      int        `json:"changes"`       // how often the password was set through the API
 	FailedLogins int        `json:"failed_logins"` // in a row
 	LockedUntil  *time.Time `json:"locked_until,omitempty"`
-	Locks        int        `json:"locks"` // times it was locked
+	Locks        int        `json:"locks"` // how often it was locked
 }
 
 // State implements [lab.System].
@@ -215,10 +224,10 @@ func (s *Server) State() any {
 	for _, k := range s.keys {
 		keys = append(keys, key{ID: k.ID, IPAddress: k.IPAddress, Description: k.Description})
 	}
-	return map[string]any{"accounts": accounts, "secret_keys": keys}
+	return map[string]any{"accounts": accounts, "secret_keys": keys, "fail2ban": SenderState{s.mostRefused, s.bans}}
 }
 
-// Account is the state of one login, zero if there is no such.
+// Account describes one account by login. The result is zero if there is none.
 func (s *Server) Account(login string) AccountState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -252,16 +261,22 @@ func (s *Server) accountState(login string, changes int) AccountState {
 // Switch implements [lab.System].
 //
 //	policy                  very-weak, weak, medium, strong (default), very-strong
-//	alias_api               denied (default): the right password of an alias gives 1006; allowed
-//	api                     on (default), off: everything gives 1010
-//	language                en (default), de, ja: of errtext
-//	output                  text of a trailing <output> element, "" for none
-//	pretty                  indents answers
-//	echo_password           errtext quotes the refused password
-//	lock_after              bad logins in a row that lock a login (default 5), 0: never
-//	lock_seconds            how long a login stays locked (default 600)
-//	bind_keys               new keys without ip_address are bound to the sender (default true)
-//	drop_underscore_headers a proxy swallows HTTP_AUTH_LOGIN and HTTP_AUTH_PASSWD
+//	alias_api               denied (default) or allowed: whether aliases may use the API; if not, their right password gives 1006
+//	api                     on (default) or off: all requests are answered with 1010
+//	language                en (default), de or ja: language of errtext
+//	output                  text of a trailing <output> element; "": none
+//	pretty                  true: answers are indented
+//	echo_password           true: errtext quotes the refused password
+//	lock_after              failed logins in a row that lock an account (default 5), however far apart; 0: never
+//	lock_seconds            how long an account stays locked (default 600)
+//	bind_keys               true (default): new keys without ip_address are bound to the sender's address
+//	fail2ban                refused requests of one address that ban it (real servers: 5); 0 (default): never. Forgets all
+//	                        refusals and bans
+//	fail2ban_find_seconds   in which they count (default 600)
+//	fail2ban_ban_seconds    how long all packets of the address are dropped (default 600)
+//	drop_underscore_headers true: a proxy drops HTTP_AUTH_LOGIN and HTTP_AUTH_PASSWD
+//	system_error            code with which every packet of an authenticated caller is refused, such as 1004 or 1014 during set-up or an upgrade; 0 (default): none
+//	unknown_login           1013 (default) or no-result: answer of set-admin-alias for a login that does not exist; no-result leaves the operation's element empty
 func (s *Server) Switch(name string, value json.RawMessage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -277,12 +292,17 @@ func (s *Server) Switch(name string, value json.RawMessage) error {
 		"lock_after":              lab.Number(&w.lockAfter),
 		"lock_seconds":            lab.Number(&w.lockSeconds),
 		"bind_keys":               lab.Flag(&w.bindKeys),
+		"fail2ban":                s.switchFail2Ban,
+		"fail2ban_find_seconds":   lab.Number(&w.findSeconds),
+		"fail2ban_ban_seconds":    lab.Number(&w.banSeconds),
 		"drop_underscore_headers": lab.Flag(&w.dropHeaders),
+		"system_error":            lab.Number(&w.systemError),
+		"unknown_login":           lab.Choice(&w.unknown, "1013", "no-result"),
 	}, name, value)
 }
 
-// SetPassword implements [lab.System]: an administrator changes a password in
-// the panel. The target is "admin" or the login of an alias.
+// SetPassword implements [lab.System]. It simulates a change in the panel. The
+// target is "admin" or the login of an alias.
 func (s *Server) SetPassword(_ context.Context, target, password string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

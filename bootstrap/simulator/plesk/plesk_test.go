@@ -2,6 +2,7 @@ package plesk
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -42,7 +43,7 @@ func (p *panel) flip(name, value string) {
 	require.NoError(p, p.server.Switch(name, json.RawMessage(value)))
 }
 
-// post sends a packet; a header is "name: value".
+// post sends a packet. Headers have the form "name: value".
 func (p *panel) post(packet string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "https://plesk.example.com:8443"+Path, strings.NewReader(packet))
 	r.RemoteAddr = "127.0.0.1:40000"
@@ -62,7 +63,7 @@ func as(login, password string) []string {
 
 var code = regexp.MustCompile(`<errcode>(\d+)</errcode>`)
 
-// answer is "ok", "system 1001" or "1013".
+// answer returns "ok", "system 1001" or "1013".
 func answer(w *httptest.ResponseRecorder) string {
 	body := w.Body.String()
 	m := code.FindStringSubmatch(body)
@@ -123,7 +124,7 @@ func TestCallersAreAuthenticated(t *testing.T) {
 	}
 }
 
-func TestRequestsThatAreNoPacketsAreRefused(t *testing.T) {
+func TestInvalidPacketsAreRefused(t *testing.T) {
 	p := newPanel(t)
 	request := func(method, path string) *http.Request {
 		r := httptest.NewRequest(method, "https://plesk.example.com"+path, strings.NewReader(protos))
@@ -147,10 +148,10 @@ func TestRequestsThatAreNoPacketsAreRefused(t *testing.T) {
 	assert.Equal(t, "system 1014", answer(p.post("<packet", "KEY: the-key")))
 	assert.Equal(t, "system 1005", answer(p.post(strings.Replace(protos, "<packet>", `<packet version="100.0.0">`, 1), "KEY: the-key")))
 	assert.Equal(t, "ok", answer(p.post(strings.Replace(protos, "<packet>", `<packet version="1.6.6.0">`, 1), "KEY: the-key")))
-	assert.Equal(t, "system 1001", answer(p.post("<packet", as("admin", "bad")...)), "who may not ask is not told what is wrong")
+	assert.Equal(t, "system 1001", answer(p.post("<packet", as("admin", "bad")...)), "errors in the packet are not reported to unauthenticated callers")
 }
 
-func TestSettingAnAlias(t *testing.T) {
+func TestAdminAliasChangesAreChecked(t *testing.T) {
 	for _, c := range []struct{ name, packet, want string }{
 		{"password", setPassword("ops1", other), "ok"},
 		{"login in other case", setPassword("OPS1", other), "ok"},
@@ -170,12 +171,31 @@ func TestSettingAnAlias(t *testing.T) {
 	}
 }
 
+func TestUnknownLoginMayGetNoResult(t *testing.T) {
+	p := newPanel(t)
+	p.flip("unknown_login", `"no-result"`)
+	w := p.post(setPassword("nobody", other), "KEY: the-key")
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Contains(t, w.Body.String(), "<server><set-admin-alias></set-admin-alias></server>")
+	require.Equal(t, "ok", answer(p.post(setPassword("ops1", other), "KEY: the-key")))
+}
+
+func TestSystemErrorRefusesEveryPacket(t *testing.T) {
+	p := newPanel(t)
+	p.flip("system_error", "1004")
+	require.Equal(t, "system 1004", answer(p.post(setPassword("ops1", other), "KEY: the-key")))
+	require.Equal(t, "system 1004", answer(p.post(protos, "KEY: the-key")))
+	require.Equal(t, "system 11003", answer(p.post(protos, "KEY: bad")), "callers are authenticated first")
+	p.flip("system_error", "0")
+	require.True(t, p.works("ops1", good), "nothing was changed")
+}
+
 func (p *panel) works(login, password string) bool {
 	p.flip("alias_api", `"allowed"`)
 	return answer(p.post(protos, as(login, password)...)) == "ok"
 }
 
-func TestAChangedPasswordWorksAndTheOldOneDoesNot(t *testing.T) {
+func TestChangedPasswordReplacesTheOldOne(t *testing.T) {
 	p := newPanel(t)
 	require.Equal(t, "ok", answer(p.post(setPassword("ops1", other), "KEY: the-key")))
 	assert.True(t, p.works("ops1", other))
@@ -189,27 +209,27 @@ func TestAChangedPasswordWorksAndTheOldOneDoesNot(t *testing.T) {
 	assert.True(t, p.works("ops1", other), "a refused password changes nothing")
 
 	require.Equal(t, "ok", answer(p.post(setPassword("ops1", "  "+good+"\n"), "KEY: the-key")))
-	assert.True(t, p.works("ops1", good), "outer white space is lost")
+	assert.True(t, p.works("ops1", good), "leading and trailing white space is removed")
 
 	require.Equal(t, "ok", answer(p.post(set(`<filter><login>ops1</login><login>OPS2</login></filter><data><password>`+other+`</password></data>`), "KEY: the-key")))
 	assert.True(t, p.works("ops1", other))
 	assert.Equal(t, "1013", answer(p.post(set(`<filter><login>ops1</login><login>x</login></filter><data><password>`+good+`</password></data>`), "KEY: the-key")))
-	assert.True(t, p.works("ops1", good), "what came before the failing one stays changed")
+	assert.True(t, p.works("ops1", good), "aliases before the failing one stay changed")
 }
 
-func TestBadLoginsLockALogin(t *testing.T) {
+func TestFailedLoginsLockAnAccount(t *testing.T) {
 	p := newPanel(t)
 	for range 5 {
 		assert.Equal(t, "system 1001", answer(p.post(protos, as("admin", "bad")...)))
 	}
 	assert.Equal(t, "system 1012", answer(p.post(protos, as("admin", "admin-pw")...)))
-	assert.Equal(t, "ok", answer(p.post(protos, "KEY: the-key")), "a key is not locked with it")
+	assert.Equal(t, "ok", answer(p.post(protos, "KEY: the-key")), "the lock does not affect keys")
 	assert.Equal(t, 1, p.server.Account("admin").Locks)
 	p.lab.Clock.Advance(601 * time.Second)
 	assert.Equal(t, "ok", answer(p.post(protos, as("admin", "admin-pw")...)))
 }
 
-func TestAliasesComeAndGo(t *testing.T) {
+func TestAliasesAreAddedAndDeleted(t *testing.T) {
 	p := newPanel(t)
 	add := func(data string) string {
 		return answer(p.post(head+`<packet><server><add-admin-alias><data>`+data+`</data></add-admin-alias></server></packet>`, "KEY: the-key"))
@@ -236,13 +256,13 @@ func TestSecretKeysRotate(t *testing.T) {
 	assert.Equal(t, "ok", answer(p.post(protos, "KEY: "+fresh)))
 	w = keys(`<get_info><filter/></get_info>`, fresh)
 	assert.Contains(t, w.Body.String(), "made by a test")
-	assert.NotContains(t, w.Body.String(), fresh, "the server has a hash only")
-	assert.Contains(t, w.Body.String(), "<ip_address>127.0.0.1</ip_address>", "bound to the sender")
+	assert.NotContains(t, w.Body.String(), fresh, "the server stores only a hash")
+	assert.Contains(t, w.Body.String(), "<ip_address>127.0.0.1</ip_address>", "bound to the sender's address")
 	assert.Equal(t, "ok", answer(keys(`<delete><filter><key>the-key</key></filter></delete>`, fresh)))
 	assert.Equal(t, "system 11003", answer(p.post(protos, "KEY: the-key")))
 	assert.Equal(t, "1013", answer(keys(`<get_info><filter><key>the-key</key></filter></get_info>`, fresh)))
 	assert.Equal(t, "1019", answer(keys(`<create><ip_address>here</ip_address></create>`, fresh)))
-	assert.Equal(t, "ok", answer(keys(`<delete><filter/></delete>`, fresh)), "an empty filter means all")
+	assert.Equal(t, "ok", answer(keys(`<delete><filter/></delete>`, fresh)), "an empty filter matches all keys")
 	assert.Equal(t, "system 11003", answer(p.post(protos, "KEY: "+fresh)))
 }
 
@@ -254,7 +274,7 @@ func TestAdministratorsPasswordRotates(t *testing.T) {
 	assert.Equal(t, "ok", answer(p.post(protos, as("admin", other)...)))
 }
 
-func TestAnswersVaryInShapeOnly(t *testing.T) {
+func TestFormatSwitchesKeepResult(t *testing.T) {
 	p := newPanel(t)
 	p.flip("language", `"ja"`)
 	p.flip("output", `"debug <text>"`)
@@ -269,4 +289,33 @@ func TestAnswersVaryInShapeOnly(t *testing.T) {
 	assert.Contains(t, w.Body.String(), "\n    <set-admin-alias>")
 	require.ErrorContains(t, p.server.Switch("policy", json.RawMessage(`"huge"`)), "one of")
 	require.ErrorContains(t, p.server.Switch("nothing", json.RawMessage(`1`)), "unknown switch")
+}
+
+// Fail2Ban counts refused requests of an address over all logins and keys, and forgets them in time only.
+func TestFail2BanCountsRefusalsOfAddress(t *testing.T) {
+	p := newPanel(t)
+	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40001}
+	refuse := func(n int) {
+		for range n {
+			p.post(protos, as("admin", "wrong")...)
+		}
+	}
+	refuse(10)
+	require.False(t, p.server.Drops(from), "it is off")
+	p.flip("fail2ban", "5")
+	refuse(2)
+	p.post(protos, "KEY: wrong")
+	p.lab.Clock.Advance(599 * time.Second)
+	p.post(protos, "KEY: the-key") // accepted
+	refuse(1)
+	require.Equal(t, SenderState{Most: 4}, p.server.Senders())
+	p.lab.Clock.Advance(time.Second) // forgets three
+	refuse(3)
+	require.False(t, p.server.Drops(from))
+	refuse(1)
+	require.True(t, p.server.Drops(from))
+	require.False(t, p.server.Drops(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}))
+	require.Equal(t, SenderState{Most: 5, Bans: 1}, p.server.Senders())
+	p.lab.Clock.Advance(600 * time.Second)
+	require.False(t, p.server.Drops(from), "the ban ends by itself")
 }

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// errParse is Plesk's 1014: parser error, wrong XML format.
+// errParse corresponds to Plesk's code 1014: parser error, wrong XML format.
 var errParse = errors.New("wrong format of the XML request")
 
 // node is an element of a request.
@@ -23,7 +23,7 @@ type node struct {
 	text     string // all character data, as written
 }
 
-// child returns the first child of a name, or nil.
+// child returns the first child with a name, or nil.
 func (n *node) child(name string) *node {
 	for _, c := range n.children {
 		if c.name == name {
@@ -33,8 +33,8 @@ func (n *node) child(name string) *node {
 	return nil
 }
 
-// value is the text of the first child of a name after white-space collapse.
-// The second result is false if there is none.
+// value returns the text of the first child with a name, after white-space
+// collapse, and whether there is one.
 func (n *node) value(name string) (string, bool) {
 	c := n.child(name)
 	if c == nil {
@@ -43,19 +43,20 @@ func (n *node) value(name string) (string, bool) {
 	return collapse(c.text), true
 }
 
-// collapse is the white-space collapse of XML Schema, which Plesk's string type
-// asks for: outer blanks are lost, inner ones become one. Other blanks of
-// Unicode stay.
+// collapse implements the white-space collapse of XML Schema, which Plesk's string
+// type prescribes: it removes leading and trailing white space and replaces inner
+// runs by a single space. Other Unicode spaces are kept.
 func collapse(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' }), " ")
 }
 
-// maxDepth is more than any valid packet has.
+// maxDepth is greater than the depth of any valid packet.
 const maxDepth = 32
 
-// parse reads one XML document. It refuses what a strict parser without DTD
-// support refuses: document types, other encodings than UTF-8, processing
-// instructions, attributes twice, text outside the root, more than one root.
+// parse parses an XML document. It refuses what a strict parser without DTD
+// support refuses: document types, encodings other than UTF-8, processing
+// instructions, duplicate attributes, text outside the root element, and more than
+// one root element.
 func parse(body []byte) (*node, error) {
 	if !utf8.Valid(body) {
 		return nil, fmt.Errorf("%w: not UTF-8", errParse)
@@ -70,7 +71,7 @@ func parse(body []byte) (*node, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: ill-formed", errParse) // the parser's own text may quote the password
+			return nil, fmt.Errorf("%w: ill-formed", errParse) // the parser's own error may quote the password
 		}
 		switch t := token.(type) {
 		case xml.Directive:
@@ -96,7 +97,7 @@ func parse(body []byte) (*node, error) {
 			}
 		case xml.EndElement:
 			if len(stack) == 0 || t.Name.Space != "" || stack[len(stack)-1].name != t.Name.Local {
-				return nil, fmt.Errorf("%w: end of an element that is not open", errParse)
+				return nil, fmt.Errorf("%w: unexpected end tag", errParse)
 			}
 			stack = stack[:len(stack)-1]
 		case xml.CharData:
@@ -113,7 +114,7 @@ func parse(body []byte) (*node, error) {
 	return root, nil
 }
 
-// element makes a node of a start tag. The schema has no namespaces.
+// element converts a start tag to a node. The schema has no namespaces.
 func element(t xml.StartElement) (*node, error) {
 	if t.Name.Space != "" {
 		return nil, fmt.Errorf("%w: namespace prefix", errParse)
@@ -121,20 +122,20 @@ func element(t xml.StartElement) (*node, error) {
 	seen := map[xml.Name]bool{}
 	for _, a := range t.Attr {
 		if seen[a.Name] {
-			return nil, fmt.Errorf("%w: attribute twice", errParse)
+			return nil, fmt.Errorf("%w: duplicate attribute", errParse)
 		}
 		seen[a.Name] = true
 	}
 	return &node{name: t.Name.Local, attrs: t.Copy().Attr}, nil
 }
 
-// A shape is the content model of an element, as far as Plesk's schemas of
-// protocol 1.6.6.0 use such models for the operations that are simulated.
+// A shape is the content model of an element. It supports what Plesk's schemas of
+// protocol 1.6.6.0 use for the simulated operations.
 type shape struct {
 	model model
 	items []item
-	value func(string) bool // model text: checks the collapsed value
-	attrs []string          // attributes that are allowed
+	value func(string) bool // for the model text: checks the collapsed value
+	attrs []string          // allowed attributes
 }
 
 type model int
@@ -184,12 +185,12 @@ func (s *shape) matchChildren(n *node) error {
 			return fmt.Errorf("%w: element %s is not expected in %s", errParse, c.name, n.name)
 		}
 		if s.model == sequence && i < position {
-			return fmt.Errorf("%w: element %s comes too late in %s", errParse, c.name, n.name)
+			return fmt.Errorf("%w: element %s is out of order in %s", errParse, c.name, n.name)
 		}
 		position = i
 		counts[i]++
 		if s.items[i].max > 0 && counts[i] > s.items[i].max {
-			return fmt.Errorf("%w: too many elements %s in %s", errParse, c.name, n.name)
+			return fmt.Errorf("%w: too many %s elements in %s", errParse, c.name, n.name)
 		}
 		if err := s.items[i].shape.match(c); err != nil {
 			return err
@@ -216,7 +217,7 @@ func (s *shape) find(name string) int {
 }
 
 var (
-	// emailPattern and the lengths 3 and 255 are the schema's emailType.
+	// emailPattern and the lengths 3 and 255 are those of the schema's emailType.
 	emailPattern = regexp.MustCompile(`^[\-\+\p{L}\p{N}\._]*@([\p{L}\p{N}][\-\p{L}\p{N}]*\.)*[\p{L}\p{N}][\-\p{L}\p{N}]*\.?$`)
 
 	anyText   = &shape{model: text}
@@ -253,7 +254,7 @@ var (
 	}}
 )
 
-// validate checks that a document is a packet of operations that are simulated.
+// validate checks that a document is a packet of simulated operations.
 func validate(root *node) error {
 	if root.name != "packet" {
 		return fmt.Errorf("%w: the root element is not packet", errParse)

@@ -18,7 +18,7 @@ const (
 	data   = `<data><password>x</password></data>`
 )
 
-// packets are packets of all sorts, and whether they are valid.
+// packets lists valid and invalid packets.
 var packets = []struct {
 	name, packet string
 	valid        bool
@@ -79,7 +79,7 @@ var packets = []struct {
 	{"very deep", head + strings.Repeat("<packet>", 100) + strings.Repeat("</packet>", 100), false},
 }
 
-func TestPacketsAreValidatedLikeTheSchemaDoes(t *testing.T) {
+func TestOnlyValidPacketsAreParsed(t *testing.T) {
 	for _, c := range packets {
 		root, err := parse([]byte(c.packet))
 		if err == nil {
@@ -93,12 +93,13 @@ func TestPacketsAreValidatedLikeTheSchemaDoes(t *testing.T) {
 	}
 }
 
-func TestPasswordsAreJudgedAsDocumented(t *testing.T) {
+func TestPasswordRulesMatchDocumentation(t *testing.T) {
 	for _, c := range []struct {
 		login, password, policy string
 		want                    int
 	}{
 		{"ops1", "Abcdefgh12345!#xyz", "very-strong", codeOK},
+		{"ops1", "Abcdefgh12345_klmn_opQRSTuv2", "very-strong", codeOK},
 		{"ops1", "Abcdefgh12345!#xyz", "strong", codeOK},
 		{"ops1", "abcdefghij", "strong", codeWeak},
 		{"ops1", "abcdefghij", "very-weak", codeOK},
@@ -119,5 +120,5 @@ func TestPasswordsAreJudgedAsDocumented(t *testing.T) {
 	} {
 		assert.Equal(t, c.want, checkPassword(c.login, c.password, c.policy), "%s with %q", c.policy, c.password)
 	}
-	assert.Equal(t, 50, score("Abcdefghijk123!#"), "the documented example of a very strong one")
+	assert.Equal(t, 50, score("Abcdefghijk123!#"), "the documented example of a very strong password")
 }

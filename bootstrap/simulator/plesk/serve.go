@@ -14,10 +14,10 @@ import (
 // Path is the only path of the XML API.
 const Path = "/enterprise/control/agent.php"
 
-// maxPacket bounds what is read of a request.
+// maxPacket limits the size of a packet.
 const maxPacket = 1 << 20
 
-// ServeHTTP answers a request.
+// ServeHTTP serves the XML API.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status := 0
 	switch {
@@ -54,7 +54,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.lab.Serve(w, r, s.call(who, packet, body, r.RemoteAddr, pretty))
 }
 
-// note writes into the journal what was not even a call.
+// note adds a request that did not become a call to the journal.
 func (s *Server) note(target, operation, result string) {
 	if s.panel.Target != "" {
 		target = s.panel.Target
@@ -62,8 +62,8 @@ func (s *Server) note(target, operation, result string) {
 	s.lab.Journal.Add(lab.Entry{System: s.panel.System, Target: target, Operation: operation, Result: result})
 }
 
-// knownLogin returns the login if there is such a one: what else a client sends
-// as its name may be anything, a password included.
+// knownLogin returns the login if it exists, or "". Other names are kept out of the
+// journal: clients can send anything, even a password.
 func (s *Server) knownLogin(login string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,18 +76,24 @@ func (s *Server) knownLogin(login string) string {
 	return ""
 }
 
-// checkUp does what Plesk does before it runs anything: authentication, content
-// type, XML, version, schema.
+// checkUp performs the checks that Plesk makes before it runs any operation:
+// authentication, content type, XML, version, schema.
 func (s *Server) checkUp(r *http.Request, body []byte) (caller, *node, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	who, code := s.authenticate(r)
+	if code == codeWrongLogin || code == codeKey || code == codeLocked {
+		s.refusedFrom(r.RemoteAddr)
+	}
 	if code != codeOK {
 		return who, nil, code
 	}
+	if s.switches.systemError != codeOK {
+		return who, nil, s.switches.systemError
+	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "text/xml" {
-		return who, nil, codeParse // assumed code; the header is documented as mandatory
+		return who, nil, codeParse // assumed: the code; the header is documented as mandatory
 	}
 	packet, err := parse(body)
 	if err != nil {
@@ -137,8 +143,8 @@ func operations(packet *node, who caller) []operation {
 	return result
 }
 
-// call makes the packet a call. A packet with several operations is addressed by
-// the targets of all of them, and is a change if one of them is.
+// call converts a packet to a call. A packet with several operations is a change if
+// one of them is, and has the targets of all operations of its class.
 func (s *Server) call(who caller, packet *node, body []byte, remote string, pretty bool) lab.Call {
 	ops := operations(packet, who)
 	c := lab.Call{System: s.panel.System, Operation: ops[0].node.name, Class: ops[0].class, Body: body}
@@ -176,7 +182,7 @@ func (s *Server) call(who caller, packet *node, body []byte, remote string, pret
 	return c
 }
 
-// word is Plesk's wording of faults.
+// word returns Plesk's own answers for faults.
 func (s *Server) word(f lab.Fault, ops []operation, quote string, pretty bool) (lab.Response, string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +208,7 @@ func (s *Server) word(f lab.Fault, ops []operation, quote string, pretty bool) (
 			return result(codeNoPermission)
 		}
 		return system(codeWrongLogin)
-	case lab.Throttle: // Plesk itself never does this: a gateway in front of it
+	case lab.Throttle: // from a gateway in front of Plesk, which itself never throttles
 		return lab.Response{Status: http.StatusTooManyRequests, Type: "application/json",
 			Body: []byte(`{"message":"Too Many Requests"}`)}, "429", true
 	case lab.Err500:

@@ -14,13 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// xsd returns a function that checks documents with xmllint against Plesk's own
+// xsd returns a function that validates documents with xmllint against Plesk's own
 // schemas, https://github.com/michabbb/sdks-plesk-xsd-source . They are not part
-// of this project: the variable PLESK_XSD_DIR names the directory where they
-// are, and scripts/check-packets.sh runs these tests where there are some.
+// of this project: the environment variable PLESK_XSD_DIR names their directory,
+// and scripts/check-packets.sh runs these tests if they are available.
 func xsd(t *testing.T) func(schema, document string) error {
 	directory := os.Getenv("PLESK_XSD_DIR")
-	require.NotEmpty(t, directory, "PLESK_XSD_DIR names no directory")
+	require.NotEmpty(t, directory, "PLESK_XSD_DIR is not set")
 	xmllint, err := exec.LookPath("xmllint")
 	require.NoError(t, err)
 	return func(schema, document string) error {
@@ -30,10 +30,10 @@ func xsd(t *testing.T) func(schema, document string) error {
 	}
 }
 
-func TestOurSchemaAgreesWithPlesks(t *testing.T) {
+func TestPacketValidationMatchesPleskSchema(t *testing.T) {
 	check := xsd(t)
-	// Valid for the schema, and refused here all the same: document types and
-	// processing instructions have no place in a packet, nor has another encoding.
+	// These are valid according to the schema, but refused here: document types,
+	// processing instructions and other encodings do not belong in a packet.
 	stricter := []string{"document type", "other encoding", "processing instruction", "entity bomb"}
 	for _, c := range packets {
 		if !slices.Contains(stricter, c.name) {
@@ -42,7 +42,7 @@ func TestOurSchemaAgreesWithPlesks(t *testing.T) {
 	}
 }
 
-func TestAnswersAreValid(t *testing.T) {
+func TestAnswersMatchPleskSchema(t *testing.T) {
 	check := xsd(t)
 	key := func(inner string) string { return head + "<packet><secret_key>" + inner + "</secret_key></packet>" }
 	server := func(inner string) string { return head + "<packet><server>" + inner + "</server></packet>" }

@@ -1,11 +1,10 @@
-// Package shell simulates the SSH port of a server, as far as it takes to try a
-// password out: it lets in whoever the owner of the port says, by password only,
-// and runs no command. Whatever a session asks for is answered with one line,
-// "web1: logged in as root", and exit status 0. There are no subsystems and no
-// forwarding.
+// Package shell simulates the SSH port of a server, as far as needed to check a
+// password. It supports password authentication only and runs no commands: every
+// session gets the line "web1: logged in as root" and exit status 0. Subsystems
+// and forwarding are not supported.
 //
-// [Doors.Serve] opens a port. The protocol is done by
-// https://github.com/gliderlabs/ssh.
+// [Doors.Serve] opens a port. https://github.com/gliderlabs/ssh implements the
+// protocol.
 package shell
 
 import (
@@ -24,47 +23,47 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// DoorName is what faults and the journal call the SSH ports, whoever owns them.
-// Their targets are the ids of the hosts.
+// DoorName is the system name of all SSH ports in faults and in the journal. Their
+// targets are the ids of the hosts.
 const DoorName = "ssh"
 
 const (
-	maxConnections = 64 // of one port; more are dropped as a busy sshd does
+	maxConnections = 64 // per port; further ones are dropped, as a busy sshd does
 	maxIdle        = 30 * time.Second
 	maxConnection  = 5 * time.Minute
 )
 
-// Host is a server to log in at.
+// Host is a server that accepts logins.
 type Host struct {
-	ID   string // target of faults and of the journal
-	Name string // what it calls itself
-	// Admit tells whether a login is right. It is called concurrently.
+	ID   string // its target in faults and in the journal
+	Name string // its host name
+	// Admit reports whether to accept a login. It is called concurrently.
 	Admit func(user, password string) bool
-	// Up tells whether the host runs; if not, connections are cut before a word
-	// is said. nil: it always runs.
+	// Up reports whether the host is running. If not, connections are cut before
+	// any data is exchanged. nil means always.
 	Up func() bool
 }
 
 // Doors are the SSH ports of a simulator.
 type Doors struct {
 	mu      sync.Mutex
-	idle    *sync.Cond // on mu: running has become 0
+	idle    *sync.Cond // uses mu; signaled when running drops to 0
 	running int        // connections and sessions
 	closed  bool
 	doors   []*lab.Door
 	loops   sync.WaitGroup
 }
 
-// Serve lets logins in at a door until it is closed, and returns the host key,
-// made for this run, in the form of an authorized_keys line.
+// Serve serves logins at a door until it is closed. It generates a host key and
+// returns it as an authorized_keys line.
 func (d *Doors) Serve(l *lab.Lab, host Host, door *lab.Door) (hostKey string, err error) {
 	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return "", fmt.Errorf("making a host key: %w", err)
+		return "", fmt.Errorf("generating a host key: %w", err)
 	}
 	signer, err := gossh.NewSignerFromKey(private)
 	if err != nil {
-		return "", fmt.Errorf("making a host key: %w", err)
+		return "", fmt.Errorf("generating a host key: %w", err)
 	}
 	p := &port{doors: d, lab: l, host: host, places: make(chan struct{}, maxConnections)}
 	server := &ssh.Server{
@@ -86,14 +85,14 @@ func (d *Doors) Serve(l *lab.Lab, host Host, door *lab.Door) (hostKey string, er
 	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(signer.PublicKey()))), nil
 }
 
-// Close shuts the doors and ends all sessions. It returns when none is left.
+// Close closes the ports and ends all sessions. It returns when none is left.
 func (d *Doors) Close() {
 	d.mu.Lock()
 	d.closed = true
 	doors := d.doors
 	d.mu.Unlock()
 	for _, door := range doors {
-		_ = door.Close() // never fails; it closes the connections too
+		_ = door.Close() // never fails; closes the connections too
 	}
 	d.loops.Wait()
 	d.mu.Lock()
@@ -103,7 +102,8 @@ func (d *Doors) Close() {
 	}
 }
 
-// begin counts a connection or a session as running, unless the doors are closed.
+// begin counts a connection or a session as running. It reports false if the ports
+// are closed.
 func (d *Doors) begin() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -140,7 +140,7 @@ func (p *port) accept(server *ssh.Server, door *lab.Door) {
 			return
 		}
 		if !p.doors.begin() {
-			_ = conn.Close() // the door is closing
+			_ = conn.Close() // the port is closing
 			return
 		}
 		select {
@@ -157,20 +157,20 @@ func (p *port) accept(server *ssh.Server, door *lab.Door) {
 	}
 }
 
-// turnAway is what OpenSSH says when too many connections wait for a login, in
-// place of its version: drop_connection in
+// turnAway closes a connection the way OpenSSH does when too many connections are
+// not yet authenticated, with a message in place of its version: drop_connection in
 // https://github.com/openssh/openssh-portable/blob/V_9_6/sshd.c
 func turnAway(conn net.Conn) {
 	_, _ = io.WriteString(conn, "Exceeded MaxStartups\r\n") // the client may be gone
 	_ = conn.Close()                                        // nothing was left to write
 }
 
-// cutKey is where the context of a connection has it if the password is to cut it.
+// cutKey marks, in its context, a connection to cut when it sends a password.
 type cutKey struct{}
 
-// connect cuts a connection to a host that is down, and else applies a fault:
-// Busy turns the connection away, any other kind cuts it as soon as it has sent
-// a password.
+// connect rejects a connection to a host that is down. Otherwise it applies a
+// fault: Busy turns the connection away, any other kind cuts it as soon as the
+// client has sent a password.
 func (p *port) connect(ctx ssh.Context, conn net.Conn) net.Conn {
 	if p.host.Up != nil && !p.host.Up() {
 		p.note("down", "")
@@ -191,7 +191,7 @@ func (p *port) connect(ctx ssh.Context, conn net.Conn) net.Conn {
 
 func (p *port) login(ctx ssh.Context, password string) bool {
 	if conn, ok := ctx.Value(cutKey{}).(net.Conn); ok {
-		_ = conn.Close() // it is meant to break
+		_ = conn.Close() // the point is to break it
 		return false
 	}
 	if !p.host.Admit(ctx.User(), password) {
@@ -202,7 +202,7 @@ func (p *port) login(ctx ssh.Context, password string) bool {
 	return true
 }
 
-// note leaves the user's name out: it may be anything, a password included.
+// note omits the user name: clients can send anything there, even a password.
 func (p *port) note(result string, fault lab.Kind) {
 	p.lab.Journal.Add(lab.Entry{System: DoorName, Target: p.host.ID, Operation: "login", Result: result, Fault: fault})
 }
@@ -221,5 +221,5 @@ func (p *port) session(s ssh.Session) {
 	}
 	defer p.doors.end()
 	_, _ = fmt.Fprintf(s, "%s: logged in as %s\n", p.host.Name, s.User()) // the client may be gone
-	_ = s.Exit(0)                                                         // likewise
+	_ = s.Exit(0)                                                         // the client may be gone
 }

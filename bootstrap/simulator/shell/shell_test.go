@@ -48,7 +48,7 @@ func open(t *testing.T) *bench {
 	return b
 }
 
-func TestOnlyTheRightPasswordLogsIn(t *testing.T) {
+func TestLoginNeedsTheRightPassword(t *testing.T) {
 	b := open(t)
 	var refused *login.RefusedError
 	require.NoError(t, login.SSH(t.Context(), b.address, "root", good, ""))
@@ -62,17 +62,17 @@ func TestOnlyTheRightPasswordLogsIn(t *testing.T) {
 		assert.Equal(t, "login", e.Operation)
 		results[e.Result]++
 	}
-	assert.Equal(t, map[string]int{"ok": 2, "refused": 3}, results, "one try a login")
+	assert.Equal(t, map[string]int{"ok": 2, "refused": 3}, results, "one attempt per login")
 }
 
-func TestAServerWithAnotherKeyGetsNoPassword(t *testing.T) {
+func TestServerWithAnotherKeyGetsNoPassword(t *testing.T) {
 	b, other := open(t), open(t)
 	err := login.SSH(t.Context(), b.address, "root", good, other.key)
 	require.ErrorContains(t, err, "host key mismatch")
 	assert.Empty(t, b.lab.Journal.List("", ""))
 }
 
-func TestASessionRunsNothing(t *testing.T) {
+func TestSessionRunsNoCommand(t *testing.T) {
 	b := open(t)
 	config := &gossh.ClientConfig{User: "root", Auth: []gossh.AuthMethod{gossh.Password(good)}, HostKeyCallback: gossh.InsecureIgnoreHostKey(), Timeout: 20 * time.Second}
 	client, err := gossh.Dial("tcp", b.address, config)
@@ -87,14 +87,14 @@ func TestASessionRunsNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Error(t, session.RequestSubsystem("sftp"))
 	_, err = client.Dial("tcp", b.address)
-	require.Error(t, err, "nothing is forwarded")
+	require.Error(t, err, "forwarding is not supported")
 }
 
-// Where OpenSSH's client is installed, it logs in too.
+// Uses OpenSSH's client if it is installed.
 func TestOpenSSHLogsIn(t *testing.T) {
 	client, err := exec.LookPath("ssh")
 	if err != nil {
-		t.Log("ssh is not installed: only the Go client logs in")
+		t.Log("ssh is not installed: tested with the Go client only")
 		return
 	}
 	b := open(t)
@@ -119,7 +119,7 @@ func TestOpenSSHLogsIn(t *testing.T) {
 	assert.Contains(t, out, "Permission denied (password)")
 }
 
-func TestFaultsOfThePort(t *testing.T) {
+func TestPortFaultsAreNotRefusals(t *testing.T) {
 	b := open(t)
 	for _, kind := range []lab.Kind{lab.Busy, lab.Cut} {
 		require.NoError(t, b.lab.Faults.Set(lab.Fault{System: DoorName, Target: "h1", Kind: kind, Count: 1, Operations: []string{lab.OpLogin}}))
@@ -147,7 +147,7 @@ func TestTooManyConnectionsAreTurnedAway(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		version := make([]byte, 4)
-		_, err = conn.Read(version) // it has its place
+		_, err = conn.Read(version) // the server has accepted it
 		require.NoError(t, err)
 	}
 	require.Error(t, login.SSH(t.Context(), b.address, "root", good, ""))
@@ -167,7 +167,7 @@ func TestClosingEndsSessions(t *testing.T) {
 	require.ErrorContains(t, err, "closed")
 }
 
-func TestALoginEndsWithItsContext(t *testing.T) {
+func TestLoginEndsWithItsContext(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // never answers
 	require.NoError(t, err)
 	defer func() { _ = listener.Close() }()
@@ -176,13 +176,13 @@ func TestALoginEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, login.SSH(ctx, listener.Addr().String(), "root", good, ""), context.DeadlineExceeded)
 }
 
-func TestHostKeysComeInBothForms(t *testing.T) {
+func TestHostKeyIsAKnownHostsLine(t *testing.T) {
 	b := open(t)
 	host := "[127.0.0.1]" + strings.TrimPrefix(b.address, "127.0.0.1")
 	for _, line := range []string{b.key, b.key + " a comment", host + " " + b.key, b.key + "\n"} {
 		require.NoError(t, login.SSH(t.Context(), b.address, "root", good, line), line)
 	}
 	for _, line := range []string{"nonsense", "ssh-ed25519", "ssh-ed25519 AAAA"} {
-		require.ErrorContains(t, login.SSH(t.Context(), b.address, "root", good, line), "host key is no line", line)
+		require.ErrorContains(t, login.SSH(t.Context(), b.address, "root", good, line), "not a line from a known_hosts", line)
 	}
 }

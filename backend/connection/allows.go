@@ -1,0 +1,86 @@
+package connection
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/hashicorp/go-secure-stdlib/strutil"
+
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// NotAllowedError is the error for a role that its connection does not allow. It is for the user who made the request.
+type NotAllowedError struct {
+	Connection, Role string
+	// Target is the canonical name that allowed_targets does not match; "" if allowed_roles does not match the role.
+	Target string
+}
+
+func (e *NotAllowedError) Error() string {
+	if e.Target != "" {
+		return fmt.Sprintf("connection %q does not allow the target %q: add it to allowed_targets of config/%s", e.Connection, e.Target, e.Connection)
+	}
+	return fmt.Sprintf("connection %q does not allow role %q: add it to allowed_roles of config/%s", e.Connection, e.Role, e.Connection)
+}
+
+// NotAllowed checks a role against allowed_roles and allowed_targets, and returns nil if they allow it.
+func (c *Connection) NotAllowed(role string, target provider.Target) *NotAllowedError {
+	if !strutil.StrListContainsGlob(c.AllowedRoles, role) {
+		return &NotAllowedError{Connection: c.Name, Role: role}
+	}
+	for _, name := range target.Names {
+		if !strutil.StrListContainsGlob(c.AllowedTargets, name) {
+			return &NotAllowedError{Connection: c.Name, Role: role, Target: name}
+		}
+	}
+	return nil
+}
+
+// Allows is NotAllowed as an error.
+func (c *Connection) Allows(role string, target provider.Target) error {
+	if err := c.NotAllowed(role, target); err != nil {
+		return err
+	}
+	return nil
+}
+
+// AllowsAddress checks a verify_address against allowed_verify_addresses: it must be listed, or its literal address must
+// lie in a listed network.
+func (c *Connection) AllowsAddress(address string) error {
+	if !validAddress(address) {
+		return errors.New("verify_address must be host:port")
+	}
+	if strutil.StrListContains(c.AllowedVerifyAddresses, address) {
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(address)
+	if ip, err := netip.ParseAddr(host); err == nil {
+		for _, text := range c.AllowedVerifyAddresses {
+			if network, err := netip.ParsePrefix(text); err == nil && network.Contains(ip.Unmap()) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("connection %q does not allow the verify_address %q: add it to allowed_verify_addresses of config/%s", c.Name, address, c.Name)
+}
+
+// validAddress reports whether the address is host:port.
+func validAddress(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+// validAllowedAddress reports whether allowed_verify_addresses may contain the text: host:port or a CIDR.
+func validAllowedAddress(text string) bool {
+	if _, err := netip.ParsePrefix(text); err == nil {
+		return true
+	}
+	return validAddress(text)
+}

@@ -1,0 +1,102 @@
+// Package connections manages the connections of a mount: it opens, writes and deletes them. It pauses a connection when
+// the remote system refuses its credential, before more attempts lock it.
+//
+// Package connection defines what a connection is and makes its calls. Package rotation decides what a pause means for the
+// roles of the connection.
+package connections
+
+import (
+	"context"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"vault-plugin-secrets-hosting/backend/connection"
+	"vault-plugin-secrets-hosting/backend/health"
+	"vault-plugin-secrets-hosting/backend/locks"
+	"vault-plugin-secrets-hosting/backend/password"
+	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/store"
+	"vault-plugin-secrets-hosting/backend/timing"
+)
+
+// Config is what Connections needs. Its functions may be called concurrently.
+type Config struct {
+	timing.Timing
+	Types  map[string]provider.Type
+	Cache  *connection.Cache
+	Health *health.Board
+	// Index has one lock, with the name "", which covers checks of which role uses which target and connection together with
+	// the writes that depend on them. It is held during storage calls only.
+	Index  *locks.Locks
+	Logger hclog.Logger
+	// TryPolicy checks that a password policy fits the rules.
+	TryPolicy func(ctx context.Context, policy string, rules password.Rules) error
+	// Probes sets when a paused connection is probed; zero: it is not.
+	Probes func(name string, at time.Time)
+	// Retry retries the roles of a connection that are due or have something open: it was opened or written.
+	Retry func(name string)
+}
+
+// Connections manages the connections of a mount. Its methods may be called concurrently.
+type Connections struct {
+	Config
+	// writing has one lock for each connection that is being written.
+	writing locks.Locks
+}
+
+// New returns the connections of a mount. It does no I/O.
+func New(c Config) *Connections { return &Connections{Config: c} }
+
+// Handle returns the handle of a connection, or problem.ErrNoConnection. If the handle is cached, it does no I/O.
+func (c *Connections) Handle(ctx context.Context, s store.Store, name string) (*connection.Handle, error) {
+	h, ticket := c.Cache.Get(name)
+	if h != nil {
+		return h, nil
+	}
+	stored, err := s.Connection(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		return nil, problem.ErrNoConnection
+	}
+	pause, err := s.Pause(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	h, err = c.Cache.Open(*stored)
+	if err != nil {
+		return nil, err
+	}
+	if pause != nil && pause.Revision == stored.Revision { // otherwise the credential has changed since
+		h.SetPause(pause.CorrectClock(c.Now()))
+	}
+	if err := h.Guard.Load(ctx, s); err != nil {
+		return nil, err
+	}
+	return c.Cache.Keep(h, ticket), nil
+}
+
+// eachRole calls f for each role of a connection until f returns an error.
+func (c *Connections) eachRole(ctx context.Context, s store.Store, name string, f func(*role.Role) error) error {
+	names, err := s.List(ctx, store.RolePrefix)
+	if err != nil {
+		return problem.Storage("listing roles", err)
+	}
+	for _, one := range names {
+		r, err := s.Role(ctx, one)
+		if err != nil {
+			return problem.Storage("reading role "+one, err)
+		}
+		if r == nil || r.Connection != name {
+			continue
+		}
+		if err := f(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package connections
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/vault/sdk/logical"
+
+	"vault-plugin-secrets-hosting/backend/connection"
+	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/store"
+)
+
+// otherAddresses returns the connections that lead to the remote system of h at another address.
+func (c *Connections) otherAddresses(ctx context.Context, s store.Store, h *connection.Handle) ([]*connection.Handle, error) {
+	if h.System == "" {
+		return nil, nil
+	}
+	names, err := s.List(ctx, store.ConnectionPrefix)
+	if err != nil {
+		return nil, problem.Storage("listing connections", err)
+	}
+	var others []*connection.Handle
+	for _, name := range names {
+		other, err := c.Handle(ctx, s, name)
+		switch {
+		case errors.Is(err, problem.ErrNoConnection):
+		case err != nil:
+			return nil, problem.Storage("reading connection "+name, err)
+		case name != h.Name && other.SameSystem(h.Connection) && other.Kind.Host(other.Completed) != h.Kind.Host(h.Completed):
+			others = append(others, other)
+		}
+	}
+	return others, nil
+}
+
+// Warning returns a warning about a stored connection for the user who wrote it; "" if there is none.
+func (c *Connections) Warning(ctx context.Context, storage logical.Storage, name string) string {
+	s := store.Store{Storage: storage}
+	h, err := c.Handle(ctx, s, name)
+	if err != nil {
+		return ""
+	}
+	others, err := c.otherAddresses(ctx, s, h)
+	if err != nil || len(others) == 0 {
+		return ""
+	}
+	var names, pairs []string
+	for _, other := range others {
+		names = append(names, other.Name)
+	}
+	err = c.eachRole(ctx, s, name, func(r *role.Role) error {
+		for _, other := range others {
+			there, err := h.Kind.Target(other.Completed, r.Target.Settings)
+			if err != nil {
+				continue // the account cannot be named there
+			}
+			for _, identity := range there.Identities {
+				owner, _, err := s.OwnerOf(ctx, identity)
+				if err != nil {
+					return err
+				}
+				if owner != nil {
+					pairs = append(pairs, r.Name+" and "+owner.Name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		c.Logger.Warn("could not look for roles with one account on two connections", "connection", name, "error", err)
+	}
+	return explain.SameSystem(name, names, pairs)
+}
+
+// checkLogin checks that no role changes the password with which the connection logs in at this address.
+func (c *configWrite) checkLogin(ctx context.Context, at provider.Connection) error {
+	login := c.h.Kind.LoginIdentity(at)
+	if login == "" {
+		return nil
+	}
+	owner, _, err := c.s.OwnerOf(ctx, login)
+	if err != nil {
+		return problem.Storage("reading the index of targets", err)
+	}
+	if owner != nil {
+		return problem.Mistake("the connection was not stored, because role %q changes the password of the account that it logs in with and would lock it out", owner.Name)
+	}
+	return nil
+}

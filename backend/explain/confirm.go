@@ -1,0 +1,94 @@
+package explain
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/role"
+)
+
+// Unconfirmable is the error of a confirmation that does not fit the role's passwords: that a version is in force or, with
+// discard, that it is not.
+func Unconfirmable(r *role.Role, version int, discard bool, err error) string {
+	switch {
+	case errors.Is(err, credential.ErrQueued):
+		return fmt.Sprintf("version %d of role %q cannot be discarded yet, because the remote system has queued it and it may still take effect. It counts as in force at %s: if it does not work after that, discard it then",
+			version, r.Name, Time(r.SettlesAt))
+	case errors.Is(err, credential.ErrInForceOn):
+		return fmt.Sprintf("version %d of role %q cannot be discarded, because it was confirmed on some servers. Write rotate-role/%s to set another one, or write the one that works on all of them to confirm-role/%s (password=…)",
+			version, r.Name, r.Name, r.Name)
+	case discard && r.Record.Current != nil && r.Record.Current.Version == version:
+		return fmt.Sprintf("version %d of role %q cannot be discarded, because it is in force as far as Vault knows. If another one works (history/%s lists them), write it to confirm-role/%s (password=…)",
+			version, r.Name, r.Name, r.Name)
+	case !discard && r.Record.Current != nil && r.Record.Current.Version == version:
+		return fmt.Sprintf("version %d of role %q was not confirmed, because another one is being sent and may replace it. Wait for the outcome (status/%s), or write the one that works to confirm-role/%s (password=…)",
+			version, r.Name, r.Name, r.Name)
+	case discard:
+		return fmt.Sprintf("version %d of role %q cannot be discarded, because it is not waiting to take effect. history/%s lists all versions; write the one that works to confirm-role/%s (version=N)",
+			version, r.Name, r.Name, r.Name)
+	default:
+		return fmt.Sprintf("version %d of role %q cannot be confirmed, because it was never sent, or Vault no longer has it, or it is an older one and not all servers were named. history/%s lists all versions; write the one that works to confirm-role/%s (version=N, or password=… if Vault does not have it)",
+			version, r.Name, r.Name, r.Name)
+	}
+}
+
+// Confirmed is the warning after a confirmation, or a discard: what still waits, what it withdrew, and the new version of an
+// older password. before is the record before it.
+func (f Facts) Confirmed(before credential.Record, discard bool) string {
+	rec, text := f.Role.Record, f.Staged()
+	if !discard && before.Next != nil && !before.Next.Exposed() && rec.Next == nil {
+		text = fmt.Sprintf("This confirmation withdrew a rotation that was waiting to be sent. If you still want it, write rotate-role/%s.", f.Role.Name)
+	}
+	if c := rec.Current; c != nil && c.Formerly != 0 && (before.Current == nil || before.Current.Version != c.Version) {
+		text = fmt.Sprintf("Version %d is in force again and is now version %d, because versions never go back. %s", c.Formerly, c.Version, text)
+	}
+	return strings.TrimSpace(text)
+}
+
+// NotTaken is the error of a confirmation for all servers of a password that some of them did not take.
+func NotTaken(r *role.Role, version int) string {
+	return fmt.Sprintf("as far as Vault knows, version %d of role %q was not taken by: %s. Name the servers on which it is in force (servers=…); name all of them if you set it on the others by hand",
+		version, r.Name, list(r.Record.Next.Missing(r.Target.Parts)))
+}
+
+// NoServers is the error of a confirmation that names servers of a role without servers.
+func NoServers(r *role.Role) string {
+	return fmt.Sprintf("role %q has one account: servers is only for roles with several servers", r.Name)
+}
+
+// NotAServer is the error of a confirmation that names a server of another role.
+func NotAServer(r *role.Role, server string) string {
+	return fmt.Sprintf("server %q is not part of role %q (servers: %s)", server, r.Name, list(r.Target.Parts))
+}
+
+// Unsettled is the error of a request for a new password while too many outcomes are unknown.
+func Unsettled(r *role.Role) string {
+	return fmt.Sprintf("the password of role %q was not changed, because too many of its passwords have an unknown outcome. %s", r.Name, upper(findOut(r)))
+}
+
+// UnknownOutcome is the warning of a request whose outcome could not be stored.
+func UnknownOutcome(name string) string {
+	return fmt.Sprintf("A new password for role %q was sent, but the outcome could not be stored: it may or may not be in force. The engine tries again until the outcome is known; see status/%s.", name, name)
+}
+
+// Panicked is the warning of a request that hit a fault of the plugin after it may have sent a password.
+func Panicked(name string) string {
+	return fmt.Sprintf("The plugin has a fault, and this request hit it after a new password for role %q may have been sent: it may or may not be in force, and no password is lost. The engine tries again until the outcome is known; see status/%s. Report the stack trace in Vault's log.", name, name)
+}
+
+// Repeatable says how to repeat a request for a rotation that did not name a version and is not finished.
+func Repeatable(version int) string {
+	return fmt.Sprintf("If you repeat this request, give version=%d: without it, it makes another change.", version)
+}
+
+// InProgress is the warning of a request that stops waiting for its change.
+func InProgress(name string) string {
+	return fmt.Sprintf("The change of role %q is still in progress and continues; see status/%s.", name, name)
+}
+
+// NoPasswordFrozen is the error of a first read while the mount is frozen.
+func NoPasswordFrozen(name string, f *role.Freeze) string {
+	return fmt.Sprintf("role %q has no password yet, and a read cannot set one, because %s. Write rotate-role/%s to set one; %s", name, Freeze(f), name, unfreeze(f))
+}

@@ -1,0 +1,96 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
+)
+
+// Warning says what is open after a request; "" if nothing is.
+func (f Facts) Warning() string {
+	r, last := f.Role, f.Role.Retry.Last
+	switch {
+	case last == nil || r.Record.Next.Staged() && r.Record.Next.Partial():
+		return f.Staged()
+	case f.View.State == credential.StateUncertain:
+		text := f.state() + f.hindrances() + " " + f.Advice()
+		if at := f.lastAttempt(); !at.IsZero() {
+			text += fmt.Sprintf(" The last attempt was at %s.", Time(at))
+		}
+		return text
+	case f.View.State == credential.StateRestartRequired && partlyRefused(r.Record) != 0:
+		return fmt.Sprintf("%s The last attempt failed: %s. %s; see status/%s.", f.state(), last, upper(f.nextAttempt()), r.Name)
+	default:
+		return f.Staged()
+	}
+}
+
+// Replaced says what a request did to a password that waited to be sent.
+const Replaced = "The password that an operator chose before was never sent, and is discarded"
+
+// Failed reports whether the answer to a request is its last failure: the password was not changed.
+func (f Facts) Failed() bool {
+	rec := f.Role.Record
+	switch {
+	case f.Role.Retry.Last == nil, f.View.State == credential.StateUncertain, rec.Next.Staged() && rec.Next.Partial():
+		return false
+	default:
+		return f.View.State != credential.StateRestartRequired || partlyRefused(rec) == 0
+	}
+}
+
+// NotChanged is the error of a request that changed nothing, or not yet.
+func (f Facts) NotChanged() string {
+	lead := "the password of role %q was not changed"
+	if next := f.Role.Record.Next; next != nil && !next.Staged() {
+		lead = "the password of role %q has not been changed yet"
+	}
+	return f.Failure(fmt.Sprintf(lead, f.Role.Name))
+}
+
+// Failure returns the last failure and what follows from it. lead is a clause that says what it means for the password.
+func (f Facts) Failure(lead string) string {
+	last := f.Role.Retry.Last
+	text := fmt.Sprintf("%s: %s. ", lead, last)
+	switch {
+	case last.Class == provider.Rejected, last.Class == provider.Mismatch:
+		return text + upper(f.failureAdvice())
+	case last.Class == provider.Denied && last.Scope == provider.ScopeTarget:
+		return text + sentence(f.failureAdvice()) + " " + upper(f.nextAttempt())
+	default:
+		return text + upper(f.nextAttempt())
+	}
+}
+
+// Staged says what the next password waits for; "" if it waits for nothing.
+func (f Facts) Staged() string {
+	r, next := f.Role, f.Role.Record.Next
+	switch {
+	case !next.Staged():
+		return ""
+	case next.Partial():
+		return fmt.Sprintf("%s%s %s; see status/%s.", f.state(), f.partFailures(), upper(f.nextAttempt()), r.Name)
+	case next.Phase == credential.Accepted:
+		return f.state()
+	default:
+		return f.state() + " " + sentence(f.restartAdvice())
+	}
+}
+
+// partFailures says why some servers did not take a password; "" if that is not known.
+func (f Facts) partFailures() string {
+	last := f.Role.Retry.Last
+	if last == nil {
+		return ""
+	}
+	var why []string
+	for _, part := range last.Parts {
+		why = append(why, part.Part+": "+failure(part.Code, part.Reason))
+	}
+	if len(why) == 0 || len(why) > MaxNames {
+		return " " + sentence(last.String())
+	}
+	return " " + strings.Join(why, "; ") + "."
+}

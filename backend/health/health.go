@@ -1,0 +1,282 @@
+// Package health keeps the state of every role of a mount in memory, without secrets, so that the health of the mount can
+// be reported without reading storage. Only the node that changes passwords has it.
+package health
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+	"unique"
+
+	"vault-plugin-secrets-hosting/backend/connection"
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/timing"
+)
+
+// Board has the state of the roles and of the paused connections of a mount. The zero value is empty. Its methods may be
+// called concurrently.
+type Board struct {
+	mu     sync.Mutex // guards the fields below
+	roles  map[string]roleHealth
+	pauses map[string]PausedConnection
+	// changed is when the remote system of a connection last confirmed a password.
+	changed map[string]time.Time
+}
+
+// roleHealth is the state of one role.
+type roleHealth struct {
+	connection, provider unique.Handle[string] // many roles have the same
+	state                credential.State
+	// due is when an automatic rotation is due; zero if none is.
+	due time.Time
+	// failing: a call has failed since the last success. disabled: disable_automated_rotation. unfinished: a password is being
+	// set, or an outcome is unknown.
+	failing, disabled, unfinished bool
+	// ahead: a clock that was ahead has recorded the last rotation.
+	ahead bool
+	// sending: a request is in flight, with the deadline sendingUntil.
+	sending      bool
+	sendingUntil time.Time
+	// operator says why the role needs an operator; "" if it does not need one. operatorFrom is from when on it does.
+	operator     string
+	operatorFrom time.Time
+	// problem is the role's last failure if it concerns the remote system as a whole, or nil.
+	problem *role.Failure
+}
+
+// Problem is a remote system that refuses requests for any account.
+type Problem struct {
+	Connection, Provider, Reason string
+	// Since is the first of the roles' last failures, and Roles counts these roles.
+	Since time.Time
+	Roles int
+}
+
+// PausedConnection is a connection that is paused because its credential was refused.
+type PausedConnection struct {
+	Connection, Provider, Reason string
+	Since                        time.Time
+	// NextProbe is when the credential is tried again; zero if an operator has to act first.
+	NextProbe time.Time
+}
+
+// NeedsOperator is a role that needs an operator, and why.
+type NeedsOperator struct{ Role, Reason string }
+
+// Dated is a role and a time. The role is "" if there is none.
+type Dated struct {
+	Role string
+	Time time.Time
+}
+
+// Report is the health of a mount.
+type Report struct {
+	Roles int
+	// States counts roles by state, Providers by provider and state.
+	States    map[credential.State]int
+	Providers map[string]map[credential.State]int
+	// Overdue counts the roles that are due and not rotated yet, except those with disable_automated_rotation, those that
+	// the next read rotates, and those whose last password is not in force yet.
+	Overdue, Failing, Disabled int
+	// RotatedAhead counts the roles whose last rotation was recorded by a clock that was ahead.
+	RotatedAhead           int
+	OldestOverdue, NextDue Dated
+	Paused                 []PausedConnection
+	// Problems lists connections whose remote system refuses requests for any account, by name.
+	Problems []Problem
+	// NeedOperator lists roles that need an operator by name, at most maxListed. OperatorsNeeded counts all of them.
+	NeedOperator    []NeedsOperator
+	OperatorsNeeded int
+}
+
+// maxListed bounds the roles in Report.NeedOperator.
+const maxListed = 500
+
+// Set sets the state of a role.
+func (b *Board) Set(f explain.Facts) {
+	r := f.Role
+	known := roleHealth{
+		connection: unique.Make(r.Connection), provider: unique.Make(r.Provider),
+		state: f.View.State, operator: f.NeedsOperator(), disabled: r.Options.Disabled, unfinished: r.Record.Unfinished(),
+		failing: r.Retry.Last != nil && r.Retry.Attempts > 0, // otherwise it only waits
+		ahead:   !r.RotatedAhead(f.Now).IsZero(),
+	}
+	if due := r.DueTime(); !due.IsZero() && !r.Options.Disabled && r.Options.RotationMode != role.ModeOnRead && !role.Waits(f.View.State) {
+		known.due = due.UTC()
+	}
+	if from := r.Retry.OperatorFrom(); known.operator == "" && from.After(f.Now) { // it will need one then, if nothing changes
+		f.Now = from
+		known.operator, known.operatorFrom = f.NeedsOperator(), from
+	}
+	if last := r.Retry.Last; last.OfRemote() {
+		known.problem = last
+	}
+	if r.Sending() {
+		known.sending, known.sendingUntil = true, r.Record.Next.SentUntil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.roles == nil {
+		b.roles, b.changed = map[string]roleHealth{}, map[string]time.Time{}
+	}
+	b.roles[r.Name] = known
+	if c := r.Record.Current; c != nil && c.Basis == credential.BasisAnswer && c.Since.After(b.changed[r.Connection]) && !timing.Ahead(c.Since, f.Now) {
+		b.changed[r.Connection] = c.Since
+	}
+}
+
+// Sending records that a request is in flight.
+func (b *Board) Sending(name string, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known, ok := b.roles[name]; ok {
+		known.sending, known.sendingUntil = true, until
+		b.roles[name] = known
+	}
+}
+
+// OverdueSend reports whether the deadline of the role's request has passed.
+func (b *Board) OverdueSend(name string, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := b.roles[name]
+	return known.sending && known.sendingUntil.Before(now)
+}
+
+// Forget removes a role.
+func (b *Board) Forget(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.roles, name)
+}
+
+// Paused records the pause of a connection.
+func (b *Board) Paused(c *connection.Handle, pause *connection.Pause) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pauses == nil {
+		b.pauses = map[string]PausedConnection{}
+	}
+	b.pauses[c.Name] = PausedConnection{
+		Connection: c.Name, Provider: c.Provider, Reason: pause.Reason, Since: pause.Since, NextProbe: pause.NextProbe,
+	}
+}
+
+// Opened records that a connection is no longer paused, or was deleted.
+func (b *Board) Opened(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.pauses, name)
+}
+
+// IsPaused reports whether a pause of the connection is recorded. It may not be in storage, which may have failed.
+func (b *Board) IsPaused(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, paused := b.pauses[name]
+	return paused
+}
+
+// Names returns the names of all roles.
+func (b *Board) Names() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.roles))
+}
+
+// Of returns the roles of a connection.
+func (b *Board) Of(name string) (names []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for one, r := range b.roles {
+		if r.connection.Value() == name {
+			names = append(names, one)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Pending returns the roles of a connection that are due, failed, or have a password or an outcome pending.
+func (b *Board) Pending(name string, now time.Time) (names []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for one, r := range b.roles {
+		if r.connection.Value() == name && !r.disabled && (r.unfinished || r.failing || !r.due.IsZero() && !r.due.After(now)) {
+			names = append(names, one)
+		}
+	}
+	return names
+}
+
+// Report returns the health of the mount.
+func (b *Board) Report(now time.Time) Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := Report{Roles: len(b.roles), States: map[credential.State]int{}, Providers: map[string]map[credential.State]int{}}
+	for name, r := range b.roles {
+		out.States[r.state]++
+		kind := r.provider.Value()
+		if out.Providers[kind] == nil {
+			out.Providers[kind] = map[credential.State]int{}
+		}
+		out.Providers[kind][r.state]++
+		if r.failing {
+			out.Failing++
+		}
+		if r.disabled {
+			out.Disabled++
+		}
+		if r.ahead {
+			out.RotatedAhead++
+		}
+		switch {
+		case r.due.IsZero():
+		case r.due.After(now):
+			out.NextDue = earlier(out.NextDue, Dated{name, r.due})
+		default:
+			out.Overdue++
+			out.OldestOverdue = earlier(out.OldestOverdue, Dated{name, r.due})
+		}
+		if r.operator != "" && !r.operatorFrom.After(now) {
+			out.NeedOperator = append(out.NeedOperator, NeedsOperator{name, r.operator})
+		}
+	}
+	out.Problems = b.problems()
+	out.OperatorsNeeded = len(out.NeedOperator)
+	slices.SortFunc(out.NeedOperator, func(a, c NeedsOperator) int { return cmp.Compare(a.Role, c.Role) })
+	out.NeedOperator = out.NeedOperator[:min(len(out.NeedOperator), maxListed)]
+	out.Paused = slices.SortedFunc(maps.Values(b.pauses), func(a, c PausedConnection) int { return cmp.Compare(a.Connection, c.Connection) })
+	return out
+}
+
+// problems returns the connections whose remote system refuses requests for any account. A change that it confirmed since
+// ends the problem, although other roles have not been tried again yet. b.mu must be held.
+func (b *Board) problems() []Problem {
+	found := map[string]Problem{}
+	for _, r := range b.roles {
+		name := r.connection.Value()
+		if r.problem == nil || r.problem.Time.Before(b.changed[name]) {
+			continue
+		}
+		p, known := found[name]
+		if !known || r.problem.Time.Before(p.Since) {
+			p.Connection, p.Provider, p.Reason, p.Since = name, r.provider.Value(), r.problem.String(), r.problem.Time
+		}
+		p.Roles++
+		found[name] = p
+	}
+	return slices.SortedFunc(maps.Values(found), func(a, c Problem) int { return cmp.Compare(a.Connection, c.Connection) })
+}
+
+// earlier returns the earlier of two roles. a may have none.
+func earlier(a, b Dated) Dated {
+	if a.Role == "" || b.Time.Before(a.Time) {
+		return b
+	}
+	return a
+}
