@@ -66,6 +66,41 @@ func (s *story) previousRefused(second int) {
 	s.lists(old.Password.Version, ListedRefused)
 }
 
+// The remote system has checked the old password when it confirms a change, which may be long before that is in force.
+func TestConfirmedChangeKeepsWhatItProves(t *testing.T) {
+	for _, exclusive := range []bool{true, false} {
+		s := adopted(t)
+		s.made(3, 10)
+		s.present(10)
+		s.do(func(r Record) Record { return r.Confirmed(exclusive) })
+		s.is("current 2 confirmed, next 3 unknown, previous 1")
+		s.reads(10, "uncertain 2 or 3")
+		require.True(t, s.Next.AwaitsForce())
+		s.do(Record.NotApplied) // not in force yet
+		s.do(Record.Unresolved) // or it is not known
+		require.True(t, s.Next.AwaitsForce())
+		over := *s
+		s.applied(20)
+		s.is("current 3 confirmed, previous 2, history 1 old")
+		require.Nil(t, s.Next)
+
+		s = &over
+		s.do(Record.TargetRefused)
+		s.is("current 2 confirmed, next 3 unknown, previous 1")
+		require.False(t, s.Next.AwaitsForce(), "it is sent again")
+		require.False(t, s.Next.Exclusive)
+	}
+	s := adopted(t)
+	s.made(3, 10)
+	s.present(10)
+	s.do(Record.Unresolved)
+	s.made(4, 20)
+	s.present(20)
+	s.do(func(r Record) Record { return r.Confirmed(true) })
+	s.applied(30)
+	s.is("current 4 confirmed, previous 2, history 3 superseded, history 1 old")
+}
+
 func TestLostAnswerIsResolvedByPresentingCandidate(t *testing.T) {
 	s := adopted(t)
 	s.made(3, 10)

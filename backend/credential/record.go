@@ -117,6 +117,10 @@ type Next struct {
 	OldVersion int `json:"old_version,omitempty"`
 	// Conditional: every request that may have been applied presented an old password.
 	Conditional bool `json:"conditional,omitempty"`
+	// Confirmed: the remote system confirmed the last request, but has not reported the password in force. Exclusive: as in
+	// Applied.
+	Confirmed bool `json:"confirmed,omitempty"`
+	Exclusive bool `json:"exclusive,omitempty"`
 	// Stage is Accepted or RestartRequired once the remote system, or a part of it, has taken the password; otherwise "".
 	Stage Phase `json:"stage,omitempty"`
 	// StagedSince is when the remote system last took the password.
@@ -159,6 +163,10 @@ func (c Candidate) openUntil() time.Time {
 func (n *Next) Exposed() bool {
 	return n != nil && n.Phase != Unsent
 }
+
+// AwaitsForce reports whether the remote system confirmed the password and has not reported it in force yet. Nothing is sent
+// until it has.
+func (n *Next) AwaitsForce() bool { return n != nil && n.Confirmed }
 
 // Staged reports whether the remote system, or a part of it, has taken the password without putting it in force, and no
 // request with it is open.

@@ -76,6 +76,7 @@ func (r Record) Applied(now time.Time, exclusive bool) Record {
 		return out
 	}
 	n := out.Next
+	exclusive = exclusive || n.Exclusive
 	out.Next = nil
 	out.raiseNotBefore(n.UnresolvedUntil)
 	if exclusive {
@@ -135,6 +136,16 @@ func (r Record) Unresolved() Record {
 	return out
 }
 
+// Confirmed: the remote system confirmed the request, but has not reported Next in force. Applied follows once it has, and
+// TargetRefused if it never will. exclusive is that of Applied.
+func (r Record) Confirmed(exclusive bool) Record {
+	out := r.Unresolved()
+	if n := out.Next; n != nil {
+		n.Confirmed, n.Exclusive = true, exclusive
+	}
+	return out
+}
+
 // PasswordRefused: the remote system does not accept Next as a password, so it is not sent again. It is dropped if every
 // request with it was answered "not applied"; otherwise it becomes a candidate.
 func (r Record) PasswordRefused() Record {
@@ -153,6 +164,8 @@ func (r Record) TargetRefused() Record {
 	out := r.NotApplied()
 	if !out.Next.Exposed() {
 		out.withdrawNext()
+	} else {
+		out.Next.Confirmed, out.Next.Exclusive = false, false
 	}
 	return out
 }

@@ -156,6 +156,8 @@ func (f Facts) uncertainAdvice() string {
 		return find
 	case f.Step.Why == role.InFlight:
 		return "wait for the answer, or " + find
+	case f.Role.InForceSoon(f.Now):
+		return nothing + ": " + f.next()
 	default:
 		return fmt.Sprintf("wait for the next attempt at %s, or %s", Time(latest(f.Step.At, f.Now)), find)
 	}

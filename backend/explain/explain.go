@@ -133,6 +133,8 @@ func (f Facts) uncertain() string {
 	case retry.Last == nil:
 	case retry.Last.Class == provider.Unknown:
 		why = retry.Last.String()
+	case f.Role.Record.Next.AwaitsForce():
+		why = fmt.Sprintf("the remote system confirmed it, but has not reported it in force: %s", retry.Last)
 	default:
 		failed = fmt.Sprintf(" The last attempt failed: %s.", retry.Last)
 	}

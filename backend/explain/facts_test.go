@@ -97,6 +97,8 @@ func (s *story) apply(event string) {
 		rec = rec.OldRefused(false, &left, s.clock.Add(5*time.Minute))
 	case "unknown":
 		rec = rec.Unresolved()
+	case "slow":
+		rec = rec.Confirmed(true)
 	case "confirmed":
 		rec, err = rec.Confirm(rec.Next.Version, s.clock)
 	case "confirmed-older":

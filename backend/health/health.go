@@ -105,7 +105,7 @@ func (b *Board) Set(f explain.Facts) {
 		failing: r.Retry.Last != nil && r.Retry.Attempts > 0, // otherwise it only waits
 		ahead:   !r.RotatedAhead(f.Now).IsZero(),
 	}
-	if due := r.DueTime(); !due.IsZero() && !r.Options.Disabled && r.Options.RotationMode != role.ModeOnRead && !role.Waits(f.View.State) {
+	if due := r.DueTime(); !due.IsZero() && !r.Options.Disabled && r.Options.RotationMode != role.ModeOnRead && !role.Waits(f.View.State) && !r.InForceSoon(f.Now) {
 		known.due = due.UTC()
 	}
 	if from := r.Retry.OperatorFrom(); known.operator == "" && from.After(f.Now) { // it will need one then, if nothing changes

@@ -106,6 +106,10 @@ func TestReportCountsOverdueRoles(t *testing.T) {
 		"queued":        {-time.Second, func(t *testing.T, r *role.Role) { begin(t, r, credential.Accepted) }, 0, false},
 		"needs restart": {-time.Second, func(t *testing.T, r *role.Role) { begin(t, r, credential.RestartRequired) }, 0, false},
 		"being sent":    {-time.Second, func(t *testing.T, r *role.Role) { begin(t, r, credential.Sending) }, 1, false},
+		"slow": {-time.Second, func(t *testing.T, r *role.Role) {
+			begin(t, r, credential.Sending)
+			r.Record = r.Record.Confirmed(false)
+		}, 0, false},
 		"damaged entry": {0, func(_ *testing.T, r *role.Role) { r.Due = time.Unix(-5, 0) }, 1, false},
 		"no such year":  {0, func(_ *testing.T, r *role.Role) { r.Due = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC) }, 0, true},
 		"read": {time.Hour, func(_ *testing.T, r *role.Role) {

@@ -80,6 +80,10 @@ type Result struct {
 	// is still in progress can take effect after it.
 	Exclusive bool
 
+	// Confirmed, with Unknown: the remote system confirmed the change, but has not reported it in force. Once CheckTarget
+	// returns Applied, it is.
+	Confirmed bool
+
 	// Code is the remote system's own error code ("1013", "DCS.4961"), or "HTTP 502" if it gave none.
 	Code string
 	// RequestID is the remote system's identifier of the call, for its support.

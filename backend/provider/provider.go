@@ -78,7 +78,8 @@ type Client interface {
 	Check(context.Context) Result
 
 	// CheckTarget makes read-only calls, if the remote system has any, to verify that the target exists and is the
-	// account that the role names. The outcome is Applied unless the check finds a problem.
+	// account that the role names. The outcome is Applied unless the check finds a problem, or a change with
+	// Result.Confirmed is still not in force.
 	CheckTarget(context.Context, Target) Result
 
 	// Change sets the password of one target with a single modifying request, which it sends at most once. The only

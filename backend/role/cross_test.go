@@ -255,6 +255,9 @@ func (c *stepCase) isNotTooEarly() {
 	c.require(!at.Before(c.env.ThrottledUntil), "it is throttled then")
 	c.require(!at.Before(c.env.CheckedAt), "the credential is being checked then")
 	c.require(!at.Before(c.role.QueuedUntil()), "the remote system has a password queued then")
+	if c.role.Record.Next.AwaitsForce() {
+		return // nothing is sent
+	}
 	if before := c.role.Record.SendNotBefore(); !before.IsZero() {
 		c.require(!at.Before(before.Add(c.env.Margin)), "it is within the margin")
 	}

@@ -57,6 +57,8 @@ func after(events ...string) credential.Record {
 			rec = rec.Send(in(-time.Second), 0)
 		case "lost":
 			rec = rec.Unresolved()
+		case "confirmed":
+			rec = rec.Confirmed(true)
 		case "not applied":
 			rec = rec.NotApplied()
 		case "queued":
@@ -104,6 +106,9 @@ var situations = map[string][]string{
 	"first sending":      {"made", "sent"},
 	"sending overdue":    {"in force", "made as due", "sent long ago"},
 	"unknown":            {"in force", "made as due", "sent", "lost"},
+	"slow":               {"in force", "made as due", "sent", "confirmed"},
+	"slow, tried":        {"in force", "tried", "tried", "made", "sent", "confirmed"},
+	"slow, drifted":      {"in force", "made", "sent", "old refused", "sent", "confirmed"},
 	"sending unknown":    {"in force", "made as due", "sent long ago", "lost", "sent"},
 	"queued":             {"in force", "made", "sent", "queued"},
 	"first queued":       {"made", "sent", "queued"},
@@ -253,6 +258,7 @@ func TestFixturesHaveExpectedStates(t *testing.T) {
 		"settled by time": credential.StateAssumed, "asked": credential.StateActive, "first asked": credential.StateNone,
 		"begun": credential.StateActive, "sending": credential.StateActive, "first sending": credential.StateNone,
 		"queued and unknown": credential.StateUncertain, "sending overdue": credential.StateUncertain, "unknown": credential.StateUncertain,
+		"slow": credential.StateUncertain, "slow, tried": credential.StateUncertain, "slow, drifted": credential.StateUncertain,
 		"sending unknown": credential.StateUncertain, "queued": credential.StateAccepted, "first queued": credential.StateAccepted,
 		"queued and asked": credential.StateAccepted, "staged": credential.StateRestartRequired,
 		"staged and asked": credential.StateRestartRequired, "partial": credential.StateRestartRequired,

@@ -235,6 +235,9 @@ func (r *Role) obstacles(step Step, now time.Time, env Env) Step {
 	step.delay(now, env.ThrottledUntil, Throttled)
 	step.delay(now, env.CheckedAt, Checking)
 	step.delay(now, r.QueuedUntil(), RemoteQueue)
+	if r.Record.Next.AwaitsForce() { // nothing is sent
+		return step
+	}
 	rec := r.Record
 	if r.NeedsAnother(env.OldPassword) {
 		rec = rec.GiveUp() // as Make does
@@ -266,7 +269,7 @@ func (r *Role) NeedsAnother(oldPassword bool) bool {
 	if rec.Next == nil {
 		return rec.Unfinished()
 	}
-	return oldPassword && rec.Next.Exposed() && (rec.Current == nil || rec.Current.Refused)
+	return oldPassword && rec.Next.Exposed() && !rec.Next.AwaitsForce() && (rec.Current == nil || rec.Current.Refused)
 }
 
 // ReasonDue is the reason, shown in the history, of a password that was generated because the previous one was due.

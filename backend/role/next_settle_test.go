@@ -154,7 +154,7 @@ func TestRoleNeedsAnotherPassword(t *testing.T) {
 	t.Parallel()
 	for situation, want := range map[string]struct{ without, with bool }{ // an old password
 		"no password": {}, "active": {}, "asked": {}, "sending": {}, "unknown": {}, "queued": {}, "staged": {}, "partial": {},
-		"discarded": {}, "drifted": {}, "drifted and asked": {}, "candidate and next": {},
+		"slow": {}, "slow, tried": {}, "slow, drifted": {}, "discarded": {}, "drifted": {}, "drifted and asked": {}, "candidate and next": {},
 		"candidate":                  {true, true},
 		"partly refused":             {true, true},
 		"many":                       {true, true},

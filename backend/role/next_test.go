@@ -31,6 +31,9 @@ func TestNextStepFollowsState(t *testing.T) {
 		"first sending":              {sends(InFlight), sends(InFlight)},
 		"sending overdue":            {sends(Retrying), sends(Retrying)},
 		"unknown":                    {sends(Retrying), sends(Retrying)},
+		"slow":                       {sends(Retrying), sends(Retrying)},
+		"slow, tried":                {sends(Retrying), sends(Retrying)},
+		"slow, drifted":              {sends(Retrying), sends(Retrying)},
 		"sending unknown":            {sends(InFlight), sends(InFlight)},
 		"drifted, too many, sending": {sends(InFlight), sends(InFlight)},
 		"partial":                    {sends(Retrying), sends(Retrying)},
@@ -88,7 +91,11 @@ func TestNextStepNeedsOldPassword(t *testing.T) {
 		"present one is refused, by hand": {given("drifted"), asks, resting(ByHand)},
 		"present one is refused, asked":   {given("drifted and asked"), asks, resting(Drifted)},
 		// The password of unknown outcome may be the present one: another one has to be made, which presents it.
-		"the next one may be in force":    {given("drifted, unknown"), asks, sends(Margin, sentFor)},
+		"the next one may be in force": {given("drifted, unknown"), asks, sends(Margin, sentFor)},
+		// No old password is needed to look whether a confirmed one is in force.
+		"slow":                            {given("slow"), asks, sends(Retrying)},
+		"slow, tried too often":           {given("slow, tried", spent), asks, sends(Retrying)},
+		"slow, present one is refused":    {given("slow, drifted"), asks, sends(Retrying)},
 		"few attempts are left":           {given("drifted, unknown", fewLeft), asks, resting(Drifted)},
 		"few attempts are left, in force": {given("active", due(-time.Hour), func(r *Role) { r.Record.OldTries = fewTries() }), asks, begins(LockWindow, lockedFor)},
 	})

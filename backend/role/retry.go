@@ -28,6 +28,35 @@ const (
 	maxUnknown  = time.Hour
 )
 
+// maxSlow is for how long the engine looks every few seconds whether a confirmed password is in force.
+const maxSlow = 10 * time.Minute
+
+// InForceSoon reports whether the remote system has confirmed the next password, and should put it in force any moment.
+func (r *Role) InForceSoon(now time.Time) bool {
+	next := r.Record.Next
+	return next.AwaitsForce() && now.Before(next.SentUntil.Add(timing.Scaled(maxSlow)))
+}
+
+// Failed records a failed call that the given revision of the connection made. The caller sets NextAttempt.
+func (r *Role) Failed(result provider.Result, now time.Time, revision int) {
+	retry, busy := &r.Retry, result.Outcome == provider.Busy && result.Scope == provider.ScopeTarget
+	retry.Attempts++
+	if (busy || result.Confirmed) && r.InForceSoon(now) { // it only waits
+		retry.Attempts = 0
+	}
+	if result.Outcome == provider.Unknown {
+		retry.CountUnknown(now)
+	}
+	parts := result.Failures
+	if parts == nil && retry.Last != nil && r.Record.Next.Partial() { // the last known failures of the parts
+		parts = retry.Last.Parts
+	}
+	retry.Last = &Failure{
+		Class: result.Outcome, Scope: result.Scope, Code: result.Code, RequestID: result.RequestID,
+		Reason: result.Reason, Time: now, Revision: revision, Parts: parts,
+	}
+}
+
 // CountUnknown counts a call with an unknown outcome that ended now.
 func (r *Retry) CountUnknown(now time.Time) {
 	if r.Unknowns++; r.Unknowns == 1 {

@@ -85,6 +85,31 @@ func TestOperatorIsAskedAboutLastingUnknownOutcome(t *testing.T) {
 	require.Equal(t, now, r.OperatorFrom(), "now")
 }
 
+// A confirmed password that is not in force yet is no failure, for ten minutes after its request.
+func TestSlowChangeIsNoFailedAttempt(t *testing.T) {
+	t.Parallel()
+	busy := provider.Result{Outcome: provider.Busy, Scope: provider.ScopeTarget}
+	last := sentFor + maxSlow - time.Nanosecond
+	for name, c := range map[string]struct {
+		situation string
+		result    provider.Result
+		after     time.Duration
+		attempts  int
+	}{
+		"confirmed":        {"slow", provider.Result{Outcome: provider.Unknown, Confirmed: true}, 0, 0},
+		"still":            {"slow", busy, last, 0},
+		"for too long":     {"slow", busy, last + 1, 3},
+		"throttled":        {"slow", provider.Result{Outcome: provider.Busy, Scope: provider.ScopeConnection}, 0, 3},
+		"unknown":          {"slow", provider.Result{Outcome: provider.Unknown}, 0, 3},
+		"another password": {"unknown", busy, 0, 3},
+	} {
+		r := given(c.situation, unreachable(0))
+		r.Failed(c.result, in(c.after), 4)
+		require.Equal(t, c.attempts, r.Retry.Attempts, name)
+		require.Equal(t, c.result.Outcome, r.Retry.Last.Class, name)
+	}
+}
+
 // Failures that say the same are logged once.
 func TestSameFailureIsRecognized(t *testing.T) {
 	t.Parallel()

@@ -65,6 +65,9 @@ func (w *work) call(ctx context.Context) (again bool, err error) {
 		push, deadline, err = w.prepare(ctx)
 		return err
 	}, func(ctx context.Context, client provider.Client) provider.Result {
+		if w.role.Record.Next.AwaitsForce() {
+			return client.CheckTarget(ctx, w.role.Target)
+		}
 		ctx, cancel := context.WithTimeout(ctx, deadline.Sub(w.Now()))
 		defer cancel()
 		return client.Change(ctx, push)
@@ -186,6 +189,9 @@ func (w *work) prepare(ctx context.Context) (push provider.Change, deadline time
 	deadline = now.Add(w.h.Timeout())
 	push = provider.Change{Target: w.role.Target, NewPassword: before.Next.Value, Parts: before.Next.Missing(w.role.Target.Parts)}
 	w.old = credential.Old{}
+	if before.Next.AwaitsForce() { // nothing is sent
+		return push, deadline, nil
+	}
 	if w.oldPassword().Required {
 		if w.old = before.Old(now); w.old.Password == nil {
 			return push, deadline, problem.Mistake("%s", w.facts(w.role, w.h).Drifted())
@@ -258,6 +264,9 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 		w.fail(result)
 	default:
 		r.Record = rec.Unresolved()
+		if result.Confirmed {
+			r.Record = rec.Confirmed(result.Exclusive)
+		}
 		w.fail(result)
 	}
 	w.logCall(result, began, attempt, before)
@@ -277,24 +286,13 @@ func phaseOf(stage provider.Stage) credential.Phase {
 
 // fail records a failure and when to retry: when the remote system asks for it, or with backoff.
 func (w *work) fail(result provider.Result) {
-	now, retry := w.Now(), &w.role.Retry
-	retry.Attempts++
-	wait := w.Backoff(retry.Attempts)
+	now := w.Now()
+	w.role.Failed(result, now, w.h.Revision)
+	wait := w.Backoff(w.role.Retry.Attempts)
 	if result.RetryAfter > 0 {
 		wait = w.Jitter(min(max(result.RetryAfter, timing.Scaled(timing.FirstBackoff)), timing.LastBackoff))
 	}
-	retry.NextAttempt = now.Add(wait)
-	if result.Outcome == provider.Unknown {
-		retry.CountUnknown(now)
-	}
-	parts := result.Failures
-	if parts == nil && retry.Last != nil && w.role.Record.Next.Partial() { // the last known failures of the parts
-		parts = retry.Last.Parts
-	}
-	retry.Last = &role.Failure{
-		Class: result.Outcome, Scope: result.Scope, Code: result.Code, RequestID: result.RequestID,
-		Reason: result.Reason, Time: now, Revision: w.h.Revision, Parts: parts,
-	}
+	w.role.Retry.NextAttempt = now.Add(wait)
 }
 
 // afterRejected generates another password, unless an operator chose the refused one, or the remote system refused the

@@ -30,7 +30,7 @@ func (w *work) logCall(result provider.Result, began time.Time, attempt int, bef
 		return
 	default: // not changed, or unknown
 	}
-	if w.role.Retry.Last.Same(before) && !worthALine(attempt) {
+	if w.role.Retry.Last.Same(before) && !worthALine(w.role.Retry.Attempts) {
 		return
 	}
 	step := w.role.Next(w.Now(), w.env(w.h, w.role))

@@ -14,8 +14,7 @@ import (
 
 // Client calls DCS in one region and project. Its methods may be called concurrently.
 type Client struct {
-	api       *huaweicloud.API
-	confirmed confirmations
+	api *huaweicloud.API
 }
 
 var _ provider.Client = (*Client)(nil)
@@ -76,16 +75,13 @@ func (c *Client) Change(ctx context.Context, change provider.Change) provider.Re
 		return c.api.Unsent(found, provider.ScopeConnection,
 			"the account could not be looked up, so the password was not sent; check url, any proxy, and the remote system")
 	}
-	if result, ok := c.confirmed.take(a, change.NewPassword); ok { // and the account is available by now
-		return result
-	}
 	response, err := c.api.Call(ctx, request)
 	if err != nil {
 		return transport.Failure(err)
 	}
 	result := c.changeOutcome(response, a.method)
 	if result.Outcome == provider.Applied {
-		return c.inForce(ctx, a, change.NewPassword, result)
+		return c.inForce(ctx, a, result)
 	}
 	return result
 }

@@ -94,7 +94,8 @@ func TestChangeNotInForceIsUnknown(t *testing.T) {
 				c.list, c.change = after(1, available, test.list), success
 				result, took := inTime(t, c.open(t), c.request(t, method))
 				require.Equal(t, want{provider.Unknown, target, test.code, 0, -1}, got(result))
-				require.False(t, result.Exclusive)
+				require.Equal(t, !slices.Contains([]string{"failed", "failed later", "deleted", "undocumented one"}, name), result.Confirmed)
+				require.Equal(t, method == methodModify, result.Exclusive)
 				require.Equal(t, !slices.Contains([]string{"list broken", "list cut", "credential", "permission", "throttled"}, name), result.Accepted)
 				require.Equal(t, name == "credential" || name == "permission", result.Unseen, "a refused login counts")
 				require.Contains(t, result.Reason, "the remote system confirmed the new password, but")
@@ -108,75 +109,19 @@ func TestChangeNotInForceIsUnknown(t *testing.T) {
 	}
 }
 
-// Sending the password again would present an old password that is wrong by now.
-func TestConfirmedChangeIsNotSentAgain(t *testing.T) {
+// The engine then looks whether the change is in force, and sends nothing.
+func TestCheckShowsWhetherConfirmedChangeIsInForce(t *testing.T) {
 	for _, method := range []string{methodModify, methodReset} {
 		c := newCloud(t)
 		c.list, c.change = after(1, available, updating), success
 		client, change := c.open(t), c.request(t, method)
 		result, _ := inTime(t, client, change)
-		require.Equal(t, provider.Unknown, result.Outcome)
-		result, _ = inTime(t, client, change)
-		require.Equal(t, provider.Busy, result.Outcome, "the account is not available yet")
+		require.True(t, result.Confirmed)
+		result = client.CheckTarget(t.Context(), change.Target)
+		require.Equal(t, want{provider.Busy, target, "", 0, -1}, got(result))
 		c.list = available
-		result, _ = inTime(t, client, change)
+		result = c.open(t).CheckTarget(t.Context(), change.Target)
 		require.Equal(t, provider.Applied, result.Outcome)
-		require.Equal(t, method == methodModify, result.Exclusive)
 		require.Len(t, c.sent(), 1)
-		result, _ = inTime(t, client, change)
-		require.Equal(t, provider.Applied, result.Outcome)
-		require.Len(t, c.sent(), 2, "a later change to the same password is sent")
 	}
-}
-
-func TestOnlyOpenConfirmationReplacesRequest(t *testing.T) {
-	for name, test := range map[string]struct {
-		list   http.HandlerFunc
-		before func(t *testing.T, c *cloud, client provider.Client)
-		sent   int
-	}{
-		"another password since": {updating, func(t *testing.T, c *cloud, client provider.Client) {
-			t.Helper()
-			other := c.request(t, methodModify)
-			other.NewPassword = "Other" + newPassword
-			result, _ := inTime(t, client, other)
-			require.Equal(t, provider.Applied, result.Outcome)
-		}, 3},
-		"another client":     {updating, nil, 2},
-		"the account failed": {failed, func(*testing.T, *cloud, provider.Client) {}, 2},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := newCloud(t)
-			c.list, c.change = after(1, available, test.list), success
-			client, change := c.open(t), c.request(t, methodModify)
-			result, _ := inTime(t, client, change)
-			require.Equal(t, provider.Unknown, result.Outcome)
-			c.list = available
-			if test.before == nil {
-				client = c.open(t)
-			} else {
-				test.before(t, c, client)
-			}
-			result, _ = inTime(t, client, change)
-			require.Equal(t, provider.Applied, result.Outcome)
-			require.Len(t, c.sent(), test.sent)
-		})
-	}
-}
-
-func TestConfirmationIsForgottenInTime(t *testing.T) {
-	var known confirmations
-	a := account{instanceID: "inst-1", accountID: "acc-1"}
-	synctest.Test(t, func(t *testing.T) {
-		for wait, want := range map[time.Duration]bool{confirmedFor - time.Second: true, confirmedFor: false} {
-			known.add(a, newPassword, provider.Result{})
-			time.Sleep(wait)
-			_, ok := known.take(a, newPassword)
-			require.Equal(t, want, ok)
-		}
-		known.add(a, newPassword, provider.Result{})
-		_, ok := known.take(account{instanceID: "inst-2", accountID: "acc-1"}, newPassword)
-		require.False(t, ok)
-	})
-	providertest.RequireSecretFree(t, &known)
 }
