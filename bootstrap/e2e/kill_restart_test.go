@@ -66,6 +66,26 @@ func TestKilledPluginLosesNothing(t *testing.T) {
 	m.nothingLocked()
 }
 
+func TestKilledPluginForgetsNoConfirmedChange(t *testing.T) {
+	m := newMount(t)
+	role := m.account("app")
+	m.must("roles/cache", role)
+	before := m.workingCreds("cache", role)
+	require.NoError(t, m.sim.Switch("dcs", "settle_ms", 3600_000))
+	m.sim.ClearJournal()
+	require.Equal(t, "uncertain", m.must("rotate-role/cache", nil).Data["state"])
+	require.NoError(t, vault.KillPlugin())
+	m.waitUntilServed("creds/cache")
+	require.Equal(t, before["password"], m.workingCreds("cache", role)["password"])
+	require.NoError(t, m.sim.Switch("dcs", "settle_ms", 0))
+	m.waitForState("cache", "active")
+	d := m.workingCreds("cache", role)
+	require.Equal(t, versionOf(t, before)+1, versionOf(t, d))
+	require.Equal(t, 1, m.calls(role), "the password is in force, so the old one is wrong")
+	_, name := target(role)
+	require.Zero(t, m.sim.DCS(name).Failed)
+}
+
 // waitUntilServed reads until Vault has started the plugin again, which the first request makes it do.
 func (m *mount) waitUntilServed(path string) {
 	m.t.Helper()

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"time"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
@@ -15,7 +16,7 @@ type outcome struct {
 	// Class is last_error_class in status; "" if there is none.
 	Class string
 	// Opens is the password that opens the account after it: "old", "new", or "waits": the old one, and the new one after
-	// the next restart.
+	// the next restart or once the remote system has put it in force.
 	Opens string
 	// Then is what the engine does without a request.
 	Then string
@@ -52,6 +53,10 @@ const (
 	verdictWeak     verdict = "refuses every password"
 	// verdictNoAccount: it refuses the account, or the request.
 	verdictNoAccount verdict = "refuses the account"
+	// verdictSlow: the answer confirms the change, which is not in force when the request ends.
+	verdictSlow verdict = "confirmed, not in force"
+	// verdictNoServer: it refuses every request before it looks at the account.
+	verdictNoServer verdict = "refuses every request"
 	// verdictGone: the request was not sent.
 	verdictGone verdict = "unreachable"
 	// The outcome of the first request is unknown, and the same request is answered with busy or the like, or refused.
@@ -83,6 +88,11 @@ var outcomes = map[verdict]map[family]outcome{
 		withOld:   {200, "uncertain", "unknown", "old", thenSame, "active", 1, 2, 1},
 		queued:    {200, "uncertain", "unknown", "old", thenSame, "assumed", 1, 2, 1},
 		atRestart: {200, "uncertain", "unknown", "old", thenSame, "assumed", 1, 2, 1},
+	},
+	// Nothing is sent again: the engine looks until the password is in force.
+	verdictSlow: {
+		atOnce:  {200, "uncertain", "unknown", "waits", thenNothing, "active", 1, 1, 1},
+		withOld: {200, "uncertain", "unknown", "waits", thenNothing, "active", 1, 1, 1},
 	},
 	// Where nothing was changed, the answer is an error and the password stays.
 	verdictBusy: {
@@ -122,6 +132,9 @@ var outcomes = map[verdict]map[family]outcome{
 		withOld:   {400, "active", "rejected", "old", thenNothing, "active", 0, 1, 0},
 		queued:    {400, "assumed", "rejected", "old", thenNothing, "assumed", 0, 1, 0},
 		atRestart: {400, "assumed", "rejected", "old", thenNothing, "assumed", 0, 1, 0},
+	},
+	verdictNoServer: {
+		atOnce: {400, "active", "rejected", "old", thenNothing, "active", 0, 0, 0},
 	},
 	// The answer to a later request does not settle the first one: its password is kept, and another one that is sent over
 	// it is not active without a proof. An accepted old password is a proof.
@@ -165,6 +178,16 @@ type faultRow struct {
 	keepFaults bool
 	// precheck: the fault meets the request that precedes the change, so no change is requested.
 	precheck bool
+	// switches change how the remote system behaves until the role's automation is enabled.
+	switches []flip
+	// timeout replaces the connection's request_timeout, in seconds.
+	timeout int
+}
+
+// flip is a switch of a simulator, with its value during a change and after it.
+type flip struct {
+	name          string
+	during, after any
 }
 
 // firstWait is the engine's first retry interval in the plugin for tests.
@@ -270,6 +293,42 @@ func precheckRows(operation string) []faultRow {
 		one("before the change: the credential is refused once", verdictDenied, lab.Fault{Kind: lab.Deny}),
 	}
 }
+
+// ownRows returns what only the remote system of the operation does.
+func ownRows(op operation) []faultRow {
+	yes := true
+	switch op.name {
+	case "plesk":
+		noResult := func(applied *bool) []lab.Fault {
+			return []lab.Fault{{Kind: lab.NoSuccess, Variant: "no-result", Count: 1, Applied: applied}}
+		}
+		rows := []faultRow{
+			{name: "applied, then 200 without a result", verdict: verdictSet, faults: noResult(&yes)},
+			{name: "not applied, then 200 without a result", verdict: verdictUnset, faults: noResult(nil)},
+		}
+		for _, code := range []int{1004, 1005, 1009, 1014, 1017, 1030} {
+			rows = append(rows, faultRow{name: fmt.Sprintf("system error %d", code), verdict: verdictNoServer, switches: []flip{{"system_error", code, 0}}})
+		}
+		return rows
+	case "dcs modify", "dcs reset":
+		rows := []faultRow{
+			{name: "UPDATING, but in force in time", verdict: verdictDone, switches: []flip{{"settle_ms", 1000, 0}}, timeout: 20},
+			{name: "UPDATING for longer than request_timeout", verdict: verdictSlow, switches: []flip{{"settle_ms", 3600_000, 0}}, timeout: 4},
+		}
+		for _, code := range dcsBusyCodes {
+			rows = append(rows, faultRow{
+				name: "busy with " + code, verdict: verdictBusy, notBefore: firstWait,
+				faults: []lab.Fault{{Kind: lab.Busy, Count: 1}}, switches: []flip{{"busy_code", code, "DCS.4115"}},
+			})
+		}
+		return rows
+	default:
+		return nil
+	}
+}
+
+// dcsBusyCodes are two of the codes with which DCS says "later": a backup, and an operation of another service.
+var dcsBusyCodes = []string{"DCS.4096", "CBC.99003651"}
 
 // tokenRows returns the faults of a connection that uses a token.
 func tokenRows() []faultRow {

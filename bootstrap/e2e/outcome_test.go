@@ -20,7 +20,7 @@ func TestOutcomeOfEveryFault(t *testing.T) {
 	var table outcomeTable
 	t.Run("cells", func(t *testing.T) {
 		for _, op := range allOperations() {
-			all := append(faultRows(), secondRows()...)
+			all := slices.Concat(faultRows(), secondRows(), ownRows(op))
 			if op.precheck != "" {
 				all = append(all, precheckRows(op.precheck)...)
 			}
@@ -115,13 +115,18 @@ func (m *mount) runFault(op operation, r faultRow) outcome {
 	for _, f := range r.faults {
 		m.fault(role, f)
 	}
+	m.flip(role, r.switches, true)
+	if r.timeout > 0 {
+		m.must(fmt.Sprintf("config/%s", role["connection"]), data{"request_timeout": r.timeout})
+	}
 
 	_, err := m.write("rotate-role/r", nil)
 	got := outcome{Code: statusCode(err)}
 	require.Equal(m.t, want.Code, got.Code, message(err))
 	m.waitUntilApplied(op, role, want)
-	if want.Class == "unreachable" { // logins would fail too
+	if want.Class == "unreachable" || r.verdict == verdictNoServer { // logins would fail too
 		m.clearFaults()
+		m.flip(role, r.switches, false)
 	}
 	d := m.creds("r")
 	m.assertNoSecret(err, d)
@@ -138,6 +143,7 @@ func (m *mount) runFault(op operation, r faultRow) outcome {
 	if !r.keepFaults {
 		m.clearFaults()
 	}
+	m.flip(role, r.switches, false)
 	m.enableAutomation()
 	state := want.End
 	if op.family == atRestart && want.Made > 0 {
@@ -171,6 +177,19 @@ func (m *mount) runFault(op operation, r faultRow) outcome {
 	return got
 }
 
+// flip sets switches of the role's remote system, during a change or after it.
+func (m *mount) flip(role data, switches []flip, during bool) {
+	m.t.Helper()
+	system, _ := target(role)
+	for _, s := range switches {
+		value := s.after
+		if during {
+			value = s.during
+		}
+		require.NoError(m.t, m.sim.Switch(system, s.name, value))
+	}
+}
+
 // waitUntilApplied waits until the remote system has made the change, if it is to make it. That may be after the answer.
 func (m *mount) waitUntilApplied(op operation, role data, want outcome) {
 	m.t.Helper()
@@ -198,7 +217,8 @@ func (m *mount) opensAccount(role, before, now data) string {
 		if next, ok := now["next_password"]; ok {
 			require.Error(m.t, m.login(role, next))
 		}
-		if ids := servers(role); len(ids) > 0 && m.sim.ECS(ids[0]).Pending {
+		_, name := target(role)
+		if ids := servers(role); len(ids) > 0 && m.sim.ECS(ids[0]).Pending || m.sim.DCS(name).Status == "UPDATING" {
 			return "waits"
 		}
 		return "old"

@@ -125,7 +125,7 @@ func TestModifyOutcomes(t *testing.T) {
 
 // The codes that Huawei's own Terraform provider waits for: nothing was changed, and the same password is sent later.
 func TestBusyInstanceIsNoRefusal(t *testing.T) {
-	for code := range strings.FieldsSeq(`DCS.4026 DCS.4049 DCS.4096 DCS.4097 DCS.4111 DCS.4113 DCS.4114 DCS.4115 DCS.4116
+	for code := range strings.FieldsSeq(`DCS.4017 DCS.4104 DCS.4026 DCS.4049 DCS.4096 DCS.4097 DCS.4111 DCS.4113 DCS.4114 DCS.4115 DCS.4116
 		DCS.4117 DCS.4118 DCS.4120 DCS.4121 DCS.4231 DCS.4975 CBC.99003651`) {
 		busy := says(400, `{"error_code":"`+code+`"}`)
 		for _, method := range []string{methodModify, methodReset} {

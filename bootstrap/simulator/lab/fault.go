@@ -27,7 +27,7 @@ const (
 	Apply503HTML Kind = "apply-503-html" // applied; a proxy's 503 page that echoes the request
 	Err500       Kind = "500"            // not applied; 500
 	HTML503      Kind = "503-html"       // not applied; a proxy's 503 page that echoes the request
-	NoSuccess    Kind = "200-no-success" // 200 in the system's own format, but not a success; see Fault.Applied
+	NoSuccess    Kind = "200-no-success" // 200 in the system's own format, but not a success; see Fault.Applied; variant no-result (Plesk)
 	Empty200     Kind = "200-empty"      // 200 without a body; see Fault.Applied
 	HTML200      Kind = "200-html"       // 200 with a web page that echoes the request; see Fault.Applied
 	Redirect     Kind = "redirect"       // 307 to location, or to the simulator's trap; see Fault.Applied
@@ -112,7 +112,7 @@ func (f *Fault) Validate() error {
 			return fmt.Errorf("unknown operation %q: use %s", op, strings.Join(Operations, ", "))
 		}
 	}
-	allowed := map[Kind][]string{Throttle: {"json", "empty", "html"}, Deny: {"forbidden"}, Late: {held}}[f.Kind]
+	allowed := map[Kind][]string{Throttle: {"json", "empty", "html"}, Deny: {"forbidden"}, Late: {held}, NoSuccess: {"no-result"}}[f.Kind]
 	if f.Variant != "" && !slices.Contains(allowed, f.Variant) {
 		return fmt.Errorf("unknown variant %q of kind %q", f.Variant, f.Kind)
 	}

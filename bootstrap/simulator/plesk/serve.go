@@ -200,6 +200,9 @@ func (s *Server) word(f lab.Fault, ops []operation, quote string, pretty bool) (
 	case lab.RejectTarget:
 		return result(codeNotFound)
 	case lab.NoSuccess:
+		if f.Variant == "no-result" {
+			return s.packet(pretty, group(ops[0].operator, group(ops[0].node.name))), "no result", true
+		}
 		return result(codeFailed)
 	case lab.Busy:
 		return system(codeBusy)
