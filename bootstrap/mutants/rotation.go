@@ -93,6 +93,22 @@ var ofChanges = []mutant{
 		pkg:    rotation, test: "TestOutcomeIsStoredThoughNextStepFails",
 	},
 	{
+		name: "send-what-was-confirmed", rule: "lock",
+		breaks: "A change that the remote system has confirmed is made again, with an old password that is wrong by now.",
+		file:   "backend/rotation/change.go",
+		old:    "if result.Confirmed {",
+		new:    "if result.Confirmed && false {",
+		pkg:    rotation, test: "TestConfirmedChangeIsNeverSentAgain",
+	},
+	{
+		name: "look-rarely", rule: "creds",
+		breaks: "While a confirmed change is not in force, the engine looks less and less often.",
+		file:   "backend/role/retry.go",
+		old:    "retry.Attempts = 0",
+		new:    "retry.Attempts += 0",
+		pkg:    rotation, test: "TestSlowChangeIsLookedAtOften",
+	},
+	{
 		name: "one-write-too-many", rule: "I6",
 		breaks: "The outcome is stored twice.",
 		file:   "backend/rotation/storing.go",
