@@ -139,14 +139,14 @@ func (f Facts) restartAdvice() string {
 
 // uncertainAdvice is the advice in the state uncertain.
 func (f Facts) uncertainAdvice() string {
-	last, find := f.Role.Retry.Last, findOut(f.Role)
+	find := findOut(f.Role)
 	if f.Role.Record.Current == nil {
 		find += ". If the role names the wrong account, delete the role with force=true"
 	}
 	switch {
 	case f.Step.Why == role.Drifted:
 		return f.currentPassword()
-	case last != nil && last.NeedsOperator():
+	case f.failureNeedsOperator():
 		return f.failureAdvice() + "; or " + find
 	case f.staysUnknown():
 		return fmt.Sprintf("check on the remote system that the account exists and can be changed, %s. %s", find, upper(f.next()))
@@ -225,11 +225,19 @@ func (f Facts) NeedsOperator() string {
 		return sentence(f.Drifted())
 	case f.stuck() != nil && !f.Stuck.Storage:
 		return sentence(f.Stuck.Reason)
-	case last != nil && last.NeedsOperator():
+	case f.failureNeedsOperator():
 		return fmt.Sprintf("The last change failed: %s. %s", last, sentence(f.failureAdvice()))
 	default:
 		return ""
 	}
+}
+
+// failureNeedsOperator reports whether the last failure needs an operator. A wrong old password does not, as long as the
+// engine has another one to present.
+func (f Facts) failureNeedsOperator() bool {
+	last := f.Role.Retry.Last
+	another := f.View.State == credential.StateUncertain && f.Step.Do == role.Send
+	return last != nil && last.NeedsOperator() && (last.Class != provider.Mismatch || !another)
 }
 
 // Drifted says that no change is possible without the account's current password, as a clause.

@@ -208,6 +208,10 @@ func states() []act {
 				due: late, after: overtaken,
 			},
 			{
+				name:   "the old password was refused, and the one whose outcome was lost is presented next",
+				record: "adopted 58m make present unknown present wrong another", modify: true, last: wrongOld(), env: role.Env{Margin: 2 * time.Minute},
+			},
+			{
 				name: "too few attempts with an old password are left", record: "adopted make present unknown present few", modify: true,
 				otherwise: "set rotation_method=reset on the role", last: wrongOld(),
 			},

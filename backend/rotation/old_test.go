@@ -57,6 +57,7 @@ func TestLostAnswerIsSettledByPresentingCandidate(t *testing.T) {
 		view := o.read()
 		require.Equal(t, o.remote.password("login"), view.Password.Value, "readers get the new password once the old one is known to be wrong")
 		require.NotEqual(t, credential.StateActive, view.State)
+		require.Zero(t, o.engine.Health().OperatorsNeeded, "the engine presents the new one next")
 		advance(2 * time.Minute)
 		require.Equal(t, 4, o.remote.changeCount())
 		require.Equal(t, o.remote.changes[1].NewPassword, o.remote.changes[3].OldPassword)
