@@ -12,26 +12,45 @@ import (
 // Unconfirmable is the error of a confirmation that does not fit the role's passwords: that a version is in force or, with
 // discard, that it is not.
 func Unconfirmable(r *role.Role, version int, discard bool, err error) string {
+	current := r.Record.Current
+	inForce := current != nil && (current.Version == version || current.Formerly != 0 && current.Formerly == version)
 	switch {
 	case errors.Is(err, credential.ErrQueued):
 		return fmt.Sprintf("version %d of role %q cannot be discarded yet, because the remote system has queued it and it may still take effect. It counts as in force at %s: if it does not work after that, discard it then",
 			version, r.Name, Time(r.SettlesAt))
 	case errors.Is(err, credential.ErrInForceOn):
-		return fmt.Sprintf("version %d of role %q cannot be discarded, because it was confirmed on some servers. Write rotate-role/%s to set another one, or write the one that works on all of them to confirm-role/%s (password=…)",
-			version, r.Name, r.Name, r.Name)
-	case discard && r.Record.Current != nil && r.Record.Current.Version == version:
-		return fmt.Sprintf("version %d of role %q cannot be discarded, because it is in force as far as Vault knows. If another one works (history/%s lists them), write it to confirm-role/%s (password=…)",
-			version, r.Name, r.Name, r.Name)
-	case !discard && r.Record.Current != nil && r.Record.Current.Version == version:
-		return fmt.Sprintf("version %d of role %q was not confirmed, because another one is being sent and may replace it. Wait for the outcome (status/%s), or write the one that works to confirm-role/%s (password=…)",
-			version, r.Name, r.Name, r.Name)
-	case discard:
-		return fmt.Sprintf("version %d of role %q cannot be discarded, because it is not waiting to take effect. history/%s lists all versions; write the one that works to confirm-role/%s (version=N)",
-			version, r.Name, r.Name, r.Name)
-	default:
-		return fmt.Sprintf("version %d of role %q cannot be confirmed, because it was never sent, or Vault no longer has it, or it is an older one and not all servers were named. history/%s lists all versions; write the one that works to confirm-role/%s (version=N, or password=… if Vault does not have it)",
-			version, r.Name, r.Name, r.Name)
+		return fmt.Sprintf("version %d of role %q cannot be discarded, because it was confirmed on some servers. Write rotate-role/%s to set another one, or %s",
+			version, r.Name, r.Name, stateVersion(r))
+	case discard && inForce:
+		return fmt.Sprintf("version %d of role %q cannot be discarded, because it is in force as far as Vault knows. If another one is, %s",
+			version, r.Name, stateVersion(r))
+	case inForce:
+		return fmt.Sprintf("version %d of role %q was not confirmed, because another one is being sent and may replace it. Wait for the outcome (status/%s), or %s",
+			version, r.Name, r.Name, stateVersion(r))
 	}
+	what, why := "confirmed", "it is an older one, which can only be confirmed for all servers at once"
+	if discard {
+		what, why = "discarded", "it is not waiting to take effect"
+	}
+	newest := r.Record.Forgotten
+	known := false
+	for _, p := range r.Record.List() {
+		newest, known = max(newest, p.Version), known || p.Version == version
+	}
+	switch next := r.Record.Next; {
+	case next != nil && next.Version == version && !next.Exposed():
+		why = "it was never sent"
+	case !known && version > newest:
+		why = "it does not exist"
+	case !known:
+		why = "Vault no longer has it"
+	}
+	return fmt.Sprintf("version %d of role %q cannot be %s, because %s. %s", version, r.Name, what, why, upper(stateVersion(r)))
+}
+
+// stateVersion says how to state which password is in force, as a clause.
+func stateVersion(r *role.Role) string {
+	return fmt.Sprintf("write the one that works to confirm-role/%s: version=N (history/%s lists them), or password=… if Vault does not have it", r.Name, r.Name)
 }
 
 // Confirmed is the warning after a confirmation, or a discard: what still waits, what it withdrew, and the new version of an
@@ -42,7 +61,11 @@ func (f Facts) Confirmed(before credential.Record, discard bool) string {
 		text = fmt.Sprintf("This confirmation withdrew a rotation that was waiting to be sent. If you still want it, write rotate-role/%s.", f.Role.Name)
 	}
 	if c := rec.Current; c != nil && c.Formerly != 0 && (before.Current == nil || before.Current.Version != c.Version) {
-		text = fmt.Sprintf("Version %d is in force again and is now version %d, because versions never go back. %s", c.Formerly, c.Version, text)
+		lead := fmt.Sprintf("Version %d counts as in force because you say so, and is now version %d, because versions never go back.", c.Formerly, c.Version)
+		if last := before.Current; last != nil && last.Basis == credential.BasisAnswer {
+			lead += fmt.Sprintf(" The remote system last confirmed version %d.", last.Version)
+		}
+		text = lead + " " + text
 	}
 	return strings.TrimSpace(text)
 }

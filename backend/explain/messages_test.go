@@ -114,25 +114,26 @@ func (p *page) confirmations(t *testing.T) {
 		{"the version is in force", active, nil, 1, true, credential.ErrNothingToConfirm},
 		{"no such version waits", active, nil, 7, true, credential.ErrNothingToConfirm},
 		{"no such version exists", active, nil, 7, false, credential.ErrNothingToConfirm},
+		{"the version was dropped", active + "make send applied make send applied", nil, 0, false, credential.ErrNothingToConfirm},
+		{"the version waits to be sent", active + "make", nil, 2, false, credential.ErrNothingToConfirm},
+		{"an older version, and not all servers", active + "make send applied", three, 1, false, credential.ErrNothingToConfirm},
+		{"an older version does not wait", active + "make send applied", nil, 1, true, credential.ErrNothingToConfirm},
 		{"another version is being sent", active + "make send", nil, 1, false, credential.ErrNothingToConfirm},
 	} {
 		r := of(row.record, row.parts...)
 		p.situation(row.name, fmt.Sprintf("version %d, discard %t", row.version, row.discard))
 		p.say("Unconfirmable", Unconfirmable(r, row.version, row.discard, row.err))
 	}
-	p.situation("an older version is in force again", "version 1")
-	older := scene{record: active + "make send applied adopted"}
-	before := older.facts(t).Role.Record
-	again := older.facts(t)
-	rec, err := before.Confirm(1, again.Now)
-	require.NoError(t, err)
-	again.Role.Record = rec
-	p.say("Confirmed", again.Confirmed(before, false))
+	p.situation("an older version is in force again", "version 1, after one that the remote system confirmed; after an adopted one")
+	for _, record := range []string{active + "make send applied", active + "make send applied adopted"} {
+		before, again := of(record).Record, scene{record: record}.facts(t)
+		rec, err := before.Confirm(1, again.Now)
+		require.NoError(t, err)
+		again.Role.Record = rec
+		p.say("Confirmed", again.Confirmed(before, false))
+	}
 	p.situation("it withdrew a rotation", "version 1")
-	waiting := scene{record: active + "make"}
-	before = waiting.facts(t).Role.Record
-	again = scene{record: active}.facts(t)
-	p.say("Confirmed", again.Confirmed(before, false))
+	p.say("Confirmed", scene{record: active}.facts(t).Confirmed(of(active+"make").Record, false))
 	partial := of(active+"make send on-ab busy", three...)
 	p.situation("not all servers took the version", "version 2 for all servers")
 	p.say("NotTaken", NotTaken(partial, 2))

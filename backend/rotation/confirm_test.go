@@ -170,7 +170,7 @@ func TestOlderVersionCanBeConfirmed(t *testing.T) {
 		second := r.read().Password.Value
 		r.mustRotate()
 		report := r.mustConfirm(Confirmation{Version: 1})
-		require.Equal(t, "Version 1 is in force again and is now version 4, because versions never go back.", report.Warning)
+		require.Equal(t, "Version 1 counts as in force because you say so, and is now version 4, because versions never go back. The remote system last confirmed version 3.", report.Warning)
 		r.requireState(credential.StateAssumed, 4, 0)
 		require.Equal(t, first, r.read().Password.Value)
 		r.mustConfirm(Confirmation{Version: 1}) // repeated
@@ -179,7 +179,10 @@ func TestOlderVersionCanBeConfirmed(t *testing.T) {
 		require.Contains(t, r.confirmFails(Confirmation{Version: 2, Discard: true}), "not waiting to take effect")
 		require.Contains(t, r.mustConfirm(Confirmation{Password: second}).Warning, "now version 5")
 		r.requireState(credential.StateAssumed, 5, 0)
-		require.Contains(t, r.confirmFails(Confirmation{Version: 1}), "Vault no longer has it")
+		require.Contains(t, r.confirmFails(Confirmation{Version: 1}), "cannot be confirmed, because Vault no longer has it")
+		require.Contains(t, r.confirmFails(Confirmation{Version: 77}), "cannot be confirmed, because it does not exist")
+		require.Contains(t, r.confirmFails(Confirmation{Version: 77, Discard: true}), "cannot be discarded, because it does not exist")
+		require.Contains(t, r.confirmFails(Confirmation{Version: 5, Discard: true}), "version=N")
 		r.mustRotate()
 		r.requireState(credential.StateActive, 6, 0)
 	})
