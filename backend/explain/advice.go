@@ -141,7 +141,7 @@ func (f Facts) restartAdvice() string {
 func (f Facts) uncertainAdvice() string {
 	find := findOut(f.Role)
 	if f.Role.Record.Current == nil {
-		find += ". If the role names the wrong account, delete the role with force=true"
+		find += ". If the role names the wrong account, delete the role with force=true" + onlyCopy
 	}
 	switch {
 	case f.Step.Why == role.Drifted:
@@ -257,17 +257,25 @@ func notAllowed(e *connection.NotAllowedError) string {
 	return fmt.Sprintf("the connection %q does not allow %s, so its password is neither changed nor returned", e.Connection, what)
 }
 
+// onlyCopy follows advice to delete a role.
+const onlyCopy = " (which deletes the only copy of its password)"
+
 // allow says how to allow a role, as a clause.
 func allow(e *connection.NotAllowedError) string {
 	if e.Target != "" {
-		return fmt.Sprintf("add %q to allowed_targets of config/%s, or delete roles/%s", e.Target, e.Connection, e.Role)
+		return fmt.Sprintf("add %q to allowed_targets of config/%s, or delete roles/%s"+onlyCopy, e.Target, e.Connection, e.Role)
 	}
-	return fmt.Sprintf("add %q to allowed_roles of config/%s, or delete roles/%s", e.Role, e.Connection, e.Role)
+	return fmt.Sprintf("add %q to allowed_roles of config/%s, or delete roles/%s"+onlyCopy, e.Role, e.Connection, e.Role)
+}
+
+// ConnectionGone is the error of a request for a role whose connection no longer exists.
+func ConnectionGone(r *role.Role) string {
+	return fmt.Sprintf("connection %q of role %q no longer exists: write config/%s again, or delete the role with force=true"+onlyCopy, r.Connection, r.Name, r.Connection)
 }
 
 // NotAllowed is the warning for a connection that no longer allows some of its roles.
 func NotAllowed(name string, roles []string) string {
-	return fmt.Sprintf("The connection %q does not allow these of its roles, whose passwords are now neither changed nor returned: %s. Add them to allowed_roles and allowed_targets of config/%s, or delete them.",
+	return fmt.Sprintf("The connection %q does not allow these of its roles, whose passwords are now neither changed nor returned: %s. Add them to allowed_roles and allowed_targets of config/%s, or delete them. Deleting a role deletes the only copy of its password.",
 		name, list(roles), name)
 }
 
@@ -311,7 +319,7 @@ func PauseReason(check provider.Result) string {
 // InUse is the error of a request to delete a connection that roles use.
 func InUse(name string, roles []string) string {
 	if len(roles) == 1 {
-		return fmt.Sprintf("the connection %q was not deleted, because 1 role uses it (%s): delete that role first", name, roles[0])
+		return fmt.Sprintf("the connection %q was not deleted, because 1 role uses it (%s): delete that role first"+onlyCopy, name, roles[0])
 	}
-	return fmt.Sprintf("the connection %q was not deleted, because %d roles use it (%s): delete these roles first", name, len(roles), list(roles))
+	return fmt.Sprintf("the connection %q was not deleted, because %d roles use it (%s): delete these roles first. Deleting a role deletes the only copy of its password", name, len(roles), list(roles))
 }

@@ -128,7 +128,7 @@ func TestAdviceFitsState(t *testing.T) {
 		"restart, partly":    {scene{record: "make send on-a busy", parts: three, last: busy()}, credential.StateRestartRequired, "Fix what keeps the other servers from taking version 1 (see servers); restart each server that took it, then write confirm-role/db with version=1 and servers=ID."},
 		"restart of another": {scene{record: "make send restart make"}, credential.StateRestartRequired, "If a restart has already put version 1 in force, write confirm-role/db with version=1."},
 
-		"uncertain":            {scene{record: "make send unknown"}, credential.StateUncertain, "Wait for the next attempt at 2026-03-01T12:00:00Z, or " + find + ". If the role names the wrong account, delete the role with force=true."},
+		"uncertain":            {scene{record: "make send unknown"}, credential.StateUncertain, "Wait for the next attempt at 2026-03-01T12:00:00Z, or " + find + ". If the role names the wrong account, delete the role with force=true (which deletes the only copy of its password)."},
 		"uncertain, unsettled": {scene{record: strings.Repeat("make send unknown ", credential.MaxCandidates+1) + "given-up"}, credential.StateUncertain, sentence(find)},
 
 		"drifted": {scene{record: "adopted make present wrong given-up", modify: true, otherwise: reset}, credential.StateDrifted, current},

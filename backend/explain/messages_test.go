@@ -188,6 +188,8 @@ func (p *page) connections() {
 	p.say("Blocked", Blocked("panel", "3 calls were refused"))
 	p.say("Held", Held(hold))
 	p.say("Held", Held(connection.Hold{Until: hold.Until}))
+	p.situation("a request for a role whose connection no longer exists", "")
+	p.say("ConnectionGone", ConnectionGone(&role.Role{Name: "db", Connection: "panel"}))
 	p.situation("a request to delete one that roles use", "one role; twelve roles")
 	p.say("InUse", InUse("panel", []string{"db"}))
 	p.say("InUse", InUse("panel", servers(12)))

@@ -51,7 +51,7 @@ func SameSystem(name string, others, pairs []string) string {
 		"Use the same url for all: the engine counts refused logins for each address", name, list(others))
 	if len(pairs) > 0 {
 		text += ". Each of these pairs of roles changes the password of one account, so that only one of them has the password in force: " +
-			list(pairs) + ". Delete one role of each pair"
+			list(pairs) + ". Delete the role of each pair whose password does not work. Deleting a role deletes the only copy of its password"
 	}
 	return text
 }

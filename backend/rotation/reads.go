@@ -64,7 +64,7 @@ func (e *Engine) allowed(ctx context.Context, s store.Store, r *role.Role) (*con
 	h, err := e.Connections.Handle(ctx, s, r.Connection)
 	switch {
 	case errors.Is(err, problem.ErrNoConnection):
-		return nil, problem.Mistake("connection %q of role %q no longer exists: write config/%s again, or delete the role with force=true", r.Connection, r.Name, r.Connection)
+		return nil, problem.Mistake("%s", explain.ConnectionGone(r))
 	case err != nil:
 		return nil, problem.Storage("reading connection "+r.Connection, err)
 	}
