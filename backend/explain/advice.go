@@ -46,6 +46,8 @@ func (f Facts) hindranceAdvice() string {
 	}
 	switch stuck := f.stuck(); {
 	case stuck == nil:
+	case stuck.Next.IsZero():
+		todo = append(todo, sentence(checkStorage)+" The engine tries again every minute.")
 	case stuck.Storage:
 		todo = append(todo, fmt.Sprintf("%s The engine tries again at %s.", sentence(checkStorage), Time(latest(stuck.Next, f.Now))))
 	default:
@@ -280,11 +282,11 @@ func NotAllowed(name string, roles []string) string {
 }
 
 // checkStorage is the advice for failures of Vault's storage, as a clause.
-const checkStorage = "check Vault's storage and log; if Vault refuses writes during setup although it is unsealed, restart this Vault node"
+const checkStorage = "check Vault's storage and log; if Vault refuses writes during setup although it is unsealed, seal and unseal this Vault node, or restart it (reloading the plugin does not help)"
 
 // StorageFailure says that Vault's storage fails. roles is for how many roles, and reason is the last failure, as a clause.
 func StorageFailure(roles int, since time.Time, reason string) string {
-	return fmt.Sprintf("Vault's storage has failed since %s (roles affected so far: %d): %s. %s", Time(since), roles, reason, sentence(checkStorage))
+	return fmt.Sprintf("Vault's storage has failed since %s (roles affected: %d): %s. %s", Time(since), roles, reason, sentence(checkStorage))
 }
 
 // Paused is the error of a request for a paused connection.

@@ -39,16 +39,16 @@ type Facts struct {
 	Otherwise string
 	// NotAllowed is why the connection does not allow the role, or nil.
 	NotAllowed *connection.NotAllowedError
-	// Stuck is why work on the role failed before a call was made, or nil.
+	// Stuck is why work on the role failed before a call was made, or why the mount's storage fails; nil if neither does.
 	Stuck *Stuck
 }
 
-// Stuck is a failure of work on a role that is not one of the remote system.
+// Stuck is a failure of work on a role, or of the mount, that is not one of the remote system.
 type Stuck struct {
 	// Reason says what failed, as a clause. Unless it is Vault's storage, it also says what an operator can do.
 	Reason  string
 	Storage bool
-	// Since is when it failed first, and Next is when it is tried again.
+	// Since is when it failed first, and Next is when it is tried again; zero for the mount, which tries again every minute.
 	Since, Next time.Time
 }
 
@@ -74,7 +74,11 @@ func (f Facts) hindrances() string {
 		text += " " + sentence(notAllowed(f.NotAllowed))
 	}
 	if stuck := f.stuck(); stuck != nil {
-		text += fmt.Sprintf(" Work on this role has failed since %s: %s.", Time(stuck.Since), stuck.Reason)
+		what := "Work on this role"
+		if stuck.Next.IsZero() {
+			what = "Vault's storage"
+		}
+		text += fmt.Sprintf(" %s has failed since %s: %s.", what, Time(stuck.Since), stuck.Reason)
 	}
 	return text
 }

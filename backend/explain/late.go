@@ -125,7 +125,7 @@ func (f Facts) NextAttempt() time.Time {
 	switch onRead := f.Step.Do == role.Begin && f.Step.OnRead; {
 	case f.NotAllowed != nil, f.Step.Do == role.Rest, onRead:
 		return time.Time{}
-	case f.Stuck != nil:
+	case f.Stuck != nil && !f.Stuck.Next.IsZero():
 		return latest(f.Stuck.Next, f.Now)
 	default:
 		return latest(f.Step.At, f.Now)

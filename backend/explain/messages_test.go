@@ -201,7 +201,7 @@ func (p *page) connections() {
 // clauses are the parts of other messages.
 func (p *page) clauses() {
 	p.heading("Vault's storage fails")
-	p.situation("one role met it", "")
+	p.situation("it concerns one role", "")
 	p.say("StorageFailure", StorageFailure(1, storageFails.Since, storageFails.Reason))
 	p.heading("Parts of messages")
 	p.situation("what is in the way of a request", "")

@@ -82,6 +82,7 @@ var (
 	errRole      = &connection.NotAllowedError{Connection: "panel", Role: "db"}
 	errTarget    = &connection.NotAllowedError{Connection: "panel", Role: "db", Target: "login"}
 	storageFails = &Stuck{Reason: `storing the new password of role "db" failed: storage is sealed. Nothing was sent`, Storage: true, Since: now.Add(-time.Minute), Next: now.Add(10 * time.Second)}
+	mountFails   = &Stuck{Reason: "storing the heartbeat failed: cannot write to storage during setup", Storage: true, Since: now.Add(-time.Minute)}
 	noConnection = &Stuck{Reason: `connection "panel" of role "db" no longer exists: write config/panel again`, Since: now.Add(-time.Minute), Next: now.Add(time.Minute)}
 )
 
@@ -260,6 +261,7 @@ func circumstances() []act {
 		{"Work on the role fails", []scene{
 			{name: "storage fails, and a change is due", record: active, due: late, stuck: storageFails},
 			{name: "storage fails, and an outcome is open", record: active + "make send unknown", last: unknown(), stuck: storageFails},
+			{name: "the mount's storage fails, and nothing is due", record: active, due: 10 * time.Minute, stuck: mountFails},
 			{name: "the connection is gone", record: active, due: late, stuck: noConnection},
 		}},
 		{"The mount is frozen", []scene{

@@ -62,7 +62,7 @@ type Gate struct {
 	// problem is why the gate could not be loaded.
 	problem error
 	// storage is why the gate could not be loaded, or the last heartbeat could not be stored.
-	storage storageFailure
+	storage *explain.Stuck
 	// opening fires at the end of the freeze.
 	opening *time.Timer
 	beaten  time.Time

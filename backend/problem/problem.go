@@ -135,7 +135,7 @@ func storage(err error, doing, interrupted, failed string) error {
 	case ReadOnly(err):
 		return logical.ErrReadOnly
 	case InSetup(err):
-		return &Error{Kind: KindBusy, Storage: true, Message: "nothing was changed and nothing was sent, because " + SetupReason + ". Try again; if Vault is unsealed and this lasts, restart this Vault node"}
+		return &Error{Kind: KindBusy, Storage: true, Message: "nothing was changed and nothing was sent, because " + SetupReason + ". Try again; if Vault is unsealed and this lasts, seal and unseal this Vault node, or restart it (reloading the plugin does not help)"}
 	case errors.As(err, &known):
 		return err
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -8,6 +8,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/health"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
@@ -181,7 +182,7 @@ func TestStorageFailureIsReported(t *testing.T) {
 				advance(time.Hour + time.Minute)
 				h := r.health()
 				require.Contains(t, h.StorageFailure, message)
-				require.Contains(t, h.StorageFailure, "roles affected so far: 1")
+				require.Contains(t, h.StorageFailure, "roles affected: 1")
 				require.Zero(t, h.OperatorsNeeded, "it is told once")
 				status := r.status()
 				require.Contains(t, status.Reason, "Work on this role has failed since ")
@@ -213,13 +214,20 @@ func TestStorageFailureIsReported(t *testing.T) {
 func TestHeartbeatReportsStorageFailure(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.setCatchUpLimit(3600)
+		r.createRoles("role", "other")
 		r.storage.fail(opPut, "", "cannot write to storage during setup")
 		r.wakeFor(16)
-		require.Contains(t, r.health().StorageFailure, "storing the heartbeat failed: cannot write to storage during setup")
+		h, status := r.health(), r.status()
+		require.Contains(t, h.StorageFailure, "(roles affected: 2): storing the heartbeat failed: cannot write to storage during setup")
+		require.Contains(t, h.StorageFailure, "seal and unseal this Vault node, or restart it")
+		require.Contains(t, status.Reason, "Vault's storage has failed since "+explain.Time(h.StorageFailedAt))
+		require.Contains(t, status.Advice, "Check Vault's storage and log")
+		require.Zero(t, status.NextAttempt, "there is nothing to do")
 		require.Len(t, r.log.lines("could not store the heartbeat"), 1, "it is logged once")
 		r.storage.heal()
 		r.wakeFor(2)
 		require.Empty(t, r.health().StorageFailure)
+		require.Equal(t, "No action is needed.", r.status().Advice)
 	})
 }
 

@@ -66,9 +66,10 @@ func (e *Engine) facts(r *role.Role, h *connection.Handle) explain.Facts {
 	if h != nil {
 		f.Pause, f.Hold, f.NotAllowed = h.Paused(), h.Guard.Held(), h.NotAllowed(r.Name, r.Target)
 	}
-	if known, ok := e.failures.Load(r.Name); ok {
-		failed, _ := known.(failure)
-		f.Stuck = failed.stuck
+	known, _ := e.failures.Load(r.Name)
+	failed, _ := known.(failure)
+	if f.Stuck = failed.stuck; f.Stuck == nil {
+		f.Stuck = e.Gate.StorageFailure()
 	}
 	if kind := e.types[r.Provider]; kind != nil {
 		f.Otherwise = kind.OldPassword(r.Target).Otherwise
@@ -120,30 +121,33 @@ func (e *Engine) answer(name string, res result) (*Report, error) {
 // Health returns the health of the mount, from memory, on the node that changes passwords.
 func (e *Engine) Health() Health {
 	out := Health{Report: e.health.Report(e.Now()), Complete: e.sweeper.isComplete(), Freeze: e.Gate.Freeze()}
-	out.StorageFailure, out.StorageFailedAt = e.failures.ofStorage(e.Gate.StorageFailure())
+	out.StorageFailure, out.StorageFailedAt = e.failures.ofStorage(e.Gate.StorageFailure(), out.Roles)
 	return out
 }
 
 // failures has the last failure of each role. The zero value is empty.
 type failures struct{ sync.Map }
 
-// ofStorage says that Vault's storage fails, and since when; "" if it does not. The arguments are the failure that the gate
-// has met, if any.
-func (f *failures) ofStorage(reason string, since time.Time) (text string, from time.Time) {
-	var roles int
+// ofStorage says that Vault's storage fails, and since when; "" if it does not. mount is the failure of the mount, which
+// affects all roles, or nil.
+func (f *failures) ofStorage(mount *explain.Stuck, all int) (text string, since time.Time) {
+	first, roles := mount, 0
 	f.Range(func(_, value any) bool {
 		if f, _ := value.(failure); f.stuck != nil && f.stuck.Storage {
 			roles++
-			if since.IsZero() || f.since.Before(since) {
-				reason, since = f.stuck.Reason, f.since
+			if first == nil || f.since.Before(first.Since) {
+				first = f.stuck
 			}
 		}
 		return true
 	})
-	if since.IsZero() {
+	if first == nil {
 		return "", since
 	}
-	return explain.StorageFailure(roles, since, reason), since
+	if mount != nil {
+		roles = all
+	}
+	return explain.StorageFailure(roles, first.Since, first.Reason), first.Since
 }
 
 // Health is the health of a mount.
