@@ -96,7 +96,7 @@ the next request. A request replaces a password that an operator chose and that 
 With force=true, a request makes one attempt at once, also while the remote system is throttling the connection: use it
 when you have fixed the cause. It sends the password that is being set, if there is one. It does not resume a paused
 connection, and it never makes an attempt that could lock the credential or the account: the response says until when it
-has to wait. Within 10 seconds after a failure it gets the same response, because Vault's client repeats failed requests.
+has to wait. Within 10 seconds after a failure it makes no attempt and says so, because Vault's client repeats failed requests.
 
 If a password is waiting to take effect, a request with its version does nothing. Without version, a server gets another
 password, and the last one before its restart takes effect; a queued password takes effect before another one is sent.
@@ -105,5 +105,6 @@ If only some servers of a role took a password, the request sends it to the othe
 
 const setPasswordHelp = `
 Like rotate-role, but with a password that you choose. It is a separate path so that it can have a separate policy: who
-chooses a password knows it. If the password breaks a rule of the remote system, the error names the rule.
+chooses a password knows it. If the password breaks a rule of the remote system, the error names the rule. If the remote
+system refuses it, the error says so, and the role stays as it was.
 `

@@ -84,3 +84,21 @@ func validAllowedAddress(text string) bool {
 	}
 	return validAddress(text)
 }
+
+// MergeTarget applies target fields of a request to a stored target. Fields that name the account cannot change.
+func (h *Handle) MergeTarget(stored provider.Target, given provider.Settings) (provider.Target, error) {
+	merged := stored.Settings.Clone()
+	for name, value := range given {
+		merged[name] = value
+	}
+	target, err := h.Kind.Target(h.Completed, merged)
+	if err != nil {
+		return stored, err
+	}
+	for _, field := range h.Kind.TargetFields() {
+		if !field.Mutable && !Equal(target.Settings[field.Name], stored.Settings[field.Name]) {
+			return stored, errors.New(field.Name + " names the account and cannot be changed: create another role for another account")
+		}
+	}
+	return target, nil
+}

@@ -91,6 +91,11 @@ func Unsettled(r *role.Role) string {
 	return fmt.Sprintf("the password of role %q was not changed, because too many of its passwords have an unknown outcome. %s", r.Name, upper(findOut(r)))
 }
 
+// ChosenRefused is the error of a request whose password the remote system refused, which changes nothing.
+func ChosenRefused(name string, last *role.Failure) string {
+	return fmt.Sprintf("the password given for role %q was not set: %s. The role is as it was before: choose another password", name, last)
+}
+
 // UnknownOutcome is the warning of a request whose outcome could not be stored.
 func UnknownOutcome(name string) string {
 	return fmt.Sprintf("A new password for role %q was sent, but the outcome could not be stored: it may or may not be in force. The engine tries again until the outcome is known; see status/%s.", name, name)

@@ -150,12 +150,16 @@ func (p *page) confirmations(t *testing.T) {
 // requests are answers that are not about a role's state.
 func (p *page) requests() {
 	p.heading("A request")
+	p.situation("the remote system refuses the password that an operator chose", "")
+	p.say("ChosenRefused", ChosenRefused("db", weak()))
 	p.situation("its outcome could not be stored", "")
 	p.say("UnknownOutcome", UnknownOutcome("db"))
 	p.situation("it hit a fault of the plugin", "")
 	p.say("Panicked", Panicked("db"))
 	p.situation("it asked for a rotation without a version, and something is open", "version 2 is in force")
 	p.say("Repeatable", Repeatable(2))
+	p.situation("it forces an attempt right after a failure", "")
+	p.say("NotForced", NotForced(now.Add(-3*time.Second), 10*time.Second))
 	p.situation("it takes too long", "")
 	p.say("InProgress", InProgress("db"))
 	p.situation("it replaces a chosen password that waits", "")

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
@@ -29,6 +30,13 @@ func (f Facts) Warning() string {
 
 // Replaced says what a request did to a password that waited to be sent.
 const Replaced = "The password that an operator chose before was never sent, and is discarded"
+
+// NotForced says why a request with force=true made no attempt, as a clause. That request may be a repetition of the one whose
+// attempt failed last.
+func NotForced(last time.Time, wait time.Duration) string {
+	return fmt.Sprintf("force=true makes no attempt within %s of a failure, because Vault's client repeats failed requests: the last one was at %s, so to force another attempt, repeat this request after %s",
+		wait, Time(last), Time(last.Add(wait)))
+}
 
 // Failed reports whether the answer to a request is its last failure: the password was not changed.
 func (f Facts) Failed() bool {

@@ -76,6 +76,23 @@ func (r Retry) OperatorFrom() time.Time {
 	}
 }
 
+// AfterRefusal returns what to remember after a request whose password was refused and left no trace. A failure that is about
+// to be retried, or that an operator has to know, is still true. Any other was about a password that is gone.
+func (r Retry) AfterRefusal(unfinished bool) Retry {
+	if unfinished || r.Last != nil && r.Last.NeedsOperator() {
+		return r
+	}
+	return Retry{}
+}
+
+// RetryOnRequest allows the next request at once if the engine does not retry: an operator who has fixed the cause does not
+// have to wait.
+func (r *Role) RetryOnRequest(now time.Time) {
+	if !r.Record.Unfinished() {
+		r.Retry.NextAttempt, r.Retry.Attempts = now, 1
+	}
+}
+
 // Waiting reports whether a request has to wait for the next attempt.
 func (r Retry) Waiting(now time.Time, env Env) bool { return now.Before(r.notBefore(env)) }
 

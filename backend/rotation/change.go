@@ -270,11 +270,23 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 		w.fail(result)
 	}
 	w.logCall(result, began, attempt, before)
+	if w.leavesNoTrace(result, sent) { // so only the request needs to know
+		err = problem.Mistake("%s", explain.ChosenRefused(w.name, r.Retry.Last))
+		r.Retry = w.stored.Retry.AfterRefusal(r.Record.Unfinished())
+		return false, err
+	}
 	w.note(result, before)
 	if err != nil || again {
 		return again, err
 	}
 	return false, w.conclude(ctx)
+}
+
+// leavesNoTrace reports whether the remote system refused the password that the waiting request gives, and no earlier call
+// with it is open: the role is as it was before.
+func (w *work) leavesNoTrace(result provider.Result, sent *credential.Next) bool {
+	return result.Outcome == provider.Rejected && result.Scope == provider.ScopePassword &&
+		w.asked != nil && w.asked.given == sent.Value && w.asked.dropped(w.role) && w.promise.claim()
 }
 
 func phaseOf(stage provider.Stage) credential.Phase {
@@ -301,11 +313,11 @@ func (w *work) afterRejected(ctx context.Context, result provider.Result, refuse
 	switch {
 	case result.Scope != provider.ScopePassword:
 		if w.trigger == triggerRequest { // reads repeat without an operator
-			w.retryOnRequest()
+			w.role.RetryOnRequest(w.Now())
 		}
 		return false, nil
 	case refused.Given:
-		w.retryOnRequest() // the operator may choose another one
+		w.role.RetryOnRequest(w.Now()) // the operator may choose another one
 		return false, nil
 	}
 	if w.rejected++; w.rejected >= maxRejected {
@@ -317,14 +329,6 @@ func (w *work) afterRejected(ctx context.Context, result provider.Result, refuse
 	}
 	err := w.make(ctx, "", reason)
 	return err == nil, err
-}
-
-// retryOnRequest allows the next request at once if the engine does not retry: an operator who has fixed the cause does not
-// have to wait.
-func (w *work) retryOnRequest() {
-	if !w.role.Record.Unfinished() {
-		w.role.Retry.NextAttempt, w.role.Retry.Attempts = w.Now(), 1
-	}
 }
 
 // afterMismatch reports whether another old password can be tried at once.

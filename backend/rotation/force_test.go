@@ -1,11 +1,13 @@
 package rotation
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 )
@@ -58,8 +60,12 @@ func TestForcedRotationIsOneCall(t *testing.T) {
 		r.mustCreate(nil)
 		r.backOff()
 		calls := r.remote.changeCount()
-		for range 3 {
-			require.Contains(t, r.rotateNowFails(problem.KindUnreachable), "The next attempt is at")
+		began := r.engine.Now()
+		for i := range 3 {
+			text := r.rotateNowFails(problem.KindUnreachable)
+			require.Contains(t, text, "The next attempt is at")
+			require.Equal(t, i > 0, strings.Contains(text, "force=true makes no attempt within 10s of a failure"), text)
+			require.Equal(t, i > 0, strings.Contains(text, "repeat this request after "+explain.Time(began.Add(forceAgain))), text)
 			advance(3 * time.Second)
 		}
 		require.Equal(t, calls+1, r.remote.changeCount())

@@ -53,7 +53,7 @@ func (e *Engine) request(ctx context.Context, storage logical.Storage, name, tri
 		res := e.work(work, waiting, promise, s, name, intent{trigger: trigger, change: &c})
 		for res.wait(work, waiting, e.Now()) { // without the lock
 			c.value, c.version = res.role.Record.Next.Value, res.role.Record.Next.Version
-			res = e.work(work, waiting, nil, s, name, intent{trigger: trigger, follow: &c})
+			res = e.work(work, waiting, promise, s, name, intent{trigger: trigger, follow: &c})
 		}
 		return e.answer(name, res)
 	})
@@ -182,7 +182,10 @@ func (w *work) begin(ctx context.Context, c *change) result {
 		w.h.Guard.EndHold()
 	}
 	res := w.done(w.drive(ctx))
-	res.dropped, res.replaced = c.dropped(w.role), replaces
+	res.dropped = c.dropped(w.role)
+	if replaces && !res.asIs {
+		res.note = explain.Replaced
+	}
 	return res
 }
 
@@ -211,8 +214,8 @@ func (w *work) answered(c *change) (result, bool) {
 	case w.role.Retry.Last == nil || !w.role.Retry.Waiting(now, w.env(w.h, w.role)):
 		return result{}, false
 	case c.force:
-		repeated := now.Sub(w.role.Retry.Last.Time).Abs() < timing.Scaled(forceAgain)
-		return result{role: w.role, h: w.h}, repeated
+		last, wait := w.role.Retry.Last.Time, timing.Scaled(forceAgain)
+		return result{role: w.role, h: w.h, note: explain.NotForced(last, wait)}, now.Sub(last).Abs() < wait
 	case c.given != "" && (rec.Next == nil || rec.Next.Value != c.given), c.given == "" && rec.Next != nil && rec.Next.Given && !rec.Next.Staged():
 		return result{}, false // not a repeated request
 	default:

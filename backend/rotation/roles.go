@@ -66,7 +66,7 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 }
 
 func (w *work) update(ctx context.Context, options role.Options, given provider.Settings) error {
-	target, err := mergeTarget(w.h, w.role.Target, given)
+	target, err := w.h.MergeTarget(w.role.Target, given)
 	if err != nil {
 		return problem.Mistake("%s", err)
 	}
@@ -93,24 +93,6 @@ func (w *work) update(ctx context.Context, options role.Options, given provider.
 	}
 	w.role = &updated
 	return w.put(ctx)
-}
-
-// mergeTarget applies target fields of a request to a stored target. Fields that name the account cannot change.
-func mergeTarget(h *connection.Handle, stored provider.Target, given provider.Settings) (provider.Target, error) {
-	merged := stored.Settings.Clone()
-	for name, value := range given {
-		merged[name] = value
-	}
-	target, err := h.Kind.Target(h.Completed, merged)
-	if err != nil {
-		return stored, err
-	}
-	for _, field := range h.Kind.TargetFields() {
-		if !field.Mutable && !connection.Equal(target.Settings[field.Name], stored.Settings[field.Name]) {
-			return stored, errors.New(field.Name + " names the account and cannot be changed: create another role for another account")
-		}
-	}
-	return target, nil
 }
 
 // Delete deletes a role and its passwords. While a password is in flight or staged, it requires force or force_delete. It is not an error if

@@ -102,18 +102,15 @@ func (e *Engine) answer(name string, res result) (*Report, error) {
 			}
 		}
 		if f.Failed() {
-			text := f.NotChanged()
-			if res.replaced {
-				text += ". " + explain.Replaced
-			}
+			text := strings.TrimSuffix(f.NotChanged()+". "+res.note, ". ")
 			if err := problem.OfOutcome(last.Class, text); err != nil {
 				return nil, err
 			}
 		}
 	}
 	report.Warning = f.Warning()
-	if res.replaced {
-		report.Warning = strings.TrimSpace(report.Warning + " " + explain.Replaced + ".")
+	if res.note != "" {
+		report.Warning = strings.TrimSpace(report.Warning + " " + res.note + ".")
 	}
 	return report, nil
 }

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -59,7 +60,7 @@ type result struct {
 	role *role.Role
 	h    *connection.Handle
 	err  error
-	// asIs: the response is the state of the role, with note as a warning.
+	// asIs: the response is the state of the role, with note as a warning. Otherwise, the response says note too.
 	asIs bool
 	note string
 	// lost: the outcome could not be stored.
@@ -68,8 +69,6 @@ type result struct {
 	waits bool
 	// dropped: the password in the request was refused and is not kept.
 	dropped bool
-	// replaced: the request replaced a password that an operator chose and that was never sent.
-	replaced bool
 }
 
 // work is work on one role, under the role's lock.
@@ -83,6 +82,8 @@ type work struct {
 	// for nothing.
 	waiting context.Context
 	promise *commitment
+	// asked is what the request wants; nil if it is not a change.
+	asked *change
 
 	h *connection.Handle
 	// role is the role being worked on, and stored is the role as storage has it; nil if that is not known.
@@ -123,7 +124,7 @@ func (e *Engine) work(ctx, waiting context.Context, promise *commitment, s store
 			return result{err: problem.Busy("nothing was changed, because another change of role %q is in progress. Try again, or read status/%s", name, name)}
 		}
 	}
-	w := &work{Engine: e, s: s, name: name, trigger: in.trigger, waiting: waiting, promise: promise}
+	w := &work{Engine: e, s: s, name: name, trigger: in.trigger, waiting: waiting, promise: promise, asked: cmp.Or(in.change, in.follow)}
 	err := w.under(unlock, func() error {
 		res = w.do(ctx, in)
 		return res.err
