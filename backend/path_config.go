@@ -32,7 +32,7 @@ func (b *Backend) configPaths() []*framework.Path {
 			Operations: map[logical.Operation]framework.OperationHandler{
 				logical.ReadOperation:   reads(b.readConfig, "Read a connection, without its secrets.", response("The connection.", readable(fields))),
 				logical.CreateOperation: writes(b.writeConfig, "Create a connection after checking it.", noContent("The connection was stored.")),
-				logical.UpdateOperation: writes(b.writeConfig, "Update a connection. Absent fields keep their values.", noContent("The connection was stored. If it does not allow all of its roles, the status is 200, with a warning that names them.")),
+				logical.UpdateOperation: writes(b.writeConfig, "Update a connection. Absent fields keep their values.", noContent("The connection was stored. The status is 200 if there is a warning, for example about a secret that was not checked, or roles that the connection does not allow.")),
 				logical.PatchOperation:  writes(b.patchConfig, "Update a connection that exists. Absent fields keep their values.", noContent("The connection was stored.")),
 				logical.DeleteOperation: writes(b.deleteConfig, "Delete a connection that no role uses.", noContent("The connection was deleted.")),
 			},
@@ -163,8 +163,10 @@ func (b *Backend) readConfig(ctx context.Context, req *logical.Request, d *frame
 func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
 	force, _ := d.Get("force").(bool)
+	resp := &logical.Response{}
 	err := b.engine.Connections.Write(ctx, req.Storage, name, connection.Patch{
 		Force:    force,
+		Warn:     resp.AddWarning,
 		Provider: given[string](d, "provider"),
 		Change:   func(o *connection.Options) { apply(d, configOptions(), o) },
 		Settings: givenOf(d, b.types, provider.Type.ConnectionFields),
@@ -173,7 +175,6 @@ func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 		return fail(name, err)
 	}
 	b.send(ctx, eventConfigWrite, req.Path, name, req.Path)
-	resp := &logical.Response{}
 	for _, warning := range []string{b.engine.Connections.Warning(ctx, req.Storage, name), b.warnOfRoles(ctx, req, d, name)} {
 		if warning != "" {
 			resp.AddWarning(warning)
@@ -231,7 +232,7 @@ credential is written. If one more refusal could lock the credential, it is not 
 with force=true.
 
 A new credential that was refused when it was written is not tried again, because refusals add up until the login is
-locked. force=true has it checked once more.
+locked. force=true has it checked once more. The stored secret, written again, is not checked without force=true, and a warning says so.
 
 A write keeps the fields that it does not contain, and so does vault patch, which does not create a connection.
 

@@ -20,6 +20,8 @@ type Patch struct {
 	Settings provider.Settings
 	// Force: check the credential even if one more refusal could lock it.
 	Force bool
+	// Warn is called with a warning for the user; nil if nobody reads it.
+	Warn func(text string)
 }
 
 // Apply applies the patch to a stored connection, or to the defaults if stored is nil. Its errors, and those of the other

@@ -74,6 +74,8 @@ type configWrite struct {
 	force bool
 	// refused: the credential was refused before, so that a presumption pays for no attempt.
 	refused bool
+	// warning is for the user; "" if there is none.
+	warning string
 }
 
 // Write creates or updates a connection. Unless verify_connection is false, it first checks a new address, TLS setting or
@@ -107,12 +109,29 @@ func (c *Connections) Write(ctx context.Context, storage logical.Storage, name s
 			return err
 		}
 		w.refused = same != nil
+		if w.replacesWorking(ctx) {
+			w.warning = explain.StoredUnchecked
+		}
 	case patch.HasSecret(w.h.Kind):
 		if fresh, err = w.again(ctx); err != nil {
 			return err
 		}
 	}
-	return w.replace(ctx, fresh)
+	if err := w.replace(ctx, fresh); err != nil {
+		return err
+	}
+	if patch.Warn != nil && w.warning != "" {
+		patch.Warn(w.warning)
+	}
+	return nil
+}
+
+// replacesWorking reports whether the connection gets another secret in place of one that is not known to be refused.
+func (c *configWrite) replacesWorking(ctx context.Context) bool {
+	h, err := c.Handle(ctx, c.s, c.name)
+	return err == nil && h.Paused() == nil && slices.ContainsFunc(h.Kind.ConnectionFields(), func(f provider.Field) bool {
+		return f.Secret && !connection.Equal(h.Settings[f.Name], c.h.Settings[f.Name])
+	})
 }
 
 func beingWritten(name string) error {
@@ -169,6 +188,7 @@ func (c *configWrite) again(ctx context.Context) (fresh bool, err error) {
 	paused := spent || h.Paused() != nil || pause != nil || c.Health.IsPaused(c.name)
 	switch {
 	case !paused && !c.force && !h.Guard.HeldUntil().After(c.Now()):
+		c.warning = explain.SecretUnchanged
 		return false, nil
 	case c.h.VerifyConnection || c.force:
 		if err := c.verify(ctx, true); err != nil {

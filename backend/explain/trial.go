@@ -10,6 +10,13 @@ import (
 // force says which request makes a call that may have consequences, and what they are, as a clause.
 const force = "write it with force=true: it is checked once, and if it is refused again, the remote system may lock the login or block Vault's address"
 
+// Warnings of a write of a connection whose secret was not checked: it is the stored one, or verify_connection is false and the
+// one before was not refused.
+const (
+	SecretUnchanged = "The secret is unchanged and was not checked. To check it, write it with force=true."
+	StoredUnchecked = "The secret was stored unchecked (verify_connection=false), in place of one that was not refused and that Vault no longer has. If it does not work, the connection is paused. To check it now, write it again with force=true."
+)
+
 // TriedBefore is the error of a write of a connection whose secret was refused in an earlier write of the connection by.
 func TriedBefore(by string, at time.Time) string {
 	return fmt.Sprintf("the connection was not stored: the remote system refused this secret at %s (write of config/%s), and it is not tried again, "+
