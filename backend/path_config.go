@@ -90,11 +90,11 @@ func configOptions() []option[connection.Options] {
 		}, func(o *connection.Options) any { return &o.TLS.Insecure }},
 		{"allowed_roles", framework.FieldSchema{
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Names or globs of the roles that may use the connection, checked when a role is written, rotated or read. Default: none.",
+			Description: "Names of the roles that may use the connection, in which * stands for any text, checked when a role is written, rotated or read. Default: none.",
 		}, func(o *connection.Options) any { return &o.AllowedRoles }},
 		{"allowed_targets", framework.FieldSchema{
 			Type: framework.TypeCommaStringSlice, Default: []string{"*"},
-			Description: "Accounts that roles may name, as globs that match the canonical name: the service number (mediatemple), the login in lower case (plesk), each of the instance_ids (ecs), or instance_id/account_id (dcs).",
+			Description: "Accounts that roles may name, in which * stands for any text and case does not matter: the service number (mediatemple), the login (plesk), each of the instance_ids (ecs), or instance_id/account_id (dcs).",
 		}, func(o *connection.Options) any { return &o.AllowedTargets }},
 		{"allowed_verify_addresses", framework.FieldSchema{
 			Type:        framework.TypeCommaStringSlice,

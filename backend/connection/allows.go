@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/go-secure-stdlib/strutil"
 
@@ -32,7 +35,11 @@ func (c *Connection) NotAllowed(role string, target provider.Target) *NotAllowed
 		return &NotAllowedError{Connection: c.Name, Role: role}
 	}
 	for _, name := range target.Names {
-		if !strutil.StrListContainsGlob(c.AllowedTargets, name) {
+		// Names that differ only in case are one account.
+		matches := func(allowed string) bool {
+			return strutil.StrListContainsGlob([]string{strings.ToLower(allowed)}, strings.ToLower(name))
+		}
+		if !slices.ContainsFunc(c.AllowedTargets, matches) {
 			return &NotAllowedError{Connection: c.Name, Role: role, Target: name}
 		}
 	}
@@ -43,6 +50,24 @@ func (c *Connection) NotAllowed(role string, target provider.Target) *NotAllowed
 func (c *Connection) Allows(role string, target provider.Target) error {
 	if err := c.NotAllowed(role, target); err != nil {
 		return err
+	}
+	return nil
+}
+
+// roleGlobs matches the names of roles with * in place of any text. Vault's globs have no other wildcard.
+var roleGlobs = regexp.MustCompile(`^[\w*]([\w.*-]*[\w*])?$`)
+
+// validateGlobs refuses entries of allowed_roles and allowed_targets that match nothing.
+func (o Options) validateGlobs() error {
+	for _, text := range o.AllowedRoles {
+		if !roleGlobs.MatchString(text) {
+			return fmt.Errorf("allowed_roles: %q matches no role: use letters, digits, _ - . and the wildcard *", text)
+		}
+	}
+	for _, text := range o.AllowedTargets {
+		if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return fmt.Errorf("allowed_targets: %q matches no target: use printable ASCII without white space, and the wildcard *", text)
+		}
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func (c Connection) Validate() error {
 			return fmt.Errorf("allowed_verify_addresses: %q is neither host:port nor a CIDR", address)
 		}
 	}
-	return nil
+	return c.validateGlobs()
 }
 
 // Hold is a time during which a service is not called, because it throttles the connection's credential.

@@ -32,6 +32,16 @@ func TestConnectionLimitsAreValidated(t *testing.T) {
 		{func(c *Connection) { c.AllowedVerifyAddresses = []string{""} }, "allowed_verify_addresses"},
 		{func(c *Connection) { c.AllowedVerifyAddresses = []string{"10.0.0.0/33"} }, "allowed_verify_addresses"},
 		{func(c *Connection) { c.AllowedVerifyAddresses = []string{"*"} }, "allowed_verify_addresses"},
+		{func(c *Connection) { c.AllowedRoles = []string{"*", "web1", "web*", "*-x_y.z", "w*b*", "_"} }, ""},
+		{func(c *Connection) { c.AllowedRoles = []string{"*", "web["} }, `allowed_roles: "web[" matches no role`},
+		{func(c *Connection) { c.AllowedRoles = []string{"web?"} }, `allowed_roles: "web?"`},
+		{func(c *Connection) { c.AllowedRoles = []string{"{a"} }, "allowed_roles"},
+		{func(c *Connection) { c.AllowedRoles = []string{"web 1"} }, "allowed_roles"},
+		{func(c *Connection) { c.AllowedRoles = []string{"-web"} }, "allowed_roles"},
+		{func(c *Connection) { c.AllowedRoles = []string{""} }, "allowed_roles"},
+		{func(c *Connection) { c.AllowedTargets = []string{"ops[1]", "a/b*"} }, ""}, // a login of Plesk may have brackets
+		{func(c *Connection) { c.AllowedTargets = []string{"ops 1"} }, `allowed_targets: "ops 1" matches no target`},
+		{func(c *Connection) { c.AllowedTargets = []string{""} }, "allowed_targets"},
 	} {
 		c := valid
 		row.change(&c)
@@ -54,6 +64,7 @@ func TestAllowsRolesAndTargets(t *testing.T) {
 		{[]string{"web1"}, []string{"shop/app", "shop/batch"}, ""},
 		{[]string{"web*", "x"}, []string{"shop/*"}, ""},
 		{[]string{"*1"}, []string{"*"}, ""},
+		{[]string{"*"}, []string{"Shop/*"}, ""},
 		{nil, []string{"*"}, `"web1": add it to allowed_roles of config/conn`},
 		{[]string{}, []string{"*"}, `"web1": add it to allowed_roles of config/conn`},
 		{[]string{"web"}, []string{"*"}, `"web1": add it to allowed_roles of config/conn`},
