@@ -85,9 +85,10 @@ func newBackend(version string, types []provider.Type) *Backend {
 func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
 	defer b.caught(req, &err)
 	if problem := b.refuse(req); problem != "" {
-		return logical.ErrorResponse(problem), nil
+		return complete(req, logical.ErrorResponse(problem), nil)
 	}
-	return b.Backend.HandleRequest(ctx, req)
+	resp, err = b.Backend.HandleRequest(ctx, req)
+	return complete(req, resp, err)
 }
 
 // HandleExistenceCheck leaves requests that HandleRequest rejects to HandleRequest.
@@ -126,7 +127,7 @@ func (b *Backend) refuse(req *logical.Request) string {
 			continue
 		}
 		if value == nil && req.Operation == logical.PatchOperation {
-			return fmt.Sprintf("the field %q must not be null: give it a value, such as its default", name)
+			return name + " must not be null: give it a value, such as its default"
 		}
 		if problem := badValue(req.Path, name, value, schema); problem != "" {
 			return problem
@@ -136,7 +137,7 @@ func (b *Backend) refuse(req *logical.Request) string {
 		return ""
 	}
 	sort.Strings(unknown)
-	return "unknown field " + strings.Join(unknown, ", ") + "; nothing was changed"
+	return "unknown field " + strings.Join(unknown, ", ")
 }
 
 func badName(path string) string {
@@ -153,14 +154,14 @@ func badValue(path, name string, value any, schema *framework.FieldSchema) strin
 	case value == nil:
 		return ""
 	case name == "name" && (!isText || !strings.HasSuffix(path, "/"+text)):
-		return `the field "name" is part of the path and must not differ from it`
+		return "name is part of the path and must not differ from it"
 	case secret(schema) && !isText:
-		return fmt.Sprintf("the field %q must be a string", name)
+		return name + " must be a string"
 	case schema.Type == framework.TypeInt && !wholeNumber(value):
-		return fmt.Sprintf("the field %q must be a whole number", name)
+		return name + " must be a whole number"
 	case schema.Type == framework.TypeBool:
 		if _, err := parseutil.ParseBool(value); err != nil {
-			return fmt.Sprintf("the field %q must be true or false", name)
+			return name + " must be true or false"
 		}
 	case schema.Type == framework.TypeDurationSecond:
 		return badDuration(name, value)
@@ -191,11 +192,11 @@ func badDuration(name string, value any) string {
 	_, wrong := value.(bool)
 	switch {
 	case tooLong(fmt.Sprint(value)):
-		return fmt.Sprintf("the field %q is too large: at most 292 years are possible", name)
+		return name + " is too large: at most 292 years are possible"
 	case wrong, err != nil, d%time.Second != 0:
-		return fmt.Sprintf(`the field %q must be a duration in whole seconds: a number, or a string such as "90s", "5m", "24h" or "7d"`, name)
+		return name + ` must be a duration in whole seconds: a number, or a string such as "90s", "5m", "24h" or "7d"`
 	case d < 0:
-		return fmt.Sprintf("the field %q must not be negative", name)
+		return name + " must not be negative"
 	default:
 		return ""
 	}
@@ -231,7 +232,8 @@ func suggest(name string, fields map[string]*framework.FieldSchema) string {
 	return fmt.Sprintf(" (did you mean %q?)", shortest)
 }
 
-// oneEdit reports whether at most one letter added, dropped or changed turns one word into the other.
+// oneEdit reports whether at most one letter added, dropped or changed, or two neighbours swapped, turn one word into the
+// other.
 func oneEdit(a, b string) bool {
 	for a != "" && b != "" && a[0] == b[0] {
 		a, b = a[1:], b[1:]
@@ -239,7 +241,7 @@ func oneEdit(a, b string) bool {
 	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
 		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
-	return len(a) <= 1 && len(b) <= 1
+	return len(a) <= 1 && len(b) <= 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
 }
 
 func secret(schema *framework.FieldSchema) bool {

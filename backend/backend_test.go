@@ -258,7 +258,9 @@ func TestPatchUpdatesWhatExists(t *testing.T) {
 	role := m.do(logical.ReadOperation, "roles/web1", nil).Data
 	require.Equal(t, 60, role["max_read_ttl"])
 	require.Equal(t, 3, role["history_size"])
-	require.ErrorContains(t, patch("roles/web1", map[string]any{"max_read_ttl": nil}).Error(), `"max_read_ttl" must not be null`)
+	require.Nil(t, patch("settings", map[string]any{"catch_up_limit": "2h"}))
+	require.Equal(t, 7200, m.do(logical.ReadOperation, "settings", nil).Data["catch_up_limit"])
+	require.ErrorContains(t, patch("roles/web1", map[string]any{"max_read_ttl": nil}).Error(), `max_read_ttl must not be null`)
 	require.ErrorContains(t, patch("roles/web1", map[string]any{"frobnicate": 1}).Error(), "unknown field")
 }
 
@@ -269,17 +271,17 @@ func TestBadValuesAreExplained(t *testing.T) {
 		path, field string
 		value       any
 	}{
-		`"rotation_period" is too large: at most 292 years`:               {"roles/x", "rotation_period", "99999999999"},
-		`"rotation_period" must not be negative`:                          {"roles/x", "rotation_period", "-1h"},
-		`"max_read_ttl" must not be negative`:                             {"roles/x", "max_read_ttl", json.Number("-5")},
-		`"duration" must not be negative`:                                 {"freeze", "duration", "-1h"},
-		`"duration" must be a duration in whole seconds: a number`:        {"freeze", "duration", "soon"},
-		`"request_timeout" must be a duration in whole seconds: a number`: {"config/x", "request_timeout", "1500ms"},
-		`"rotate_after_read" must be a duration in whole seconds: a numb`: {"roles/x", "rotate_after_read", true},
-		`"disable_automated_rotation" must be true or false`:              {"roles/x", "disable_automated_rotation", "maybe"},
-		`"verify_connection" must be true or false`:                       {"config/x", "verify_connection", []any{1, 2}},
-		`"force" must be true or false`:                                   {"rotate-role/x", "force", "now"},
-		`"version" must be a whole number`:                                {"rotate-role/x", "version", "two"},
+		`rotation_period is too large: at most 292 years`:               {"roles/x", "rotation_period", "99999999999"},
+		`rotation_period must not be negative`:                          {"roles/x", "rotation_period", "-1h"},
+		`max_read_ttl must not be negative`:                             {"roles/x", "max_read_ttl", json.Number("-5")},
+		`duration must not be negative`:                                 {"freeze", "duration", "-1h"},
+		`duration must be a duration in whole seconds: a number`:        {"freeze", "duration", "soon"},
+		`request_timeout must be a duration in whole seconds: a number`: {"config/x", "request_timeout", "1500ms"},
+		`rotate_after_read must be a duration in whole seconds: a numb`: {"roles/x", "rotate_after_read", true},
+		`disable_automated_rotation must be true or false`:              {"roles/x", "disable_automated_rotation", "maybe"},
+		`verify_connection must be true or false`:                       {"config/x", "verify_connection", []any{1, 2}},
+		`force must be true or false`:                                   {"rotate-role/x", "force", "now"},
+		`version must be a whole number`:                                {"rotate-role/x", "version", "two"},
 	} {
 		require.Contains(t, m.refuses(c.path, map[string]any{c.field: c.value}), want)
 	}
@@ -290,7 +292,7 @@ func TestUnknownFieldSuggestsSimilarOne(t *testing.T) {
 	fields := mount(t).backend.Route("roles/x").Fields
 	for typed, meant := range map[string]string{
 		"rotation-period": "rotation_period", "rotationPeriod": "rotation_period", "rotation_perio": "rotation_period",
-		"logn": "login", "policy": "password_policy", "maxreadttl": "max_read_ttl",
+		"logn": "login", "vesrion": "version", "policy": "password_policy", "maxreadttl": "max_read_ttl",
 	} {
 		require.Contains(t, suggest(typed, fields), `"`+meant+`"`, typed)
 	}

@@ -165,9 +165,9 @@ func fail(name string, err error) (*logical.Response, error) {
 	var known *problem.Error
 	switch {
 	case errors.Is(err, problem.ErrNoRole):
-		return logical.ErrorResponse("role %q does not exist: list roles, or write roles/%s to create it", name, name), nil
+		return logical.ErrorResponse("role %q does not exist: vault list MOUNT/roles lists those that do, and a write to roles/%s creates it", name, name), nil
 	case errors.Is(err, problem.ErrNoConnection):
-		return logical.ErrorResponse("connection %q does not exist: list config, or write config/%s to create it", name, name), nil
+		return logical.ErrorResponse("connection %q does not exist: vault list MOUNT/config lists those that do, and a write to config/%s creates it", name, name), nil
 	case !errors.As(err, &known):
 		return nil, err
 	case known.Kind == problem.KindMistake:

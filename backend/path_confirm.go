@@ -47,7 +47,7 @@ func (b *Backend) confirmRole(ctx context.Context, req *logical.Request, d *fram
 	case servers != nil && len(*servers) == 0:
 		return logical.ErrorResponse("servers is empty: name the servers, or omit it for all of them"), nil
 	case password != nil && *password == "":
-		return logical.ErrorResponse("password is empty"), nil
+		return logical.ErrorResponse("password is empty: give the one that is in force with password=@FILE, or with password=- to read it from standard input, without a line break at its end"), nil
 	case password == nil && version == nil:
 		return logical.ErrorResponse("version or password is missing: give the version that is in force (or, with discard=true, is not), or the password that is in force"), nil
 	}

@@ -53,7 +53,7 @@ this path for the names of all roles, and read status/:name for one of them. Use
 	}
 }
 
-func (b *Backend) readHealth(context.Context, *logical.Request, *framework.FieldData) (*logical.Response, error) {
+func (b *Backend) readHealth(_ context.Context, req *logical.Request, _ *framework.FieldData) (*logical.Response, error) {
 	h := b.engine.Health()
 	providers := map[string]any{}
 	for name, states := range h.Providers {
@@ -74,7 +74,7 @@ func (b *Backend) readHealth(context.Context, *logical.Request, *framework.Field
 	}
 	operators := make([]map[string]any, 0, len(h.NeedOperator))
 	for _, p := range h.NeedOperator {
-		operators = append(operators, map[string]any{"role": p.Role, "why": p.Reason})
+		operators = append(operators, map[string]any{"role": p.Role, "why": located(req, p.Reason)})
 	}
 	data := map[string]any{
 		"complete": h.Complete, "roles": h.Roles, "states": statesData(h.States), "providers": providers,
@@ -84,7 +84,7 @@ func (b *Backend) readHealth(context.Context, *logical.Request, *framework.Field
 	put(data, "rotated_in_future", h.RotatedAhead)
 	putDated(data, "oldest_overdue", h.OldestOverdue)
 	putDated(data, "next_rotation", h.NextDue)
-	put(data, "storage_failure", h.StorageFailure)
+	put(data, "storage_failure", located(req, h.StorageFailure))
 	putTime(data, "storage_failed_time", h.StorageFailedAt)
 	if h.Freeze != nil {
 		data["freeze_reason"] = h.Freeze.Reason

@@ -55,7 +55,7 @@ func roleOptions() []option[role.Options] {
 		}, func(o *role.Options) any { return &o.RotationPeriod }},
 		{"rotation_schedule", framework.FieldSchema{
 			Type: text, DisplayAttrs: schedule,
-			Description: "Cron expression with five fields, in UTC, that defines when the password is due for rotation. Clears rotation_period.",
+			Description: "Cron expression with five fields, in UTC, that defines when the password is due for rotation, such as 0 3 * * * for each day at 03:00. Names such as @daily are not accepted (and the vault command would read a file of that name). Clears rotation_period.",
 		}, func(o *role.Options) any { return &o.RotationSchedule }},
 		{"rotation_window", framework.FieldSchema{
 			Type: duration, DisplayAttrs: schedule,
@@ -166,7 +166,7 @@ func (b *Backend) createRole(ctx context.Context, req *logical.Request, d *frame
 	name, _ := d.Get("name").(string)
 	connection, _ := d.Get("connection").(string)
 	if connection == "" {
-		return logical.ErrorResponse("connection is missing: give the name of a connection (list config)"), nil
+		return logical.ErrorResponse("connection is missing: vault list MOUNT/config lists the connections"), nil
 	}
 	target, err := b.target(ctx, req, d, connection)
 	if err != nil {
@@ -199,7 +199,7 @@ func (b *Backend) target(ctx context.Context, req *logical.Request, d *framework
 	own := givenOf(d, []provider.Type{b.engine.Type(c.Provider)}, provider.Type.TargetFields)
 	for name := range all {
 		if _, ok := own[name]; !ok {
-			return nil, problem.Mistake("the field %q does not belong to provider %q of connection %q", name, c.Provider, connection)
+			return nil, problem.Mistake("%s does not belong to provider %q of connection %q", name, c.Provider, connection)
 		}
 	}
 	return all, nil

@@ -68,7 +68,7 @@ func (b *Backend) setPassword(ctx context.Context, req *logical.Request, d *fram
 	name, _ := d.Get("name").(string)
 	password, _ := d.Get("password").(string)
 	if password == "" {
-		return logical.ErrorResponse("password is missing"), nil
+		return logical.ErrorResponse("password is missing: give the new one with password=@FILE, or with password=- to read it from standard input, without a line break at its end. To have one generated, write rotate-role/%s", name), nil
 	}
 	report, err := b.engine.SetPassword(ctx, req.Storage, name, password)
 	return outcome(name, report, err)

@@ -20,7 +20,8 @@ func (b *Backend) settingsPath() *framework.Path {
 		DisplayAttrs: display("", "settings"),
 		Operations: map[logical.Operation]framework.OperationHandler{
 			logical.ReadOperation:   reads(b.readSettings, "Read the settings of the mount.", response("The settings.", readable(map[string]*framework.FieldSchema{"catch_up_limit": limit}))),
-			logical.UpdateOperation: writes(b.writeSettings, "Update the settings of the mount.", noContent("The settings were stored.")),
+			logical.UpdateOperation: writes(b.writeSettings, "Update the settings of the mount. Absent fields keep their values.", noContent("The settings were stored.")),
+			logical.PatchOperation:  writes(b.writeSettings, "Update the settings of the mount. Absent fields keep their values.", noContent("The settings were stored.")),
 			logical.DeleteOperation: writes(b.deleteSettings, "Reset the settings of the mount to their defaults.", noContent("The settings are the defaults.")),
 		},
 		HelpSynopsis:    "Manage the settings of the mount.",

@@ -51,7 +51,7 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, d *frame
 		return fail(name, err)
 	}
 	data := map[string]any{
-		"state": string(status.State), "reason": status.Reason, "advice": status.Advice,
+		"state": string(status.State), "reason": located(req, status.Reason), "advice": located(req, status.Advice),
 		"connection": status.Connection, "provider": status.Provider, "attempts": status.Attempts,
 	}
 	put(data, "version", status.Version)

@@ -69,7 +69,7 @@ func (c *Connection) mergeSettings(kind provider.Type, given provider.Settings) 
 	}
 	for name := range given {
 		if _, ok := fields[name]; !ok {
-			return fmt.Errorf("the field %q does not belong to provider %q", name, kind.Name())
+			return fmt.Errorf("%s does not belong to provider %q", name, kind.Name())
 		}
 	}
 	for _, form := range kind.CredentialForms() {

@@ -72,7 +72,7 @@ func TestInvalidPatchIsRejected(t *testing.T) {
 		{Patch{Provider: ptr("gone")}, nil, `one of other, remote`},
 		{Patch{Provider: ptr("other")}, stored, `provider cannot be changed (it is "remote"): create another connection`},
 		{Patch{}, &Connection{Provider: "gone"}, `provider "gone" is not supported`},
-		{Patch{Settings: provider.Settings{"secret_key": "x"}}, stored, `"secret_key"`},
+		{Patch{Settings: provider.Settings{"secret_key": "x"}}, stored, `secret_key does not belong`},
 	} {
 		_, _, err := row.patch.Apply("conn", row.stored, map[string]provider.Type{"remote": &remote{}, "other": &remote{}})
 		require.ErrorContains(t, err, row.want)

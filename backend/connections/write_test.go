@@ -54,7 +54,7 @@ func TestInvalidConnectionIsNotStored(t *testing.T) {
 			"a TLS setting requires the credential in the same":   {Change: func(o *connection.Options) { o.TLS.Insecure = true }},
 			"the policy does not exist":                           {Change: func(o *connection.Options) { o.PasswordPolicy = "policy" }},
 			"ca_cert is not PEM":                                  {Change: func(o *connection.Options) { o.TLS.CACert = "bad" }, Settings: provider.Settings{"key": "key"}},
-			`the field "secret" does not belong to provider "rem`: {Settings: provider.Settings{"secret": "x"}},
+			`secret does not belong to provider "rem`: {Settings: provider.Settings{"secret": "x"}},
 		} {
 			err := r.write(patch)
 			requireKind(t, problem.KindMistake, err)

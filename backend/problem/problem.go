@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"strings"
 
@@ -70,6 +71,18 @@ var (
 	ErrPanicked error = &Error{Kind: KindFault, Message: "the plugin has a fault, and this request hit it. It is not known what the request changed, but no password is lost. " +
 		"Read status/:name of the role before you try again, and report the stack trace in Vault's log"}
 )
+
+// effect matches messages that say what became of their request.
+var effect = regexp.MustCompile(`(?i)nothing was|(was|has) not (been )?(changed|set|sent|stored|created|deleted|confirmed)|may have taken effect`)
+
+// Unchanged returns the message of a request that changed nothing. It begins with that, unless the message says what became
+// of the request.
+func Unchanged(message string) string {
+	if effect.MatchString(message) {
+		return message
+	}
+	return "nothing was changed: " + message
+}
 
 // OfOutcome returns the error for a call that did not change the password. It returns nil for an outcome that does not
 // prove that.

@@ -102,6 +102,18 @@ func TestStorageErrorsAreWorded(t *testing.T) {
 	require.ErrorContains(t, Storage("reading it", context.Canceled), "nothing was changed")
 }
 
+func TestUnchangedIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "nothing was changed: reason is missing", Unchanged("reason is missing"))
+	require.Equal(t, "nothing was changed: verify cannot be changed", Unchanged("verify cannot be changed"))
+	for _, text := range []string{
+		ErrFull.Error(), `the role was not created: E`, `the connection was not stored, because E`, `the password of role "db" has not been changed yet: E`,
+		NotStored("storing it", context.Canceled).Error(), NotSent("storing it", "db", true, context.Canceled).Error(),
+	} {
+		require.Equal(t, text, Unchanged(text))
+	}
+}
+
 func TestPanicIsLoggedWithoutItsValue(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
