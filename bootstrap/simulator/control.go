@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
-// help is the answer to GET /.
+// help is the answer to GET /, before the switches.
 const help = `hosting-simulator control API (JSON)
 
 GET    /               this text
@@ -63,33 +65,27 @@ Further fields of a fault:
                       for panel ["check"]. Classes: change, check, list, token (IAM), root (changes the caller's own credential,
                       such as a Plesk secret key), login (Redis AUTH, SSH), restart (ecs).
 
-Switches, in the format of PUT /v1/switches:
-  plesk  policy very-weak|weak|medium|strong|very-strong, alias_api denied|allowed, api on|off, language en|de|ja,
-         output TEXT, pretty, echo_password, bind_keys, drop_underscore_headers true|false, lock_after N, lock_seconds N,
-         fail2ban N, fail2ban_find_seconds N, fail2ban_ban_seconds N
-  iam    token_lifetime_seconds N, user_lock_seconds N, project_mismatch 403|401, error_style keystone|iam,
-         throttle_per_second N, throttle_windows {SERVICE[/CALLER]:SECONDS}, throttle_variant json|empty|html, revoke_tokens true
-  dcs    unknown_account 404|400, refusal_code DCS.4961|DCS.4019, fifth_failure passwordFailed|locked,
-         missing_old refuse|passwordFailed, wrong_old result|DCS.4080, same_password refuse|accept,
-         reset_while_locked allow|refuse, reset_keeps_count, two_argument_auth, echo_password, no_password_access true|false,
-         busy_code DCS.4115|…, settle_ms N, settle_result new|error, lock_unit minutes|seconds,
-         shape normal|null|absent|numbers, result WORD,
-         instance_status STATUS, account_status STATUS
-  ecs    strict, echo_password true|false, stopped_instances refuse|allow, stopped_servers allow|refuse, unknown_id 400|403|404,
-         busy state|command|conflict,
-         omit N|[ID], effective restart|now, partial {ID:CODE}, partial_status 400|500|200, partial_response absent|present,
-         guest_script ok|fails, restart_ms N, restart_lag_ms N, restart_result success|fail, denied [ACTION],
-         instance_state STATE|{ID:STATE}, operation_state likewise, server_status likewise, plugin true|false|{ID:true}
-  mediatemple  job_ms N, jobs independent|exclusive, job_fails, maintenance, echo_password true|false, rules advice|none,
-         foreign 403|404|401, query_key allowed|refused, http_status N
+Switches, for PUT /v1/switches: system, name, values
 `
+
+// switchHelp lists the switches of all systems with their values.
+func (s *Simulator) switchHelp() string {
+	var b strings.Builder
+	for _, system := range slices.Sorted(maps.Keys(s.systems)) {
+		switches := s.systems[system].Switches()
+		for _, name := range switches.Names() {
+			fmt.Fprintf(&b, "  %-12s %-24s %s\n", system, name, switches[name].Values)
+		}
+	}
+	return b.String()
+}
 
 // control returns the handler of the control API.
 func (s *Simulator) control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, help) // the client may be gone
+		_, _ = io.WriteString(w, help+s.switchHelp()) // the client may be gone
 	})
 	mux.HandleFunc("GET /v1/state", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Status()) })
 	mux.HandleFunc("GET /v1/faults", func(w http.ResponseWriter, _ *http.Request) {

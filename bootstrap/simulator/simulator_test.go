@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 )
 
@@ -149,6 +150,20 @@ func (b *bench) control(method, path, body string) (int, string) {
 	status, _, answer, err := b.do(r)
 	require.NoError(b, err)
 	return status, answer
+}
+
+func TestHelpListsEverySwitchAndFault(t *testing.T) {
+	b := start(t)
+	_, help := b.control(http.MethodGet, "/", "")
+	for _, kind := range lab.Kinds {
+		require.Regexp(t, `(?m)^  .*\b`+string(kind)+`\b`, help)
+	}
+	for name, system := range b.systems {
+		for _, setting := range system.Switches().Names() {
+			require.Regexp(t, `(?m)^  `+name+` +`+setting+` +\S`, help)
+		}
+	}
+	require.Regexp(t, `(?m)^  plesk +unknown_login +1013\|no-result$`, help)
 }
 
 func TestControlAPIMatchesMethods(t *testing.T) {

@@ -287,9 +287,8 @@ func (s *Service) Account(target string) AccountState {
 	return AccountState{}
 }
 
-// Switch implements [lab.System].
+// Switches implements [lab.System]. The lock must be held to set one.
 //
-//	unknown_account     404 (default) or 400
 //	unknown_account     404 (default) or 400: status for an unknown account
 //	refusal_code        DCS.4961 (default) or DCS.4019: code for a refused new password
 //	fifth_failure       passwordFailed (default) or locked: result for the wrong old password that locks the account
@@ -310,12 +309,9 @@ func (s *Service) Account(target string) AccountState {
 //	instance_status     RUNNING, …: status of all instances
 //	account_status      AVAILABLE, …: status of all normal accounts
 //	no_password_access  true: all instances allow access without a password
-func (s *Service) Switch(name string, value json.RawMessage) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle()
+func (s *Service) Switches() lab.Settings {
 	w := &s.switches
-	return lab.Setter(map[string]func(json.RawMessage) error{
+	return lab.Settings{
 		"unknown_account":    lab.Choice(&w.unknownAccount, "404", "400"),
 		"refusal_code":       lab.Choice(&w.refusalCode, "DCS.4961", "DCS.4019"),
 		"fifth_failure":      lab.Choice(&w.fifthFailure, "passwordFailed", "locked"),
@@ -325,17 +321,17 @@ func (s *Service) Switch(name string, value json.RawMessage) error {
 		"reset_while_locked": lab.Choice(&w.resetWhileLocked, "allow", "refuse"),
 		"reset_keeps_count":  lab.Flag(&w.resetKeepsCount),
 		"busy_code":          lab.Choice(&w.busyCode, busyCodes...),
-		"settle_ms":          s.setSettle,
+		"settle_ms":          {Values: "N", Set: s.setSettle},
 		"settle_result":      lab.Choice(&w.settleResult, "new", "error"),
 		"lock_unit":          lab.Choice(&w.lockUnit, "minutes", "seconds"),
 		"shape":              lab.Choice(&w.shape, "normal", "null", "absent", "numbers"),
 		"result":             lab.Text(&w.result),
 		"two_argument_auth":  lab.Flag(&w.twoArguments),
 		"echo_password":      lab.Flag(&w.echo),
-		"instance_status": func(raw json.RawMessage) error {
+		"instance_status": {Values: "STATUS", Set: func(raw json.RawMessage) error {
 			return s.each(raw, func(i *instance, status string) { i.Status = status })
-		},
-		"account_status": func(raw json.RawMessage) error {
+		}},
+		"account_status": {Values: "STATUS", Set: func(raw json.RawMessage) error {
 			return s.each(raw, func(i *instance, status string) {
 				for _, a := range i.accounts {
 					if a.Type == "normal" {
@@ -343,23 +339,31 @@ func (s *Service) Switch(name string, value json.RawMessage) error {
 					}
 				}
 			})
-		},
-		"no_password_access": func(raw json.RawMessage) error {
+		}},
+		"no_password_access": {Values: "true|false", Set: func(raw json.RawMessage) error {
 			var yes bool
-			if err := lab.Flag(&yes)(raw); err != nil {
+			if err := lab.Flag(&yes).Set(raw); err != nil {
 				return err
 			}
 			for _, i := range s.instances {
 				i.NoPassword = yes
 			}
 			return nil
-		},
-	}, name, value)
+		}},
+	}
+}
+
+// Switch implements [lab.System].
+func (s *Service) Switch(name string, value json.RawMessage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	return s.Switches().Set(name, value)
 }
 
 func (s *Service) each(raw json.RawMessage, set func(*instance, string)) error {
 	var status string
-	if err := lab.Text(&status)(raw); err != nil {
+	if err := lab.Text(&status).Set(raw); err != nil {
 		return err
 	}
 	for _, i := range s.instances {

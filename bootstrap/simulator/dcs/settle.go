@@ -36,7 +36,7 @@ func (s *Service) settle() {
 
 // setSettle sets how long changes take. Zero completes those in progress.
 func (s *Service) setSettle(raw json.RawMessage) error {
-	if err := lab.Number(&s.switches.settleMS)(raw); err != nil || s.switches.settleMS > 0 {
+	if err := lab.Number(&s.switches.settleMS).Set(raw); err != nil || s.switches.settleMS > 0 {
 		return err
 	}
 	for _, i := range s.instances {

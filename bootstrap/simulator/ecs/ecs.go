@@ -46,6 +46,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -196,7 +197,7 @@ func (s *Service) add(h *host) error {
 // Name implements [lab.System].
 func (s *Service) Name() string { return Name }
 
-// Switch implements [lab.System].
+// Switches implements [lab.System]. The lock must be held to set one.
 //
 //	strict             true: CloudDC checks new passwords (default false)
 //	stopped_instances  refuse (default) or allow: password changes of stopped CloudDC instances
@@ -222,27 +223,24 @@ func (s *Service) Name() string { return Name }
 //
 // The last four only set a state: they start no host and put no pending password
 // in force. Setting instance_state or server_status cancels a restart in progress.
-func (s *Service) Switch(name string, value json.RawMessage) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle()
+func (s *Service) Switches() lab.Settings {
 	w := &s.switches
-	return lab.Setter(map[string]func(json.RawMessage) error{
+	return lab.Settings{
 		"strict":            lab.Flag(&w.strict),
 		"stopped_instances": lab.Choice(&w.stoppedInstances, "refuse", "allow"),
 		"stopped_servers":   lab.Choice(&w.stoppedServers, "allow", "refuse"),
 		"unknown_id":        lab.Choice(&w.unknownID, "400", "403", "404"),
 		"busy":              lab.Choice(&w.busy, "state", "command", "conflict"),
-		"omit":              w.omit.set,
+		"omit":              {Values: "N|[ID]", Set: w.omit.set},
 		"effective":         lab.Choice(&w.effective, "restart", "now"),
-		"partial":           s.setPartial,
+		"partial":           {Values: "{ID:CODE}", Set: s.setPartial},
 		"partial_status":    lab.Choice(&w.partialStatus, "400", "500", "200"),
 		"partial_response":  lab.Choice(&w.partialResponse, "absent", "present"),
 		"guest_script":      lab.Choice(&w.guestScript, "ok", "fails"),
 		"restart_ms":        lab.Number(&w.restartMS),
 		"restart_lag_ms":    lab.Number(&w.restartLagMS),
 		"restart_result":    lab.Choice(&w.restartResult, "success", "fail"),
-		"denied":            s.setDenied,
+		"denied":            {Values: "[ACTION]", Set: s.setDenied},
 		"echo_password":     lab.Flag(&w.echo),
 		"instance_state": perHost(s, true, instanceStates, func(h *host, state string) {
 			h.state, h.power = state, nil
@@ -252,13 +250,22 @@ func (s *Service) Switch(name string, value json.RawMessage) error {
 			h.state, h.power = status, nil
 		}),
 		"plugin": perHost(s, false, []bool{true, false}, func(h *host, installed bool) { h.plugin = installed }),
-	}, name, value)
+	}
 }
 
-// perHost parses a switch that takes a value for all hosts of a service, or an
+// Switch implements [lab.System].
+func (s *Service) Switch(name string, value json.RawMessage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	return s.Switches().Set(name, value)
+}
+
+// perHost is a switch that takes a value for all hosts of a service, or an
 // object with values for some of them.
-func perHost[T comparable](s *Service, metal bool, allowed []T, set func(*host, T)) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
+func perHost[T comparable](s *Service, metal bool, allowed []T, set func(*host, T)) lab.Setting {
+	values := strings.ReplaceAll(strings.Trim(fmt.Sprint(allowed), "[]"), " ", "|")
+	return lab.Setting{Values: values + "|{ID:VALUE}", Set: func(raw json.RawMessage) error {
 		var all T
 		some := map[string]T{}
 		if json.Unmarshal(raw, &all) == nil {
@@ -282,7 +289,7 @@ func perHost[T comparable](s *Service, metal bool, allowed []T, set func(*host, 
 			set(s.host(id), value)
 		}
 		return nil
-	}
+	}}
 }
 
 func (s *Service) setPartial(raw json.RawMessage) error {
@@ -323,7 +330,7 @@ type omission struct {
 func (o *omission) set(raw json.RawMessage) error {
 	var next omission
 	if err := json.Unmarshal(raw, &next.ids); err != nil {
-		if err := lab.Number(&next.count)(raw); err != nil {
+		if err := lab.Number(&next.count).Set(raw); err != nil {
 			return errors.New("must be a list of ids or a non-negative integer")
 		}
 	}

@@ -225,7 +225,7 @@ func (c *Cloud) future(t time.Time) *time.Time {
 	return nil
 }
 
-// Switch implements [lab.System].
+// Switches implements [lab.System]. The lock must be held to set one.
 //
 //	token_lifetime_seconds  lifetime of tokens issued from now on (default 86400)
 //	user_lock_seconds       how long five wrong passwords lock a user (default 900)
@@ -237,29 +237,34 @@ func (c *Cloud) future(t time.Time) *time.Time {
 //	                        Resets the service's counter in the state
 //	throttle_variant        json (default), empty or html: body of the gateway's 429
 //	revoke_tokens           true: revoke all tokens issued so far
-func (c *Cloud) Switch(name string, value json.RawMessage) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *Cloud) Switches() lab.Settings {
 	w := &c.switches
-	return lab.Setter(map[string]func(json.RawMessage) error{
+	return lab.Settings{
 		"token_lifetime_seconds": lab.Number(&w.tokenLifetime),
 		"user_lock_seconds":      lab.Number(&w.userLockSeconds),
 		"project_mismatch":       lab.Choice(&w.projectMismatch, "403", "401"),
 		"error_style":            lab.Choice(&w.errorStyle, "keystone", "iam"),
 		"throttle_per_second":    lab.Number(&w.throttle),
-		"throttle_windows":       c.switchWindows,
+		"throttle_windows":       {Values: "{SERVICE[/CALLER]:SECONDS}", Set: c.switchWindows},
 		"throttle_variant":       lab.Choice(&w.throttleVariant, "json", "empty", "html"),
-		"revoke_tokens": func(raw json.RawMessage) error {
+		"revoke_tokens": {Values: "true|false", Set: func(raw json.RawMessage) error {
 			var yes bool
-			if err := lab.Flag(&yes)(raw); err != nil {
+			if err := lab.Flag(&yes).Set(raw); err != nil {
 				return err
 			}
 			for _, t := range c.tokens {
 				t.revoked = t.revoked || yes
 			}
 			return nil
-		},
-	}, name, value)
+		}},
+	}
+}
+
+// Switch implements [lab.System].
+func (c *Cloud) Switch(name string, value json.RawMessage) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Switches().Set(name, value)
 }
 
 // switchWindows parses the switch throttle_windows. c.mu must be held.

@@ -42,6 +42,8 @@ type System interface {
 	Name() string
 	// State describes accounts and settings. It must not contain secrets.
 	State() any
+	// Switches returns the settings that [System.Switch] changes.
+	Switches() Settings
 	// Switch changes one setting. Its error lists what is allowed.
 	Switch(name string, value json.RawMessage) error
 	// SetPassword changes a password behind the engine's back.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -26,67 +27,75 @@ func DecodeStrict(data []byte, into any) error {
 	return nil
 }
 
-// Choice parses a switch that takes one of several words.
-func Choice(into *string, allowed ...string) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
+// Setting is one switch of a system.
+type Setting struct {
+	// Values says which values it takes.
+	Values string
+	// Set parses and sets a value.
+	Set func(json.RawMessage) error
+}
+
+// Choice is a switch that takes one of several words.
+func Choice(into *string, allowed ...string) Setting {
+	return Setting{Values: strings.Join(allowed, "|"), Set: func(raw json.RawMessage) error {
 		var value string
 		if err := json.Unmarshal(raw, &value); err != nil || !slices.Contains(allowed, value) {
 			return fmt.Errorf("must be one of %s", strings.Join(allowed, ", "))
 		}
 		*into = value
 		return nil
-	}
+	}}
 }
 
-// Text parses a switch that takes a string.
-func Text(into *string) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
+// Text is a switch that takes a string.
+func Text(into *string) Setting {
+	return Setting{Values: "TEXT", Set: func(raw json.RawMessage) error {
 		if err := json.Unmarshal(raw, into); err != nil {
 			return errors.New("must be a string")
 		}
 		return nil
-	}
+	}}
 }
 
-// Flag parses a switch that takes true or false.
-func Flag(into *bool) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
+// Flag is a switch that takes true or false.
+func Flag(into *bool) Setting {
+	return Setting{Values: "true|false", Set: func(raw json.RawMessage) error {
 		if err := json.Unmarshal(raw, into); err != nil {
 			return errors.New("must be true or false")
 		}
 		return nil
-	}
+	}}
 }
 
-// Number parses a switch that takes a non-negative integer.
-func Number(into *int) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
+// Number is a switch that takes a non-negative integer.
+func Number(into *int) Setting {
+	return Setting{Values: "N", Set: func(raw json.RawMessage) error {
 		var value int
 		if err := json.Unmarshal(raw, &value); err != nil || value < 0 {
 			return errors.New("must be a non-negative integer")
 		}
 		*into = value
 		return nil
-	}
+	}}
 }
 
-// Setter sets one switch from a table of switches. The caller holds the lock of
-// the variables that the switches set.
-func Setter(switches map[string]func(json.RawMessage) error, name string, value json.RawMessage) error {
-	set, ok := switches[name]
+// Settings are the switches of a system by name.
+type Settings map[string]Setting
+
+// Set sets one switch.
+func (s Settings) Set(name string, value json.RawMessage) error {
+	setting, ok := s[name]
 	if !ok {
-		names := make([]string, 0, len(switches))
-		for n := range switches {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		return fmt.Errorf("unknown switch %q: use one of %s", name, strings.Join(names, ", "))
+		return fmt.Errorf("unknown switch %q: use one of %s", name, strings.Join(s.Names(), ", "))
 	}
-	if err := set(value); err != nil {
+	if err := setting.Set(value); err != nil {
 		return fmt.Errorf("switch %q: %w", name, err)
 	}
 	return nil
 }
+
+// Names returns the names of all switches, sorted.
+func (s Settings) Names() []string { return slices.Sorted(maps.Keys(s)) }
 
 // Same compares secrets in constant time, even if their lengths differ.
 func Same(a, b string) bool {

@@ -277,7 +277,7 @@ func (a *API) State() any {
 	return map[string]any{"services": result, "keys_in_url": a.keysInURL}
 }
 
-// Switch implements [lab.System].
+// Switches implements [lab.System]. The lock must be held to set one.
 //
 //	job_ms         milliseconds until an accepted password takes effect (default 1000)
 //	jobs           independent (default), or exclusive: a pending job for one password of a service blocks changes of the other
@@ -288,11 +288,9 @@ func (a *API) State() any {
 //	http_status    HTTP status of all answers with an envelope; 0 (default): the statusCode in the envelope
 //	maintenance    true: all changes are answered with 503 (default false)
 //	echo_password  true: error messages quote the password
-func (a *API) Switch(name string, value json.RawMessage) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (a *API) Switches() lab.Settings {
 	w := &a.switches
-	return lab.Setter(map[string]func(json.RawMessage) error{
+	return lab.Settings{
 		"job_ms":        lab.Number(&w.jobMS),
 		"jobs":          lab.Choice(&w.jobs, "independent", "exclusive"),
 		"job_fails":     lab.Flag(&w.jobFails),
@@ -302,19 +300,26 @@ func (a *API) Switch(name string, value json.RawMessage) error {
 		"http_status":   status(&w.httpStatus),
 		"maintenance":   lab.Flag(&w.maintenance),
 		"echo_password": lab.Flag(&w.echo),
-	}, name, value)
+	}
 }
 
-// status parses a switch that takes 0 or an HTTP status.
-func status(into *int) func(json.RawMessage) error {
-	return func(raw json.RawMessage) error {
+// Switch implements [lab.System].
+func (a *API) Switch(name string, value json.RawMessage) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.Switches().Set(name, value)
+}
+
+// status is a switch that takes 0 or an HTTP status.
+func status(into *int) lab.Setting {
+	return lab.Setting{Values: "0|STATUS", Set: func(raw json.RawMessage) error {
 		var value int
-		if err := lab.Number(&value)(raw); err != nil || (value != 0 && (value < 200 || value > 599)) {
+		if err := lab.Number(&value).Set(raw); err != nil || (value != 0 && (value < 200 || value > 599)) {
 			return errors.New("must be 0 or an HTTP status from 200 to 599")
 		}
 		*into = value
 		return nil
-	}
+	}}
 }
 
 // SetPassword implements [lab.System]. It simulates a change on the server itself.

@@ -70,7 +70,7 @@ func (s *Server) Senders() SenderState {
 
 // switchFail2Ban parses the switch, which also forgets all refusals and bans.
 func (s *Server) switchFail2Ban(raw json.RawMessage) error {
-	err := lab.Number(&s.switches.fail2ban)(raw)
+	err := lab.Number(&s.switches.fail2ban).Set(raw)
 	if err == nil {
 		s.senders, s.mostRefused, s.bans = map[string]*sender{}, 0, 0
 	}

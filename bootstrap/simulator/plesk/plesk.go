@@ -258,7 +258,7 @@ func (s *Server) accountState(login string, changes int) AccountState {
 	return st
 }
 
-// Switch implements [lab.System].
+// Switches implements [lab.System]. The lock must be held to set one.
 //
 //	policy                  very-weak, weak, medium, strong (default), very-strong
 //	alias_api               denied (default) or allowed: whether aliases may use the API; if not, their right password gives 1006
@@ -277,11 +277,9 @@ func (s *Server) accountState(login string, changes int) AccountState {
 //	drop_underscore_headers true: a proxy drops HTTP_AUTH_LOGIN and HTTP_AUTH_PASSWD
 //	system_error            code with which every packet of an authenticated caller is refused, such as 1004 or 1014 during set-up or an upgrade; 0 (default): none
 //	unknown_login           1013 (default) or no-result: answer of set-admin-alias for a login that does not exist; no-result leaves the operation's element empty
-func (s *Server) Switch(name string, value json.RawMessage) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Server) Switches() lab.Settings {
 	w := &s.switches
-	return lab.Setter(map[string]func(json.RawMessage) error{
+	return lab.Settings{
 		"policy":                  lab.Choice(&w.policy, "very-weak", "weak", "medium", "strong", "very-strong"),
 		"alias_api":               lab.Choice(&w.aliasAPI, "denied", "allowed"),
 		"api":                     lab.Choice(&w.api, "on", "off"),
@@ -292,13 +290,20 @@ func (s *Server) Switch(name string, value json.RawMessage) error {
 		"lock_after":              lab.Number(&w.lockAfter),
 		"lock_seconds":            lab.Number(&w.lockSeconds),
 		"bind_keys":               lab.Flag(&w.bindKeys),
-		"fail2ban":                s.switchFail2Ban,
+		"fail2ban":                {Values: "N", Set: s.switchFail2Ban},
 		"fail2ban_find_seconds":   lab.Number(&w.findSeconds),
 		"fail2ban_ban_seconds":    lab.Number(&w.banSeconds),
 		"drop_underscore_headers": lab.Flag(&w.dropHeaders),
 		"system_error":            lab.Number(&w.systemError),
 		"unknown_login":           lab.Choice(&w.unknown, "1013", "no-result"),
-	}, name, value)
+	}
+}
+
+// Switch implements [lab.System].
+func (s *Server) Switch(name string, value json.RawMessage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Switches().Set(name, value)
 }
 
 // SetPassword implements [lab.System]. It simulates a change in the panel. The
