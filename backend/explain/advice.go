@@ -182,14 +182,14 @@ func (f Facts) failureAdvice() string {
 		case last.OfRemote():
 			return fmt.Sprintf("fix the reported cause on the remote system, which concerns every role of %s, and repeat the request", config)
 		case last.Scope == provider.ScopePassword:
-			return "choose another password, or for generated ones, set a password_policy that fits the remote system's rules"
+			return "set a password_policy that fits the remote system's rules"
 		}
 		return "fix the reported cause, and repeat the request"
 	case provider.Mismatch:
 		return f.currentPassword()
 	case provider.Denied:
 		if last.Scope == provider.ScopeTarget {
-			return fmt.Sprintf("the credential of %s works, so only this account is affected: check the permissions of its user on the account, and that the role names the account correctly", config)
+			return fmt.Sprintf("the credential of %s works, so only this account is affected: check that the role names the right account, and that the credential may change it", config)
 		}
 		return fmt.Sprintf("check the credential of %s and its permissions", config)
 	case provider.Unreachable:

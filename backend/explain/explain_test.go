@@ -107,10 +107,10 @@ func TestAdviceFitsState(t *testing.T) {
 		"none, discarded": {scene{record: "make send restart discarded"}, credential.StateNone, "Write rotate-role/db to set another one, or confirm-role/db with the version of one that works."},
 
 		"active":              {scene{record: active}, credential.StateActive, "No action is needed."},
-		"active, refused":     {scene{record: active, last: weak()}, credential.StateActive, "Choose another password, or for generated ones, set a password_policy that fits the remote system's rules."},
+		"active, refused":     {scene{record: active, last: weak()}, credential.StateActive, "Set a password_policy that fits the remote system's rules."},
 		"active, mismatch":    {scene{record: active, last: wrongOld(), otherwise: reset}, credential.StateActive, current},
 		"active, denied":      {scene{record: active, last: denied()}, credential.StateActive, "Check the credential of config/panel and its permissions."},
-		"active, no rights":   {scene{record: active, last: deniedTarget()}, credential.StateActive, "The credential of config/panel works, so only this account is affected: check the permissions of its user on the account, and that the role names the account correctly."},
+		"active, no rights":   {scene{record: active, last: deniedTarget()}, credential.StateActive, "The credential of config/panel works, so only this account is affected: check that the role names the right account, and that the credential may change it."},
 		"active, unreachable": {scene{record: active + "make", last: unreachable()}, credential.StateActive, "Correct what last_error names; its fields are those of config/panel."},
 		"active, busy":        {scene{record: active + "make", last: justNow(busy())}, credential.StateActive, "No action is needed: the next attempt is at 2026-03-01T12:05:00Z."},
 

@@ -78,7 +78,8 @@ func (p *page) role(s scene, f Facts) {
 	if last := f.Role.Retry.Last; f.Failed() && problem.OfOutcome(last.Class, "") != nil {
 		p.say("NotChanged", f.NotChanged())
 		if s.given {
-			p.say("Failure", f.Failure("the password was not set"))
+			p.say("NotSet", f.NotSet())
+			p.say("Failure", f.Failure("the role was not created"))
 		}
 	} else if text := f.Warning(); text != "" {
 		p.say("Warning", text)

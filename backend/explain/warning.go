@@ -58,6 +58,15 @@ func (f Facts) NotChanged() string {
 	return f.Failure(fmt.Sprintf(lead, f.Role.Name))
 }
 
+// NotSet is the error of a request whose password was not set and is not kept.
+func (f Facts) NotSet() string {
+	lead, last := fmt.Sprintf("the password given for role %q was not set", f.Role.Name), f.Role.Retry.Last
+	if last.Class == provider.Rejected && last.Scope == provider.ScopePassword {
+		return fmt.Sprintf("%s: %s. Choose another password", lead, last)
+	}
+	return f.Failure(lead)
+}
+
 // Failure returns the last failure and what follows from it. lead is a clause that says what it means for the password.
 func (f Facts) Failure(lead string) string {
 	last := f.Role.Retry.Last

@@ -97,7 +97,7 @@ func (e *Engine) answer(name string, res result) (*Report, error) {
 	f := e.facts(res.role, res.h)
 	if last := res.role.Retry.Last; last != nil {
 		if res.dropped {
-			if err := problem.OfOutcome(last.Class, f.Failure("the password given for role \""+name+"\" was not set")); err != nil {
+			if err := problem.OfOutcome(last.Class, f.NotSet()); err != nil {
 				return nil, err
 			}
 		}
