@@ -137,7 +137,11 @@ func (b *Backend) refuse(req *logical.Request) string {
 		return ""
 	}
 	sort.Strings(unknown)
-	return "unknown field " + strings.Join(unknown, ", ")
+	text := "unknown field " + strings.Join(unknown, ", ")
+	if !strings.Contains(text, "did you mean") {
+		text += ": vault path-help " + mountPlaceholder + req.Path + " lists the fields"
+	}
+	return text
 }
 
 func badName(path string) string {

@@ -82,6 +82,7 @@ func TestMessagesNameTheMount(t *testing.T) {
 	require.Contains(t, m.refusal(logical.UpdateOperation, "rotate-role/nope", nil, http.StatusBadRequest), "vault list panels/roles lists")
 	require.Contains(t, m.refusal(logical.ReadOperation, "creds/nope", nil, http.StatusBadRequest), `role "nope" does not exist: vault list panels/roles`)
 	require.Contains(t, m.refusal(logical.CreateOperation, "roles/nope", nil, http.StatusBadRequest), "vault list panels/config lists")
+	require.Contains(t, m.refusal(logical.UpdateOperation, "freeze", map[string]any{"until": "now"}, http.StatusBadRequest), `"until": vault path-help panels/freeze lists`)
 	require.Contains(t, m.refuses("roles/nope", nil), "vault list MOUNT/config", "the mount is not known")
 
 	_, err := complete(&logical.Request{MountPoint: "panels/"}, nil, logical.CodedError(http.StatusServiceUnavailable, "vault delete MOUNT/freeze"))

@@ -52,7 +52,7 @@ func (b *Backend) setPasswordPath() *framework.Path {
 			"name": nameField("role"),
 			"password": {
 				Type: framework.TypeString, Required: true, DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
-				Description: "Password to set. It is checked against the remote system's rules before it is sent.",
+				Description: "Password to set. It is checked against the remote system's rules before it is sent. With the vault command, give it as password=@FILE, or as password=- from standard input, without a line break at its end.",
 			},
 		},
 		DisplayAttrs: display("set", "password"),
@@ -94,7 +94,7 @@ not. A request before the next attempt gets the same response and makes no call.
 the next request. A request replaces a password that an operator chose and that was never sent, and says so.
 
 With force=true, a request makes one attempt at once, also while the remote system is throttling the connection: use it
-when you have fixed the cause. It sends the password that is being set, if there is one. It does not resume a paused
+with version when you have fixed the cause. It sends the password that is being set, if there is one. It does not resume a paused
 connection, and it never makes an attempt that could lock the credential or the account: the response says until when it
 has to wait. Within 10 seconds after a failure it makes no attempt and says so, because Vault's client repeats failed requests.
 
