@@ -77,6 +77,17 @@ func (m *mounted) refusal(operation logical.Operation, path string, data map[str
 	return coded.Error()
 }
 
+// A check is read-only, so it does not matter whether it was carried out.
+func TestCheckWithoutAnswerRaisesNoDoubt(t *testing.T) {
+	m := mount(t)
+	require.NoError(t, m.sim.SetFault(lab.Fault{System: "plesk", Target: "*", Kind: lab.Cut, Operations: []string{lab.OpCheck}}))
+	out := m.sim.Output()
+	text := m.refusal(logical.CreateOperation, "config/panel", map[string]any{
+		"provider": "plesk", "url": out.Plesk.URL, "username": "admin", "password": out.Plesk.AdminPassword, "ca_cert": out.CAPEM,
+	}, http.StatusBadGateway)
+	require.Contains(t, text, "was not stored, because its check failed: the connection broke before a readable response arrived. To store")
+}
+
 func TestMessagesNameTheMount(t *testing.T) {
 	m := mount(t)
 	require.Contains(t, m.refusal(logical.UpdateOperation, "rotate-role/nope", nil, http.StatusBadRequest), "vault list panels/roles lists")

@@ -20,8 +20,11 @@ func TimeOrNone(t time.Time) string {
 	return Time(t)
 }
 
-// CheckFailure returns the reason and code of a read-only call, as a clause.
-func CheckFailure(result provider.Result) string { return failure(result.Code, result.Reason) }
+// CheckFailure returns the reason and code of a read-only call, as a clause. The call may have been carried out, but that
+// changed nothing.
+func CheckFailure(result provider.Result) string {
+	return failure(result.Code, strings.TrimSuffix(result.Reason, "; the request may have been carried out"))
+}
 
 // failure returns the reason and code of a failed call, as a clause.
 func failure(code, reason string) string { return (&role.Failure{Code: code, Reason: reason}).String() }
