@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/bootstrap/simulator"
 )
@@ -313,6 +314,16 @@ func TestUnknownFieldsAreRejected(t *testing.T) {
 	m := mount(t)
 	require.Contains(t, m.refuses("config/panel", map[string]any{"provider": "plesk", "alowed_roles": "*"}), `"alowed_roles" (did you mean "allowed_roles"?)`)
 	require.Contains(t, m.refuses("rotate-role/web1", map[string]any{"frobnicate": true}), `"frobnicate"`)
+}
+
+// The API gives the warnings of a write to the user.
+func TestWriteOfStoredSecretWarns(t *testing.T) {
+	m := mount(t)
+	m.connect()
+	same := map[string]any{"password": m.sim.Output().Plesk.AdminPassword}
+	require.Equal(t, []string{explain.SecretUnchanged}, m.do(logical.UpdateOperation, "config/panel", same).Warnings)
+	same["force"] = true
+	require.Nil(t, m.do(logical.UpdateOperation, "config/panel", same))
 }
 
 func TestSecretOfWrongTypeIsNotPrinted(t *testing.T) {
