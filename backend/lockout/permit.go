@@ -128,7 +128,7 @@ func (p *Permit) GiveBack(ctx context.Context, s Store) {
 func (p *Permit) Answered(ctx context.Context, s Store, result provider.Result) {
 	defer p.Leave()
 	g := p.guard
-	refused := result.Outcome == provider.Denied && result.Scope == provider.ScopeConnection
+	refused := result.Outcome == provider.Denied && result.Scope == provider.ScopeConnection && !result.Unsent
 	worked := accepted(result)
 	lost := result.Unseen || result.Outcome == provider.Unknown && !worked
 	g.mu.Lock()

@@ -204,3 +204,21 @@ func TestUnsentCallResetsNothing(t *testing.T) {
 	r.requireStored(3, 0)
 	require.Equal(t, 1, r.Room())
 }
+
+// One refused login may be the answer to many calls that waited for it.
+func TestUnsentRefusalDoesNotCount(t *testing.T) {
+	t.Parallel()
+	unsent := refused
+	unsent.Unsent = true
+	r := newRig(t, session)
+	r.call(applied)
+	calls := []*Permit{r.begin(), r.begin(), r.begin(), r.begin()}
+	r.end(calls[0], refused)
+	for _, p := range calls[1:] {
+		r.end(p, unsent)
+	}
+	r.call(unsent)
+	r.requireStored(1, 0)
+	r.call(refused)
+	r.requireStored(2, 0)
+}

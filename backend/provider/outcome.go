@@ -104,7 +104,7 @@ type Result struct {
 	// Accepted: the remote system accepted the credential, although the outcome is Unknown. The outcomes Applied, Staged
 	// and Mismatch imply it.
 	Accepted bool
-	// Unsent: no request was made, so the outcome proves nothing about the credential.
+	// Unsent: this call did not send the credential, so the outcome is no new proof that it works or is refused.
 	Unsent bool
 	// TriesLeft is how many more wrong old passwords the remote system accepts before it locks the account; nil if it
 	// did not say.

@@ -26,6 +26,7 @@ func (p *pause) begin(result provider.Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.result, p.until = result, p.now().Add(refusalPause)
+	p.result.Unsent = true // as a result of later calls
 }
 
 // end allows the credential to be sent again.

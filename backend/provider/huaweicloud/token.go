@@ -97,7 +97,7 @@ func (t *tokens) get(ctx context.Context, stale string) (token, error) {
 			continue
 		default:
 			result := transport.Failure(f.err)
-			result.Unseen = false // the credential was sent once, not once per caller
+			result.Unseen, result.Unsent = false, true // the credential was sent once, not once per caller
 			return token{}, &transport.Error{Result: result}
 		}
 	}

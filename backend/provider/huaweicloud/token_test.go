@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,6 +147,8 @@ func TestIAMRefusalOutcomes(t *testing.T) {
 
 			if test.outcome == provider.Denied {
 				_, err = api.Call(t.Context(), put)
+				require.False(t, result.Unsent)
+				result.Unsent = true
 				require.Equal(t, result, transport.Failure(err))
 				logins, _ = c.counts()
 				require.Equal(t, 1, logins, "nor during the pause")
@@ -273,10 +276,15 @@ func TestWaitersShareOneRefusal(t *testing.T) {
 	}
 	api := c.open(t, byUser())
 	var done sync.WaitGroup
+	var sent atomic.Int32
 	failed := func() {
 		_, err := api.Call(t.Context(), put)
-		if transport.Failure(err).Outcome != provider.Denied {
+		result := transport.Failure(err)
+		if result.Outcome != provider.Denied {
 			t.Error("not denied")
+		}
+		if !result.Unsent {
+			sent.Add(1)
 		}
 	}
 	done.Go(failed)
@@ -288,6 +296,7 @@ func TestWaitersShareOneRefusal(t *testing.T) {
 	done.Wait()
 	logins, _ := c.counts()
 	require.Equal(t, 1, logins)
+	require.EqualValues(t, logins, sent.Load(), "refusals that count")
 }
 
 // The password is sent once, not once per waiter.
