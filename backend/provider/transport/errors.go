@@ -92,7 +92,7 @@ func (e Endpoint) connectReason(err error) string {
 		invalid   x509.CertificateInvalidError
 		verify    *tls.CertificateVerificationError
 		record    tls.RecordHeaderError
-		alert     tls.AlertError
+		remote    *net.OpError
 		timeout   net.Error
 	)
 	field, serverName := e.name(), e.serverNameField()
@@ -117,7 +117,7 @@ func (e Endpoint) connectReason(err error) string {
 		return "the certificate of the remote system could not be verified; check the certificate, ca_cert and " + serverName
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "the remote system does not speak TLS on this port; check the port in " + field
-	case errors.As(err, &alert):
+	case errors.As(err, &remote) && remote.Op == "remote error": // a TLS alert
 		return "the remote system aborted the TLS handshake; check that it supports TLS 1.2 or newer, and " + serverName
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection was refused; check the port in " + field + ", and that the remote system is running"

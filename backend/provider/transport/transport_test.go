@@ -138,6 +138,9 @@ func TestUnsentRequestIsReportedAsNotSent(t *testing.T) {
 	plain := quiet(t, count)
 	plain.Start()
 	hangup := raw(t, func(net.Conn) {})
+	old := quiet(t, count)
+	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11} //nolint:gosec // refused
+	old.StartTLS()
 
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -155,6 +158,7 @@ func TestUnsentRequestIsReportedAsNotSent(t *testing.T) {
 		"certificate not trusted":  {url: secure.URL, reason: "ca_cert must contain"},
 		"certificate of another":   {url: secure.URL, tls: provider.TLS{CACert: pemOf(secure), ServerName: "other.example"}, reason: "set tls_server_name"},
 		"no TLS on this port":      {url: strings.Replace(plain.URL, "http:", "https:", 1), reason: "does not speak TLS"},
+		"no TLS version in common": {url: old.URL, reason: "aborted the TLS handshake; check that it supports TLS 1.2"},
 		"closed in the handshake":  {url: strings.Replace(hangup, "http:", "https:", 1), reason: "closed before the request"},
 		"context already canceled": {ctx: ended, url: plain.URL, reason: "canceled", cause: context.Canceled},
 		"cloud metadata":           {url: "http://169.254.169.254", reason: "the address 169.254.169.254 is link-local"},
