@@ -14,8 +14,15 @@ import (
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
-// otherAddresses returns the connections that lead to the remote system of h at another address.
-func (c *Connections) otherAddresses(ctx context.Context, s store.Store, h *connection.Handle) ([]*connection.Handle, error) {
+// elsewhere is a connection that leads to the same remote system at another address.
+type elsewhere struct {
+	name string
+	at   provider.Connection
+}
+
+// otherAddresses returns the connections that lead to the remote system of h at another address. It leaves out those that
+// cannot be used before they are written again, which checks them too.
+func (c *Connections) otherAddresses(ctx context.Context, s store.Store, h *connection.Handle) ([]elsewhere, error) {
 	if h.System == "" {
 		return nil, nil
 	}
@@ -23,15 +30,19 @@ func (c *Connections) otherAddresses(ctx context.Context, s store.Store, h *conn
 	if err != nil {
 		return nil, problem.Storage("listing connections", err)
 	}
-	var others []*connection.Handle
+	var others []elsewhere
 	for _, name := range names {
-		other, err := c.Handle(ctx, s, name)
+		other, err := s.Connection(ctx, name)
 		switch {
-		case errors.Is(err, problem.ErrNoConnection):
+		case errors.Is(err, store.ErrDamaged):
+			continue
 		case err != nil:
 			return nil, problem.Storage("reading connection "+name, err)
-		case name != h.Name && other.SameSystem(h.Connection) && other.Kind.Host(other.Completed) != h.Kind.Host(h.Completed):
-			others = append(others, other)
+		case other == nil || name == h.Name || !other.SameSystem(h.Connection):
+			continue
+		}
+		if kind, at, err := c.Cache.Complete(*other); err == nil && kind.Host(at) != h.Kind.Host(h.Completed) {
+			others = append(others, elsewhere{name, at})
 		}
 	}
 	return others, nil
@@ -50,11 +61,11 @@ func (c *Connections) Warning(ctx context.Context, storage logical.Storage, name
 	}
 	var names, pairs []string
 	for _, other := range others {
-		names = append(names, other.Name)
+		names = append(names, other.name)
 	}
 	err = c.eachRole(ctx, s, name, func(r *role.Role) error {
 		for _, other := range others {
-			there, err := h.Kind.Target(other.Completed, r.Target.Settings)
+			there, err := h.Kind.Target(other.at, r.Target.Settings)
 			if err != nil {
 				continue // the account cannot be named there
 			}

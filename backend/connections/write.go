@@ -312,7 +312,7 @@ func (c *configWrite) checkUse(ctx context.Context) error {
 		return err
 	}
 	for _, other := range others {
-		if err := c.checkLogin(ctx, provider.Connection{URL: other.Completed.URL, Settings: h.Completed.Settings}); err != nil {
+		if err := c.checkLogin(ctx, provider.Connection{URL: other.at.URL, Settings: h.Completed.Settings}); err != nil {
 			return err
 		}
 	}
