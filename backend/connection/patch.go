@@ -90,22 +90,20 @@ func (c *Connection) mergeSettings(kind provider.Type, given provider.Settings) 
 
 // Compare reports whether the address, a TLS setting or the credential of the patched connection differs from the stored
 // one (nil if there is none), and increments the revision if so. It returns an error for a new address without the
-// credential, because the stored credential would be sent to an address that anyone with update access can choose.
+// credential, because the stored credential would be sent to an address that anyone with update access can choose. A stored
+// connection that an earlier version accepted and this one does not counts as one with another address.
 func (p Patch) Compare(stored, next *Connection, kind provider.Type, complete provider.Connection) (fresh bool, err error) {
 	if stored == nil {
 		next.Revision = 1
 		return true, nil
 	}
-	before, err := stored.Complete(kind)
-	if err != nil {
-		return false, err
-	}
+	before, invalid := stored.Complete(kind)
 	for _, field := range kind.ConnectionFields() {
-		if field.Immutable && !Equal(before.Settings[field.Name], complete.Settings[field.Name]) {
+		if field.Immutable && (invalid == nil || before.Settings.Has(field.Name)) && !Equal(before.Settings[field.Name], complete.Settings[field.Name]) {
 			return false, fmt.Errorf("%s cannot be changed (it is %q): create another connection instead", field.Name, fmt.Sprint(before.Settings[field.Name]))
 		}
 	}
-	moved := before.URL != complete.URL || before.TLS != complete.TLS || slices.ContainsFunc(kind.ConnectionFields(), func(f provider.Field) bool {
+	moved := invalid != nil || before.URL != complete.URL || before.TLS != complete.TLS || slices.ContainsFunc(kind.ConnectionFields(), func(f provider.Field) bool {
 		return f.Address && before.Settings.String(f.Name) != complete.Settings.String(f.Name)
 	})
 	if moved {

@@ -192,8 +192,33 @@ func TestNewConnectionIsFresh(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, fresh)
 	require.Equal(t, 1, next.Revision)
-	_, err = Patch{}.Compare(&Connection{Options: Options{Address: "bad"}}, next, &remote{}, provider.Connection{})
-	require.ErrorContains(t, err, "not valid")
+}
+
+// Otherwise, a connection that this version does not accept any more could not be mended.
+func TestInvalidConnectionIsReplacedWithCredential(t *testing.T) {
+	t.Parallel()
+	stored := &Connection{Provider: "remote", Options: Options{Address: "bad"}, Settings: provider.Settings{"key": "old", "project": "p"}, Revision: 1}
+	for name, row := range map[string]struct {
+		settings provider.Settings
+		err      string
+	}{
+		"credential":      {provider.Settings{"key": "new"}, ""},
+		"none":            {nil, "requires the credential in the same request: add key"},
+		"immutable field": {provider.Settings{"key": "new", "project": "q"}, "project cannot be changed"},
+	} {
+		patch := Patch{Settings: row.settings, Change: func(o *Options) { o.Address = "https://b.example" }}
+		next := apply(t, patch, stored)
+		completed, err := next.Complete(&remote{})
+		require.NoError(t, err, name)
+		fresh, err := patch.Compare(stored, next, &remote{}, completed)
+		if row.err != "" {
+			require.ErrorContains(t, err, row.err, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		require.True(t, fresh, name)
+		require.Equal(t, 2, next.Revision, name)
+	}
 }
 
 func TestPatchReportsSecrets(t *testing.T) {

@@ -7,6 +7,7 @@ package connections
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -80,23 +81,28 @@ func (c *Connections) Handle(ctx context.Context, s store.Store, name string) (*
 	return c.Cache.Keep(h, ticket), nil
 }
 
-// eachRole calls f for each role of a connection until f returns an error.
+// eachRole calls f for each role of a connection until f returns an error. Otherwise, it returns store.ErrDamaged if there is
+// a damaged role, because that may be one of them.
 func (c *Connections) eachRole(ctx context.Context, s store.Store, name string, f func(*role.Role) error) error {
 	names, err := s.List(ctx, store.RolePrefix)
 	if err != nil {
 		return problem.Storage("listing roles", err)
 	}
+	var damaged error
 	for _, one := range names {
 		r, err := s.Role(ctx, one)
-		if err != nil {
+		switch {
+		case errors.Is(err, store.ErrDamaged):
+			damaged = problem.Storage("reading role "+one, err)
+			continue
+		case err != nil:
 			return problem.Storage("reading role "+one, err)
-		}
-		if r == nil || r.Connection != name {
+		case r == nil, r.Connection != name:
 			continue
 		}
 		if err := f(r); err != nil {
 			return err
 		}
 	}
-	return nil
+	return damaged
 }

@@ -3,7 +3,6 @@ package connections
 import (
 	"testing"
 
-	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/connection"
@@ -66,24 +65,6 @@ func TestRolesOfOneAccountAreNamed(t *testing.T) {
 		}
 		require.Contains(t, r.c.Warning(t.Context(), r.storage, "two"), "only one of them has the password in force: two-ops and one-ops. Delete")
 	})
-}
-
-// A connection that cannot be used does not keep others from being written.
-func TestUnusableConnectionStopsNoWrite(t *testing.T) {
-	for name, entry := range map[string]string{
-		"damaged":                `{"schema":1,"provider":7}`,
-		"of an unknown provider": `{"schema":1,"provider":"other","address":"https://b.example","system":"s"}`,
-		"no longer valid":        `{"schema":1,"provider":"remote","system":"s"}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			inFakeTime(t, func(t *testing.T, r *rig) {
-				require.NoError(t, r.storage.Put(t.Context(), &logical.StorageEntry{Key: "config/b", Value: []byte(entry)}))
-				r.remote.answer("new", provider.Result{Outcome: provider.Applied, System: "s"})
-				r.mustWrite(withKey("new"))
-				require.Empty(t, r.c.Warning(t.Context(), r.storage, "conn"))
-			})
-		})
-	}
 }
 
 // The system is that of the last check at this address.
