@@ -111,6 +111,7 @@ func TestCloudDCRequestsAreParsedStrictly(t *testing.T) {
 		{name: "empty password", body: `{"new_password":"","instance_id_set":["m1"]}`, code: metalParameter},
 		{name: "number as password", body: `{"new_password":12345678,"instance_id_set":["m1"]}`, code: metalParameter},
 		{name: "no list", body: `{"new_password":"` + second + `"}`, code: metalParameter},
+		{name: "closed twice", body: `{"new_password":"` + second + `","instance_id_set":["m1"]}}`, code: metalParameter},
 		{name: "unknown field", body: `{"new_password":"` + second + `","instance_id_set":["m1"],"id":"m1"}`, code: metalParameter},
 		{name: "two values", body: `{"new_password":"` + second + `","instance_id_set":["m1"]}{}`, code: metalParameter},
 		{name: "no JSON", body: `new_password=x`, code: metalParameter},
@@ -225,7 +226,7 @@ func TestRebootTakesTimeAndShows(t *testing.T) {
 		want string
 		in   string
 	}{
-		{0, "running on", first}, {100 * time.Millisecond, "stopping rebooting", ""}, {250 * time.Millisecond, "stopped rebooting", ""},
+		{0, "running on", first}, {100 * time.Millisecond, "stopping on", ""}, {250 * time.Millisecond, "stopped off", ""},
 		{250 * time.Millisecond, "running on", second},
 	} {
 		b.lab.Clock.Advance(step.wait)
@@ -260,7 +261,7 @@ func TestPowerCycleAppliesPassword(t *testing.T) {
 	assert.Equal(t, metalState, b.powerState("rebooting", "s-m1").code())
 	b.flip("restart_ms", "200")
 	assert.Equal(t, 200, b.powerState("power on", "s-m1").status)
-	assert.Equal(t, "stopped powering-on", b.look("m1"))
+	assert.Equal(t, "stopped off", b.look("m1"))
 	b.lab.Clock.Advance(200 * time.Millisecond)
 	assert.Equal(t, "running on", b.look("m1"))
 	b.admits(second, "m1")

@@ -145,13 +145,10 @@ func (h *host) shown(now time.Time) string {
 	return stopped
 }
 
-// shownPower returns the power state of the physical server
-// (model_power_state.go).
+// shownPower returns the power state of the physical server: on or off, also
+// while it restarts (model_power_state.go; SDK 3.1.189 removed the other states).
 func (h *host) shownPower(now time.Time) string {
-	if p := h.power; p != nil && !p.fails && !now.Before(p.from) {
-		return map[string]string{powerOn: "powering-on", powerOff: "powering-off", rebooting: rebooting}[p.action]
-	}
-	if slices.Contains([]string{stopped, "terminated"}, h.state) {
+	if slices.Contains([]string{stopped, "terminated"}, h.shown(now)) {
 		return "off"
 	}
 	return "on"
