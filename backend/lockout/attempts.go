@@ -177,7 +177,7 @@ func (g *login) store(ctx context.Context, s Store, a Attempts) bool {
 	defer func() { <-g.storing }()
 	err := s.PutAttempts(ctx, g.key, a)
 	if err != nil {
-		g.Warn("could not store how often a credential was refused: fewer attempts than possible will be made", err)
+		g.Warn("could not store how often a credential was refused: fewer attempts are made than could be", err)
 	}
 	return err == nil
 }
