@@ -138,11 +138,7 @@ func readable(fields map[string]*framework.FieldSchema) map[string]*framework.Fi
 
 func (b *Backend) configExists(ctx context.Context, req *logical.Request, d *framework.FieldData) (bool, error) {
 	name, _ := d.Get("name").(string)
-	_, err := b.engine.Connections.Read(ctx, req.Storage, name)
-	if errors.Is(err, problem.ErrNoConnection) {
-		return false, nil
-	}
-	return err == nil, err
+	return b.engine.Connections.Exists(ctx, req.Storage, name)
 }
 
 func (b *Backend) readConfig(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {

@@ -60,3 +60,25 @@ func TestInvalidConnectionCanBeMended(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+func TestDamagedConnectionIsReplaced(t *testing.T) {
+	withRemote(t, &remote{perHost: true}, func(t *testing.T, r *rig) {
+		r.createRole()
+		one, err := r.store().Role(t.Context(), "role")
+		require.NoError(t, err)
+		one.Target.Identities = []string{"remote.example|login"}
+		require.NoError(t, r.store().PutRole(t.Context(), one))
+		require.NoError(t, r.storage.Put(t.Context(), &logical.StorageEntry{Key: "config/conn", Value: []byte(`{"schema":1,"provider":7}`)}))
+		r.restart()
+		exists, err := r.c.Exists(t.Context(), r.storage, "conn")
+		require.NoError(t, err)
+		require.True(t, exists)
+
+		require.ErrorContains(t, r.write(withKey("new")), "provider is missing")
+		require.ErrorContains(t, r.write(at("elsewhere.example", "new")), `role "role" would get another account`)
+		r.mustWrite(at("remote.example", "new"))
+		_, err = r.change(r.handle())
+		require.NoError(t, err)
+		require.Equal(t, 2, r.remote.used("new"))
+	})
+}

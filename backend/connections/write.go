@@ -1,6 +1,7 @@
 package connections
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -56,6 +57,15 @@ func (c *Connections) Read(ctx context.Context, storage logical.Storage, name st
 	return view, nil
 }
 
+// Exists reports whether a connection is stored, even one that is damaged or no longer valid.
+func (c *Connections) Exists(ctx context.Context, storage logical.Storage, name string) (bool, error) {
+	stored, err := store.Store{Storage: storage}.Connection(ctx, name)
+	if errors.Is(err, store.ErrDamaged) {
+		return true, nil
+	}
+	return stored != nil, problem.Storage("reading connection "+name, err)
+}
+
 // List lists the names of all connections.
 func (c *Connections) List(ctx context.Context, storage logical.Storage) ([]string, error) {
 	names, err := storage.List(ctx, store.ConnectionPrefix)
@@ -70,6 +80,8 @@ type configWrite struct {
 	// before is the stored connection, or nil. h is the new one, which is not cached yet.
 	before *connection.Connection
 	h      *connection.Handle
+	// damaged: the stored connection cannot be decoded, and is replaced.
+	damaged bool
 	// force: the operator accepts what a refusal costs.
 	force bool
 	// refused: the credential was refused before, so that a presumption pays for no attempt.
@@ -88,7 +100,8 @@ func (c *Connections) Write(ctx context.Context, storage logical.Storage, name s
 	}
 	defer unlock()
 	w := &configWrite{Connections: c, s: store.Store{Storage: storage}, name: name, force: patch.Force}
-	if w.before, err = w.s.Connection(ctx, name); err != nil {
+	w.before, err = w.s.Connection(ctx, name)
+	if w.damaged = errors.Is(err, store.ErrDamaged); err != nil && !w.damaged {
 		return problem.Storage("reading connection "+name, err)
 	}
 	fresh, err := w.apply(ctx, patch)
@@ -316,10 +329,11 @@ func (c *configWrite) checkUse(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.before == nil {
+	if c.before == nil && !c.damaged {
 		return nil
 	}
-	before, err := c.before.Complete(h.Kind) // an error: the fields as they are, which an earlier version accepted
+	// If it is not valid any more, or not known, only the accounts of roles are compared.
+	before, err := cmp.Or(c.before, &connection.Connection{}).Complete(h.Kind)
 	if err == nil && reflect.DeepEqual(before, h.Completed) {
 		return nil
 	}

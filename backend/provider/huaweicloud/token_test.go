@@ -109,6 +109,22 @@ func TestTokenIsRenewedOncePerCall(t *testing.T) {
 	require.Equal(t, 2, calls)
 }
 
+// The result of a change must tell whether the password was refused, and a second login would hide that.
+func TestFollowingRequestGetsNoOtherToken(t *testing.T) {
+	c := newCloud(t)
+	api := c.open(t, byUser())
+	requireCall(t, api)
+	c.service = says(401, refused)
+	following := put
+	following.Follows = true
+	response, err := api.Call(t.Context(), following)
+	require.NoError(t, err)
+	require.Equal(t, provider.Denied, api.Refusal(response).Outcome)
+	logins, calls := c.counts()
+	require.Equal(t, 1, logins)
+	require.Equal(t, 2, calls)
+}
+
 func TestIAMRefusalOutcomes(t *testing.T) {
 	unauthorized := `{"error":{"code":401,"message":"` + canaryPassword + `","title":"Unauthorized"}}`
 	for name, test := range map[string]struct {
@@ -138,6 +154,7 @@ func TestIAMRefusalOutcomes(t *testing.T) {
 			require.Equal(t, test.outcome, result.Outcome)
 			require.Equal(t, provider.ScopeConnection, result.Scope)
 			require.Equal(t, test.code, result.Code)
+			require.Equal(t, test.code == "IAM.0061", result.RetryAfter == userLock)
 			require.Equal(t, test.status == 500, strings.Contains(result.Reason, "IAM failed"), "there is nothing to correct")
 			require.Equal(t, test.outcome == provider.Unreachable && test.status != 201, result.Unseen, "the password may have been refused")
 			providertest.RequireSecretFree(t, err, result)
@@ -191,7 +208,9 @@ func TestValidTokenOutlivesIAMOutage(t *testing.T) {
 	requireCall(t, api)
 	logins, _ = c.counts()
 	require.Equal(t, 3, logins)
-	c.clock.advance(time.Hour)
+	c.clock.advance(45 * time.Minute)
+	requireCall(t, api)
+	c.clock.advance(5 * time.Minute) // it has expired
 	_, err := api.Call(t.Context(), put)
 	require.Equal(t, provider.Unreachable, transport.Failure(err).Outcome)
 }

@@ -43,7 +43,8 @@ func TestEchoesFindsRequestText(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"Testpass.47114711", "xTestpass.47114711y", "estpass.", base64.StdEncoding.EncodeToString([]byte("Testpass.47114711")),
-		"Code" + base64.RawURLEncoding.EncodeToString([]byte("xTestpass.47114711")), "x" + hex.EncodeToString([]byte("Testpass.")),
+		"C" + base64.RawURLEncoding.EncodeToString([]byte("xTestpass.47114711")), "Co" + base64.RawStdEncoding.EncodeToString([]byte("Testpass.47114711")),
+		"Cod" + base64.RawStdEncoding.EncodeToString([]byte("xxTestpass.47114711")), "x" + hex.EncodeToString([]byte("Testpass.")),
 		"DEAD" + "deadbeef",
 	} {
 		require.True(t, said(t).Echoes(text), text)
