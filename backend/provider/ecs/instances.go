@@ -72,7 +72,9 @@ func (c *instances) Change(ctx context.Context, change provider.Change) provider
 		Body:   instancesRequest{NewPassword: change.NewPassword, InstanceIDs: ids},
 	})
 	if err != nil {
-		return transport.Failure(err)
+		result = transport.Failure(err)
+		result.Unsent = result.Unsent && !list.unreadable // the lookup sent the key, and may have been refused
+		return result
 	}
 	result = instancesOutcome(response, c.api.Refusal(response), ids)
 	switch {

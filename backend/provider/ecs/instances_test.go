@@ -334,6 +334,33 @@ func TestBrokenConnectionIsUnknownOnlyAfterSending(t *testing.T) {
 	}
 }
 
+// Another call is refused between the lookup and the change, which is then not sent. The lookup was.
+func TestUnreadableLookupCountsAsSent(t *testing.T) {
+	for name, unreadable := range map[string]bool{"readable": false, "unreadable": true} {
+		c := newCloud(t, "instances")
+		client, change := c.open(t), c.request(t, "a-1")
+		var lookups atomic.Int32
+		c.list = func(w http.ResponseWriter, r *http.Request) {
+			if lookups.Add(1) > 1 {
+				says(401, `{"error_code":"APIGW.0301"}`)(w, r)
+				return
+			}
+			if client.CheckTarget(r.Context(), change.Target).Outcome != provider.Denied {
+				t.Error("not refused")
+			}
+			if unreadable {
+				says(403, "<html>")(w, r)
+			} else {
+				says(200, running("a-1"))(w, r)
+			}
+		}
+		result := client.Change(t.Context(), change)
+		require.Equal(t, provider.Denied, result.Outcome, name)
+		require.Equal(t, unreadable, !result.Unsent, name)
+		require.Empty(t, c.sent(), name)
+	}
+}
+
 func TestRedirectGetsNoPassword(t *testing.T) {
 	var stolen atomic.Int32
 	thief := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { stolen.Add(1) }))
