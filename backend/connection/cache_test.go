@@ -171,3 +171,15 @@ func TestCacheMayBeUsedConcurrently(t *testing.T) {
 	}
 	users.Wait()
 }
+
+// A handle that is read from storage while a pause is stored may lack the pause.
+func TestHandleReadDuringPauseIsNotCached(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		h := r.open(nil)
+		_, ticket := r.cache.Get(h.Name)
+		require.Equal(t, []*Handle{h}, r.cache.Handles(h))
+		r.cache.Keep(h, ticket)
+		cached, _ := r.cache.Get(h.Name)
+		require.Nil(t, cached)
+	})
+}

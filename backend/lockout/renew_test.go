@@ -32,6 +32,19 @@ func TestRenewedCredentialGetsOneAttempt(t *testing.T) {
 	}
 }
 
+func TestRenewedAttemptGivenBackIsAllowedAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, five)
+	for range 4 {
+		r.call(refused)
+	}
+	require.NoError(t, r.Renew(t.Context(), r.memory, false, true))
+	r.pass(6 * time.Minute)
+	r.call(unreachable)
+	r.call(refused)
+	r.requireStored(5, 0)
+}
+
 func TestRenewLeavesAttemptsThatAreLeft(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, five)

@@ -145,6 +145,22 @@ func TestCallsThatAreNotRefusedAreGivenBack(t *testing.T) {
 	require.Zero(t, g.sender.seen.Unanswered)
 }
 
+// A call that is given back does not hide that another one was refused since.
+func TestCallGivenBackKeepsLaterRefusal(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, unlocked)
+	slow, err := r.of("", "slow").Enter(noWait)
+	require.NoError(t, err)
+	require.NoError(t, slow.Take(t.Context(), r.memory, false))
+	r.pass(9 * time.Minute)
+	require.NoError(t, r.attempt(r.of("", "a"), refused))
+	r.end(slow, unreachable)
+	require.NoError(t, r.attempt(r.of("", "b"), refused))
+	require.NoError(t, r.attempt(r.of("", "c"), refused))
+	until := r.blocked(r.of("", "d")).Until
+	require.Equal(t, r.time().Add(10*time.Minute+10*time.Second), until)
+}
+
 // All calls that run together may be refused.
 func TestSenderBoundsCallsThatRunTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
