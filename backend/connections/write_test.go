@@ -46,15 +46,15 @@ func TestInvalidConnectionIsNotStored(t *testing.T) {
 		before := r.stored()
 		r.policy = problem.Mistake("the policy does not exist")
 		for want, patch := range map[string]connection.Patch{
-			"provider cannot be changed":                          {Provider: ptr("other")},
-			"url is missing":                                      {Change: func(o *connection.Options) { o.Address = "" }},
-			"request_timeout must be":                             {Change: func(o *connection.Options) { o.RequestTimeout = 0 }},
-			"kind cannot be changed":                              {Settings: provider.Settings{"kind": "b"}},
-			"requires the credential":                             {Change: func(o *connection.Options) { o.Address = "https://another.example" }},
-			"a TLS setting requires the credential in the same":   {Change: func(o *connection.Options) { o.TLS.Insecure = true }},
-			"the policy does not exist":                           {Change: func(o *connection.Options) { o.PasswordPolicy = "policy" }},
-			"ca_cert is not PEM":                                  {Change: func(o *connection.Options) { o.TLS.CACert = "bad" }, Settings: provider.Settings{"key": "key"}},
-			`secret does not belong to provider "rem`: {Settings: provider.Settings{"secret": "x"}},
+			"provider cannot be changed":                        {Provider: ptr("other")},
+			"url is missing":                                    {Change: func(o *connection.Options) { o.Address = "" }},
+			"request_timeout must be":                           {Change: func(o *connection.Options) { o.RequestTimeout = 0 }},
+			"kind cannot be changed":                            {Settings: provider.Settings{"kind": "b"}},
+			"requires the credential":                           {Change: func(o *connection.Options) { o.Address = "https://another.example" }},
+			"a TLS setting requires the credential in the same": {Change: func(o *connection.Options) { o.TLS.Insecure = true }},
+			"the policy does not exist":                         {Change: func(o *connection.Options) { o.PasswordPolicy = "policy" }},
+			"ca_cert is not PEM":                                {Change: func(o *connection.Options) { o.TLS.CACert = "bad" }, Settings: provider.Settings{"key": "key"}},
+			`secret does not belong to provider "rem`:           {Settings: provider.Settings{"secret": "x"}},
 		} {
 			err := r.write(patch)
 			requireKind(t, problem.KindMistake, err)
