@@ -26,7 +26,7 @@ var rooms = map[string][]string{
 	"backend/gate":        {"explain", "locks", "problem", "role", "store", "timing"},
 	"backend/health":      {"connection", "credential", "explain", "role", "timing"},
 	"backend/explain":     {"connection", "credential", "provider", "role"},
-	"backend/store":       {"connection", "credential", "lockout", "provider", "role"},
+	"backend/store":       {"connection", "credential", "lockout", "provider", "role", "timing"},
 	"backend/connection":  {"lockout", "password", "problem", "provider", "timing"},
 	"backend/lockout":     {"provider", "timing"},
 	"backend/role":        {"credential", "password", "provider", "timing"},

@@ -58,7 +58,7 @@ func newBackend(version string, types []provider.Type) *Backend {
 		RunningVersion: version,
 		PathsSpecial: &logical.Paths{
 			SealWrapStorage: store.SealWrapped(),
-			Root:            []string{"history/*"}, // needs the capability "sudo"
+			Root:            []string{"history/*", "settings"}, // need the capability "sudo"
 		},
 		Paths: framework.PathAppend(
 			b.configPaths(),

@@ -59,6 +59,14 @@ func (c *Cache) Drop(name string) {
 	c.drops++
 }
 
+// DropAll drops all handles, because the mount's settings were or may have been written.
+func (c *Cache) DropAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.byName)
+	c.drops++
+}
+
 // Handles returns the handles that a pause of h's connection concerns: h and, where the connection was written since h was
 // made, the one that is cached now. A handle that is being read from storage meanwhile is not cached.
 func (c *Cache) Handles(h *Handle) []*Handle {

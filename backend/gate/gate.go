@@ -42,6 +42,8 @@ type Config struct {
 	Writable func() bool
 	// Opened is called when the gate has opened, so that waiting work can begin, spread out.
 	Opened func()
+	// SettingsChanged is called when the settings may have changed.
+	SettingsChanged func()
 	// Background runs a function with the engine's storage, until the engine stops.
 	Background func(func(ctx context.Context, s store.Store))
 }
@@ -49,7 +51,8 @@ type Config struct {
 // Gate is the automation gate of a mount. Its methods may be called concurrently.
 type Gate struct {
 	Config
-	// loading is held while the gate is loaded, and while a freeze is written or ended.
+	// loading is held while the gate is loaded, and while a freeze is written or ended. With the name of the settings' entry, it
+	// is held while they are written.
 	loading locks.Locks
 
 	mu sync.Mutex // guards the fields below; never held over a call
@@ -66,8 +69,12 @@ type Gate struct {
 	// opening fires at the end of the freeze.
 	opening *time.Timer
 	beaten  time.Time
-	limit   time.Duration // catch_up_limit
-	stopped bool
+	// settings are the stored settings, or nil if they are not known. forgotten counts calls of ForgetSettings: settings that
+	// were read before one may be old.
+	settings  *store.Settings
+	forgotten int
+	limit     time.Duration // catch_up_limit
+	stopped   bool
 }
 
 // New returns a gate, which is closed until it is loaded.

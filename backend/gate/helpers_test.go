@@ -35,6 +35,7 @@ type rig struct {
 	// readOnly: the node is a standby.
 	readOnly bool
 	opened   atomic.Int32 // calls of Config.Opened
+	changed  atomic.Int32 // calls of Config.SettingsChanged
 }
 
 func inFakeTime(t *testing.T, test func(t *testing.T, r *rig)) {
@@ -60,8 +61,8 @@ func (r *rig) restart() {
 func (r *rig) newGate(writable func() bool) *Gate {
 	return New(Config{
 		Timing: timing.Timing{Now: func() time.Time { return time.Now().UTC().Round(0) }}, Writable: writable,
-		Logger:     r.logger,
-		Opened:     func() { r.opened.Add(1) },
+		Logger: r.logger,
+		Opened: func() { r.opened.Add(1) }, SettingsChanged: func() { r.changed.Add(1) },
 		Background: func(f func(context.Context, store.Store)) { f(r.Context(), r.store()) },
 	})
 }

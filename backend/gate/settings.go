@@ -20,18 +20,51 @@ func (g *Gate) Settings(ctx context.Context, storage logical.Storage) (store.Set
 	return settings, problem.Storage("reading the settings", err)
 }
 
+// Current is Settings without a storage read, unless they have changed since the last one on this or another node.
+func (g *Gate) Current(ctx context.Context, s store.Store) (store.Settings, error) {
+	g.mu.Lock()
+	known, forgotten := g.settings, g.forgotten
+	g.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	settings, err := g.Settings(ctx, s.Storage)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil && g.forgotten == forgotten {
+		g.settings = &settings
+	}
+	return settings, err
+}
+
+// ForgetSettings is called when this or another node may have written the settings.
+func (g *Gate) ForgetSettings() {
+	g.mu.Lock()
+	g.settings = nil
+	g.forgotten++
+	g.mu.Unlock()
+	g.SettingsChanged()
+}
+
 // WriteSettings changes the mount's settings.
 func (g *Gate) WriteSettings(ctx context.Context, storage logical.Storage, change func(*store.Settings)) error {
+	unlock, err := g.loading.Lock(ctx, store.SettingsKey)
+	if err != nil {
+		return problem.ErrGivenUp
+	}
+	defer unlock()
 	settings, err := g.Settings(ctx, storage)
 	if err != nil {
 		return err
 	}
 	change(&settings)
-	if settings.CatchUpLimit < 60 {
-		return problem.Mistake("catch_up_limit must be at least 60 seconds")
+	if err := settings.Validate(); err != nil {
+		return problem.Mistake("%s", err)
 	}
 	s := store.Store{Storage: storage}
-	if err := s.PutSettings(ctx, settings); err != nil {
+	err = s.PutSettings(ctx, settings)
+	g.ForgetSettings() // even after an error, they may have been stored
+	if err != nil {
 		return problem.NotStored("storing the settings", err)
 	}
 	g.changed(ctx, s, settings)
@@ -40,8 +73,15 @@ func (g *Gate) WriteSettings(ctx context.Context, storage logical.Storage, chang
 
 // ResetSettings deletes the mount's settings, so that the defaults apply. It repairs damaged ones.
 func (g *Gate) ResetSettings(ctx context.Context, storage logical.Storage) error {
+	unlock, err := g.loading.Lock(ctx, store.SettingsKey)
+	if err != nil {
+		return problem.ErrGivenUp
+	}
+	defer unlock()
 	s := store.Store{Storage: storage}
-	if err := s.Remove(ctx, store.SettingsKey); err != nil {
+	err = s.Remove(ctx, store.SettingsKey)
+	g.ForgetSettings()
+	if err != nil {
 		return problem.NotStored("resetting the settings", err)
 	}
 	settings, err := g.Settings(ctx, storage)

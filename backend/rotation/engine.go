@@ -161,6 +161,7 @@ func New(c Config) *Engine {
 		Opened: func() { // all late roles are spread
 			e.queue.Spread(func(j job) bool { return !j.probe }, func() time.Duration { return e.Within(e.catchUp) })
 		},
+		SettingsChanged: e.cache.DropAll, // an open connection has its limits
 		Background: func(f func(context.Context, store.Store)) {
 			e.background(func(ctx context.Context) { f(ctx, e.own()) })
 		},
@@ -241,8 +242,11 @@ func (e *Engine) Invalidate(key string) {
 	if name, ok := strings.CutPrefix(key, store.ReadPrefix); ok {
 		e.reads.byRole.Delete(name)
 	}
-	if key == store.FreezeKey {
+	switch key {
+	case store.FreezeKey:
 		e.Gate.Invalidate()
+	case store.SettingsKey:
+		e.Gate.ForgetSettings()
 	}
 }
 

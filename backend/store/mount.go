@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
 // Settings are the settings of the mount.
@@ -13,18 +16,48 @@ type Settings struct {
 	Schema int `json:"schema"`
 	// CatchUpLimit is in seconds.
 	CatchUpLimit int `json:"catch_up_limit"`
+
+	// The others limit what the writers of connections and roles can do.
+
+	AllowedHosts      provider.Hosts `json:"allowed_hosts,omitempty"`
+	ForbidInsecureTLS bool           `json:"forbid_insecure_tls,omitempty"`
+	// MinRotationInterval is the minimum time between two requested rotations of a role, in seconds; 0: none.
+	MinRotationInterval int `json:"min_rotation_interval,omitempty"`
+	// MaxRolesPerConnection limits new roles; 0: no limit.
+	MaxRolesPerConnection int `json:"max_roles_per_connection,omitempty"`
+	// MinPasswordBits is how hard to guess the passwords of a password policy must be; 0: no minimum.
+	MinPasswordBits int `json:"min_password_bits"`
 }
 
-// DefaultCatchUpLimit is a day, in seconds.
-const DefaultCatchUpLimit = 86400
+// Defaults and bounds of the settings. Times are in seconds.
+const (
+	DefaultCatchUpLimit    = 86400
+	DefaultMinPasswordBits = 64
+	minCatchUpLimit        = 60
+	maxMinPasswordBits     = 128
+	maxMaxRoles            = 1_000_000
+)
 
-// Settings returns the stored settings, or the defaults.
+// Settings returns the stored settings, or the defaults. A setting that an older version did not store has its default.
 func (s Store) Settings(ctx context.Context) (Settings, error) {
-	out, err := loadOrZero[Settings](ctx, s, SettingsKey)
-	if err == nil && out.CatchUpLimit == 0 {
-		out.CatchUpLimit = DefaultCatchUpLimit
+	return loadOver(ctx, s, SettingsKey, Settings{CatchUpLimit: DefaultCatchUpLimit, MinPasswordBits: DefaultMinPasswordBits})
+}
+
+// Validate checks the settings. Its errors are for the user who set them.
+func (s Settings) Validate() error {
+	const longest = timing.LongestOption
+	switch {
+	case s.CatchUpLimit < minCatchUpLimit:
+		return fmt.Errorf("catch_up_limit must be at least %d seconds", minCatchUpLimit)
+	case s.MinRotationInterval < 0 || s.MinRotationInterval > longest:
+		return fmt.Errorf("min_rotation_interval must be between 0 and %d seconds (10 years)", longest)
+	case s.MaxRolesPerConnection < 0 || s.MaxRolesPerConnection > maxMaxRoles:
+		return fmt.Errorf("max_roles_per_connection must be between 0 and %d; 0 means no limit", maxMaxRoles)
+	case s.MinPasswordBits < 0 || s.MinPasswordBits > maxMinPasswordBits:
+		return fmt.Errorf("min_password_bits must be between 0 and %d; 0 means no minimum", maxMinPasswordBits)
+	default:
+		return s.AllowedHosts.Validate()
 	}
-	return out, err
 }
 
 // PutSettings stores the settings. Load the previous ones first, which fails if a newer version wrote them.

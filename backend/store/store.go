@@ -51,10 +51,30 @@ func load[T any](ctx context.Context, s Store, key string) (*T, error) {
 		return nil, err
 	}
 	var value T
-	if entry.DecodeJSON(&value) != nil { // its error may quote the entry
-		return nil, fmt.Errorf("the storage entry %s is %w", key, ErrDamaged)
+	if err := decode(entry, key, &value); err != nil {
+		return nil, err
 	}
 	return &value, nil
+}
+
+// loadOver is load with the values of fields that the entry does not have.
+func loadOver[T any](ctx context.Context, s Store, key string, value T) (T, error) {
+	entry, err := s.check(ctx, key)
+	if err != nil || entry == nil {
+		return value, err
+	}
+	out := value
+	if err := decode(entry, key, &out); err != nil {
+		return value, err
+	}
+	return out, nil
+}
+
+func decode(entry *logical.StorageEntry, key string, value any) error {
+	if entry.DecodeJSON(value) != nil { // its error may quote the entry
+		return fmt.Errorf("the storage entry %s is %w", key, ErrDamaged)
+	}
+	return nil
 }
 
 // loadOrZero is load with the zero value for an entry that does not exist.

@@ -18,6 +18,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/storagetest"
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -79,7 +80,7 @@ func kinds() map[string]kind {
 		"settings": {
 			"settings", func(ctx context.Context, s Store) error { return s.PutSettings(ctx, Settings{CatchUpLimit: 60}) },
 			func(ctx context.Context, s Store) (any, error) { return s.Settings(ctx) },
-			Settings{Schema: Schema, CatchUpLimit: 60}, Settings{CatchUpLimit: 86400},
+			Settings{Schema: Schema, CatchUpLimit: 60}, Settings{CatchUpLimit: 86400, MinPasswordBits: 64},
 		},
 		"first read": {
 			"read/role", func(ctx context.Context, s Store) error { return s.PutFirstRead(ctx, "role", read) },
@@ -288,4 +289,40 @@ func TestSecretsAreSealWrapped(t *testing.T) {
 		"config/conn", "role/role", "pause/conn", "guard/key", "read/role", "freeze", "heartbeat", "settings",
 		"target/" + fmt.Sprintf("%x", sha("id")),
 	}, keys)
+}
+
+// v0.1.0 stored catch_up_limit only.
+func TestSettingsOfOlderVersionGetDefaults(t *testing.T) {
+	s := Store{Storage: &logical.InmemStorage{}}
+	require.NoError(t, s.Put(t.Context(), &logical.StorageEntry{Key: SettingsKey, Value: []byte(`{"schema":1,"catch_up_limit":172800}`)}))
+	settings, err := s.Settings(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, Settings{Schema: 1, CatchUpLimit: 172800, MinPasswordBits: 64}, settings)
+	settings.MinPasswordBits = 0
+	require.NoError(t, s.PutSettings(t.Context(), settings))
+	settings, err = s.Settings(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, settings.MinPasswordBits, "0 is a value of its own")
+}
+
+func TestSettingsAreBounded(t *testing.T) {
+	valid := Settings{CatchUpLimit: 60, MinRotationInterval: timing.LongestOption, MaxRolesPerConnection: maxMaxRoles, MinPasswordBits: 128, AllowedHosts: provider.Hosts{"*.example.com"}}
+	require.NoError(t, valid.Validate())
+	for want, change := range map[string]func(*Settings){
+		"catch_up_limit":           func(s *Settings) { s.CatchUpLimit-- },
+		"min_rotation_interval":    func(s *Settings) { s.MinRotationInterval++ },
+		"max_roles_per_connection": func(s *Settings) { s.MaxRolesPerConnection++ },
+		"min_password_bits":        func(s *Settings) { s.MinPasswordBits++ },
+		"allowed_hosts":            func(s *Settings) { s.AllowedHosts = provider.Hosts{"https://example.com"} },
+	} {
+		wrong := valid
+		change(&wrong)
+		require.ErrorContains(t, wrong.Validate(), want)
+	}
+	for want, wrong := range map[string]Settings{
+		"min_rotation_interval": {CatchUpLimit: 60, MinRotationInterval: -1}, "max_roles_per_connection": {CatchUpLimit: 60, MaxRolesPerConnection: -1},
+		"min_password_bits": {CatchUpLimit: 60, MinPasswordBits: -1},
+	} {
+		require.ErrorContains(t, wrong.Validate(), want)
+	}
 }

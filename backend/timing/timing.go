@@ -23,6 +23,8 @@ const (
 	// Skew is how far the clocks of two nodes may differ. What is stored as having happened later than that from now was
 	// stored by a clock that was ahead.
 	Skew = 5 * time.Minute
+	// LongestOption is the longest time that an operator can set, in seconds: 10 years.
+	LongestOption = 10 * 365 * 24 * 60 * 60
 	// storeWait bounds storing an outcome while the engine is stopping.
 	storeWait = time.Second
 )

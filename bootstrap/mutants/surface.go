@@ -72,8 +72,8 @@ var ofTheSurface = []mutant{
 		name: "history-for-everybody", rule: "silence",
 		breaks: "A user who may read creds may also read all earlier passwords.",
 		file:   "backend/backend.go",
-		old:    `[]string{"history/*"}`,
-		new:    "[]string{}",
+		old:    `[]string{"history/*", "settings"}`,
+		new:    `[]string{"settings"}`,
 		pkg:    endToEnd, test: "TestHistoryNeedsSudo",
 	},
 	{
