@@ -1,9 +1,11 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-secure-stdlib/strutil"
@@ -37,6 +39,26 @@ func (h Hosts) Validate() error {
 	return nil
 }
 
+// AllowsHost reports whether the list allows a host as it is written: a name, whatever address it has, or an address.
+func (h Hosts) AllowsHost(host string) bool {
+	if address, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return h.AllowsAddress(address)
+	}
+	return h.AllowsName(host)
+}
+
+// MayAllow is AllowsHost, or true if the address of a name decides, which is known when it is dialed.
+func (h Hosts) MayAllow(host string) bool {
+	if h.AllowsHost(host) {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err != nil && slices.ContainsFunc(h, func(text string) bool {
+		_, isNetwork := network(text)
+		return isNetwork
+	})
+}
+
 // AllowsName reports whether a glob of the list matches the host name, so that it does not matter where it leads.
 func (h Hosts) AllowsName(name string) bool {
 	for _, text := range h {
@@ -68,4 +90,18 @@ func network(text string) (netip.Prefix, bool) {
 	}
 	address = address.Unmap()
 	return netip.PrefixFrom(address, address.BitLen()), true
+}
+
+// hostsKey is the key of a value of contexts; see WithHosts.
+type hostsKey struct{}
+
+// WithHosts returns a context for calls of a client, which connect to these hosts only.
+func WithHosts(ctx context.Context, hosts Hosts) context.Context {
+	return context.WithValue(ctx, hostsKey{}, hosts)
+}
+
+// HostsOf returns the hosts that calls with this context may connect to.
+func HostsOf(ctx context.Context) Hosts {
+	hosts, _ := ctx.Value(hostsKey{}).(Hosts)
+	return hosts
 }

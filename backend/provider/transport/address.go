@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,31 +12,36 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-// forbiddenError reports an address that no request may go to. Clouds serve a machine's credentials at link-local
-// addresses; a user who may write a connection must not reach them through Vault.
+// forbiddenError reports an address that no request may go to.
 type forbiddenError struct{ address netip.Addr }
 
 func (e *forbiddenError) Error() string {
-	return "the address " + e.address.String() + " is link-local, multicast or unspecified, which a connection may not use"
+	return "the address " + e.address.String() + " is link-local, multicast, unspecified or a metadata service of a cloud, which a connection may not use"
 }
 
-// forbidden reports whether requests to the address are forbidden.
-func forbidden(address netip.Addr) bool {
-	address = address.Unmap()
-	return address.IsLinkLocalUnicast() || address.IsMulticast() || address.IsUnspecified() || address.IsInterfaceLocalMulticast()
+// notAllowedError reports a host that the mount's allowed_hosts do not allow. It does not tell what its name resolves to.
+type notAllowedError struct{}
+
+func (notAllowedError) Error() string {
+	return "allowed_hosts in the mount's settings does not allow the host"
 }
 
 // control checks the address in the dialer, after name resolution, so that a name cannot resolve to another address
 // between check and use. With a proxy it sees only the proxy's address: the proxy's own rules apply then.
-func control(_, address string, _ syscall.RawConn) error {
+func control(ctx context.Context, _, address string, _ syscall.RawConn) error {
 	target, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return errors.New("the address cannot be parsed")
 	}
-	if forbidden(target.Addr()) {
+	if provider.Forbidden(target.Addr()) {
 		return &forbiddenError{target.Addr()}
+	}
+	if way := routeOf(ctx); way.proxy == nil && !way.allowed && !provider.HostsOf(ctx).AllowsAddress(target.Addr()) {
+		return notAllowedError{}
 	}
 	return nil
 }
@@ -96,7 +102,7 @@ func parseHost(field string, u *url.URL) (string, error) {
 		if address.Zone() != "" {
 			return "", errors.New("the address in " + field + " must not contain a zone")
 		}
-		if forbidden(address) {
+		if provider.Forbidden(address) {
 			return "", fmt.Errorf("%s: %w", field, &forbiddenError{address})
 		}
 		address = address.Unmap()

@@ -42,7 +42,7 @@ func (r *route) failure(err error) *Error {
 	failed := noAnswer(answerReason(err))
 	if !r.connected.Load() {
 		failed = NotSent(r.reason(err) + "; nothing was sent")
-		failed.Result.Misconfigured = !r.blames(err) && noSuchHost(err)
+		failed.Result.Misconfigured = !r.blames(err) && (noSuchHost(err) || isForbidden(err))
 	}
 	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, ended) {
@@ -56,6 +56,13 @@ func (r *route) failure(err error) *Error {
 func noSuchHost(err error) bool {
 	dns, ok := errors.AsType[*net.DNSError](err)
 	return ok && dns.IsNotFound && !dns.IsTimeout
+}
+
+// isForbidden reports whether the address was not dialed, because no connection of this mount may use it.
+func isForbidden(err error) bool {
+	_, never := errors.AsType[*forbiddenError](err)
+	_, notHere := errors.AsType[notAllowedError](err)
+	return never || notHere
 }
 
 // reason describes why no connection was established.
@@ -87,6 +94,7 @@ func (e Endpoint) connectReason(err error) string {
 	var (
 		forbidden *forbiddenError
 		dns       *net.DNSError
+		other     notAllowedError
 		authority x509.UnknownAuthorityError
 		hostname  x509.HostnameError
 		invalid   x509.CertificateInvalidError
@@ -99,6 +107,8 @@ func (e Endpoint) connectReason(err error) string {
 	switch {
 	case errors.As(err, &forbidden):
 		return forbidden.Error() + "; correct " + field
+	case errors.As(err, &other):
+		return other.Error() + " in " + field
 	case errors.As(err, &dns) && dns.IsTimeout:
 		return "the name server did not respond in time; check that the Vault server can resolve the host in " + field
 	case noSuchHost(err) && e.Derived.Address != "":

@@ -28,6 +28,10 @@ type network struct {
 // route is the way of one request. It is in the request's context.
 type route struct {
 	endpoint Endpoint
+	// request is the request's context. net/http dials with another one, which does not end with the request.
+	request context.Context
+	// allowed: the mount's allowed_hosts allow the host as it is written, whatever address it has.
+	allowed bool
 	// proxy is set before the connection is dialed; nil: none.
 	proxy *url.URL
 	// tunnel: the proxy has connected to the remote system. connected: TLS is established too, and the request may have
@@ -55,7 +59,11 @@ func (n network) choose(req *http.Request) (*url.URL, error) {
 	if proxy == nil {
 		return nil, nil //nolint:nilnil // no proxy
 	}
-	routeOf(req.Context()).proxy = proxy
+	way := routeOf(req.Context())
+	if !way.allowed { // the proxy resolves the name
+		return nil, notAllowedError{}
+	}
+	way.proxy = proxy
 	plain := *proxy
 	if proxy.Scheme == "https" {
 		plain.Scheme, plain.Host = "http", hostPort(proxy)
@@ -66,14 +74,20 @@ func (n network) choose(req *http.Request) (*url.URL, error) {
 // handshakeTimeout bounds the TLS handshake with a proxy, as net/http does for remote systems.
 const handshakeTimeout = 10 * time.Second
 
-// dial connects to the remote system, or to its proxy.
+// dial connects to the remote system, or to its proxy. The connection is closed when the request ends, in a TLS handshake too,
+// for which net/http would wait longer.
 func (n network) dial(ctx context.Context, kind, address string) (net.Conn, error) {
-	conn, err := n.dialer.DialContext(ctx, kind, address)
-	proxy := routeOf(ctx).proxy
-	if err != nil || proxy == nil || proxy.Scheme != "https" {
-		return conn, err
+	way := routeOf(ctx)
+	conn, err := n.dialer.DialContext(way.request, kind, address)
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	context.AfterFunc(way.request, func() { _ = conn.Close() })
+	proxy := way.proxy
+	if proxy == nil || proxy.Scheme != "https" {
+		return conn, nil
+	}
+	ctx, cancel := context.WithTimeout(way.request, handshakeTimeout)
 	defer cancel()
 	secure := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: proxy.Hostname(), RootCAs: n.roots})
 	if err := secure.HandshakeContext(ctx); err != nil {

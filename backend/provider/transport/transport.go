@@ -106,7 +106,7 @@ func New(endpoint Endpoint) (*Client, error) {
 	return newClient(endpoint, network{dialer: newDialer(), proxy: http.ProxyFromEnvironment})
 }
 
-func newDialer() *net.Dialer { return &net.Dialer{Timeout: 30 * time.Second, Control: control} }
+func newDialer() *net.Dialer { return &net.Dialer{Timeout: 30 * time.Second, ControlContext: control} }
 
 // newClient is New with a network: tests stop requests before they leave the machine.
 func newClient(endpoint Endpoint, via network) (*Client, error) {
@@ -176,13 +176,17 @@ func Do(ctx context.Context, client *Client, method, address string, body []byte
 	// GotConn runs once a connection is established, TLS included, and net/http is about to write the request to it.
 	// No byte of the request is sent before that; afterwards any part of it may have been.
 	way := &route{endpoint: client.endpoint}
-	traced := httptrace.WithClientTrace(context.WithValue(ctx, routeKey{}, way), &httptrace.ClientTrace{
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, routeKey{}, way))
+	defer cancel() // which closes the connection; see dial
+	way.request = ctx
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { way.connected.Store(true) },
 	})
 	req, err := http.NewRequestWithContext(traced, method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, NotBuilt()
 	}
+	way.allowed = provider.HostsOf(ctx).AllowsHost(req.URL.Hostname())
 	req.Header.Set("User-Agent", UserAgent)
 	prepare(req)
 	sent := sentBy(req, body)
@@ -191,7 +195,7 @@ func Do(ctx context.Context, client *Client, method, address string, body []byte
 
 	resp, err := client.http.Do(req)
 	if err != nil {
-		return nil, way.failure(err)
+		return nil, way.failure(errors.Join(ctx.Err(), err)) // dial has closed the connection when the request ended
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode < http.StatusOK {
@@ -200,7 +204,7 @@ func Do(ctx context.Context, client *Client, method, address string, body []byte
 	}
 	content, err := io.ReadAll(io.LimitReader(resp.Body, bodyLimit+1))
 	if err != nil {
-		return nil, way.failure(err)
+		return nil, way.failure(errors.Join(ctx.Err(), err))
 	}
 	if len(content) > bodyLimit {
 		return nil, noAnswer("the response is longer than any that this system sends; check that " + client.endpoint.name() + " points to the right service")

@@ -51,9 +51,9 @@ func client(t *testing.T, settings provider.TLS) *Client {
 func loopback(t *testing.T) network {
 	t.Helper()
 	dialer := newDialer()
-	check := dialer.Control
-	dialer.Control = func(network, address string, c syscall.RawConn) error {
-		err := check(network, address, c)
+	check := dialer.ControlContext
+	dialer.ControlContext = func(ctx context.Context, network, address string, c syscall.RawConn) error {
+		err := check(ctx, network, address, c)
 		if to, parseErr := netip.ParseAddrPort(address); err == nil && (parseErr != nil || !to.Addr().IsLoopback()) {
 			t.Errorf("%s would have been dialed", address)
 			return errors.New("not dialed")
