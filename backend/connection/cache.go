@@ -91,7 +91,7 @@ func (c *Cache) Complete(stored Connection) (provider.Type, provider.Connection,
 }
 
 // Open returns a handle that is not cached. It does no I/O. Its errors are for the user who wrote the connection.
-func (c *Cache) Open(stored Connection) (*Handle, error) {
+func (c *Cache) Open(stored Connection, l Limits) (*Handle, error) {
 	kind, completed, err := c.Complete(stored)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (c *Cache) Open(stored Connection) (*Handle, error) {
 	limits := kind.Lockout(completed)
 	limits.Service = kind.Host(completed)
 	return &Handle{
-		Connection: stored, Kind: kind, Completed: completed, client: client, margin: c.margin, secret: secretOf(kind, completed),
+		Connection: stored, Kind: kind, Completed: completed, client: client, limits: l, margin: c.margin, secret: secretOf(kind, completed),
 		slots: c.slotsOf(stored), Guard: c.guards.Of(limits, stored.Name, stored.Revision),
 	}, nil
 }

@@ -75,7 +75,7 @@ func TestOpenReportsErrors(t *testing.T) {
 		open := func(change func(*Connection)) error {
 			stored := Connection{Name: "conn", Provider: "remote"}
 			change(&stored)
-			h, err := r.cache.Open(stored)
+			h, err := r.cache.Open(stored, Limits{})
 			require.Nil(t, h)
 			return err
 		}
@@ -152,7 +152,7 @@ func TestCacheMayBeUsedConcurrently(t *testing.T) {
 				name := fmt.Sprint(j % 3)
 				h, ticket := r.cache.Get(name)
 				if h == nil {
-					opened, err := r.cache.Open(Connection{Name: name, Provider: "remote", Options: Options{MaxInFlight: 1 + j%4}, Revision: j % 5})
+					opened, err := r.cache.Open(Connection{Name: name, Provider: "remote", Options: Options{MaxInFlight: 1 + j%4}, Revision: j % 5}, Limits{})
 					if err != nil {
 						t.Error(err)
 						return

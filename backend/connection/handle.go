@@ -22,6 +22,7 @@ type Handle struct {
 	Guard *lockout.Guard
 	// client makes the calls. Only Call and Check use it.
 	client provider.Client
+	limits Limits
 	slots  *slots
 	margin time.Duration
 	// secret is the fingerprint of the secrets of the credential.
@@ -108,6 +109,9 @@ func (h *Handle) check(ctx context.Context, s lockout.Store, byOperator bool, ma
 
 // make counts the call in storage, makes it, and reports its result to the guard.
 func (h *Handle) make(ctx context.Context, s lockout.Store, permit *lockout.Permit, byOperator bool, before func() error, call func(context.Context, provider.Client) provider.Result) (provider.Result, error) {
+	if h.limits.Unknown != nil {
+		return provider.Result{}, problem.Storage("reading the settings of the mount", h.limits.Unknown)
+	}
 	if err := permit.Take(ctx, s, byOperator); err != nil {
 		_, spent := errors.AsType[*lockout.SpentError](err)
 		if _, blocked := errors.AsType[*lockout.BlockedError](err); spent || blocked {
@@ -123,9 +127,19 @@ func (h *Handle) make(ctx context.Context, s lockout.Store, permit *lockout.Perm
 	defer cancel()
 	result := provider.Result{Outcome: provider.Unknown, Unseen: true} // after a panic, the credential may have been refused
 	defer func() { permit.Answered(context.WithoutCancel(ctx), s, result) }()
-	result = call(calling, h.client)
+	if err := h.limits.Refuses(h.Kind, h.Completed); err != nil {
+		result = provider.Result{
+			Outcome: provider.Unreachable, Scope: provider.ScopeConnection, Misconfigured: true, Unsent: true,
+			Reason: err.Error() + "; nothing was sent",
+		}
+		return result, nil
+	}
+	result = call(provider.WithHosts(calling, h.limits.Hosts), h.client)
 	return result, nil
 }
+
+// Limits returns the limits of the mount that the connection was opened with.
+func (h *Handle) Limits() Limits { return h.limits }
 
 func (h *Handle) enter(waiting context.Context) (*lockout.Permit, error) {
 	permit, err := h.Guard.Enter(waiting)

@@ -194,7 +194,7 @@ func (r *rig) open(change func(*Connection)) *Handle {
 	if change != nil {
 		change(&stored)
 	}
-	h, err := r.cache.Open(stored)
+	h, err := r.cache.Open(stored, Limits{})
 	require.NoError(r, err)
 	return h
 }

@@ -16,7 +16,7 @@ func TestConnectionsHideSecrets(t *testing.T) {
 	const secret = "Test-" + providertest.Canary + "-Passw0rd"
 	settings := provider.Settings{"key": secret, "tags": []string{secret}}
 	stored := Connection{Name: "conn", Provider: "remote", Settings: settings}
-	h, err := newRig(t).cache.Open(stored)
+	h, err := newRig(t).cache.Open(stored, Limits{})
 	require.NoError(t, err)
 	patch := Patch{Settings: settings}
 	values := []any{stored, &stored, h, []*Connection{&stored}, []*Handle{h}, map[string]Connection{"a": stored},

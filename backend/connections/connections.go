@@ -33,6 +33,8 @@ type Config struct {
 	// the writes that depend on them. It is held during storage calls only.
 	Index  *locks.Locks
 	Logger hclog.Logger
+	// Settings returns the mount's settings. It reads storage only if they have changed.
+	Settings func(ctx context.Context, s store.Store) (store.Settings, error)
 	// TryPolicy checks that a password policy fits the rules.
 	TryPolicy func(ctx context.Context, policy string, rules password.Rules) error
 	// Probes sets when a paused connection is probed; zero: it is not.
@@ -68,7 +70,9 @@ func (c *Connections) Handle(ctx context.Context, s store.Store, name string) (*
 	if err != nil {
 		return nil, err
 	}
-	h, err = c.Cache.Open(*stored)
+	l, limitsErr := c.limits(ctx, s)
+	l.Unknown = limitsErr
+	h, err = c.Cache.Open(*stored, l)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +82,16 @@ func (c *Connections) Handle(ctx context.Context, s store.Store, name string) (*
 	if err := h.Guard.Load(ctx, s); err != nil {
 		return nil, err
 	}
+	if limitsErr != nil {
+		return h, nil // passwords can be read; the next caller reads the settings again
+	}
 	return c.Cache.Keep(h, ticket), nil
+}
+
+// limits returns what the mount's settings allow to connections.
+func (c *Connections) limits(ctx context.Context, s store.Store) (connection.Limits, error) {
+	settings, err := c.Settings(ctx, s)
+	return connection.Limits{Hosts: settings.AllowedHosts, ForbidInsecureTLS: settings.ForbidInsecureTLS}, err
 }
 
 // eachRole calls f for each role of a connection until f returns an error. Otherwise, it returns store.ErrDamaged if there is

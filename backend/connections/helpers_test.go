@@ -171,6 +171,9 @@ type rig struct {
 	remote  *remote
 	storage *storagetest.Storage
 	policy  error // what Config.TryPolicy returns
+	// settings and settingsErr are what Config.Settings returns.
+	settings    store.Settings
+	settingsErr error
 
 	mu      sync.Mutex // guards the fields below
 	log     bytes.Buffer
@@ -205,6 +208,7 @@ func (r *rig) restart() {
 		Timing: clock, Types: types, Health: &health.Board{}, Index: &locks.Locks{},
 		Cache:     connection.NewCache(types, lockout.NewGuards(lockout.Config{Timing: clock, Warn: func(string, error) {}}), time.Minute),
 		Logger:    hclog.New(&hclog.LoggerOptions{Output: r}),
+		Settings:  func(context.Context, store.Store) (store.Settings, error) { return r.settings, r.settingsErr },
 		TryPolicy: func(context.Context, string, password.Rules) error { return r.policy },
 		Probes: func(name string, at time.Time) {
 			r.mu.Lock()

@@ -82,6 +82,8 @@ type configWrite struct {
 	h      *connection.Handle
 	// damaged: the stored connection cannot be decoded, and is replaced.
 	damaged bool
+	// allowed are the limits of the mount.
+	allowed connection.Limits
 	// force: the operator accepts what a refusal costs.
 	force bool
 	// refused: the credential was refused before, so that a presumption pays for no attempt.
@@ -164,6 +166,12 @@ func (c *configWrite) apply(ctx context.Context, patch connection.Patch) (fresh 
 	if err := next.Validate(); err != nil {
 		return false, problem.Mistake("%s", err)
 	}
+	if c.allowed, err = c.limits(ctx, c.s); err != nil {
+		return false, err
+	}
+	if err := c.allowed.Refuses(kind, completed); err != nil {
+		return false, problem.Mistake("%s", err)
+	}
 	if fresh, err = patch.Compare(c.before, next, kind, completed); err != nil {
 		return false, problem.Mistake("%s", err)
 	}
@@ -175,7 +183,7 @@ func (c *configWrite) apply(ctx context.Context, patch connection.Patch) (fresh 
 			return false, err
 		}
 	}
-	if c.h, err = c.Cache.Open(*next); err != nil {
+	if c.h, err = c.Cache.Open(*next, c.allowed); err != nil {
 		return false, problem.Mistake("%s", err)
 	}
 	return fresh, nil
@@ -217,7 +225,7 @@ func (c *configWrite) again(ctx context.Context) (fresh bool, err error) {
 	}
 	stored := c.h.Connection
 	stored.Revision++
-	c.h, err = c.Cache.Open(stored)
+	c.h, err = c.Cache.Open(stored, c.allowed)
 	return true, err
 }
 
@@ -246,7 +254,7 @@ func (c *configWrite) replace(ctx context.Context, fresh bool) error {
 	}
 	if err := c.h.Guard.Renew(ctx, c.s, c.h.VerifyConnection || c.force, !c.refused); err != nil {
 		c.Logger.Warn("could not reset the lockout guard of a connection", "connection", c.name, "error", err)
-	} else { // its client may have a token since the check
+	} else if now, err := c.limits(ctx, c.s); err == nil && reflect.DeepEqual(now, c.allowed) { // its client may have a token since the check
 		c.Cache.Keep(c.h, ticket)
 	}
 	if err := c.s.Delete(ctx, store.PausePrefix+c.name); err != nil { // a pause of an older revision has no effect

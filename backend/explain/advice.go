@@ -281,6 +281,11 @@ func NotAllowed(name string, roles []string) string {
 		name, list(roles), name)
 }
 
+// InsecureTLS is the warning for a connection for which insecure_tls was switched on.
+func InsecureTLS(name string) string {
+	return fmt.Sprintf("The certificate of the remote system is no longer verified: anyone between Vault and it can read the credential and every new password of the roles of connection %q. Set ca_cert instead, and rotate them then.", name)
+}
+
 // checkStorage is the advice for failures of Vault's storage, as a clause.
 const checkStorage = "check Vault's storage and log; if Vault refuses writes during setup although it is unsealed, seal and unseal this Vault node, or restart it (reloading the plugin does not help)"
 

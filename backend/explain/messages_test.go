@@ -181,6 +181,7 @@ func (p *page) connections() {
 	p.situation("a write that no longer allows roles", "one role; twelve roles")
 	p.say("NotAllowed", NotAllowed("panel", []string{"db"}))
 	p.say("NotAllowed", NotAllowed("panel", servers(12)))
+	p.say("InsecureTLS", InsecureTLS("panel"))
 	p.situation("why it is paused", "the check was refused; it did not get through")
 	p.say("PauseReason", PauseReason(provider.Result{Outcome: provider.Denied, Reason: "the remote system refused the connection's login"}))
 	p.say("PauseReason", PauseReason(provider.Result{Outcome: provider.Unknown, Reason: "the remote system did not respond in time"}))

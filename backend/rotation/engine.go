@@ -147,6 +147,7 @@ func New(c Config) *Engine {
 	e.Connections = connections.New(connections.Config{
 		Timing: e.Timing, Types: e.types, Cache: e.cache, Health: &e.health, Index: &e.index, Logger: e.logger,
 		TryPolicy: e.passwords.try, Retry: e.retry,
+		Settings: func(ctx context.Context, s store.Store) (store.Settings, error) { return e.Gate.Current(ctx, s) },
 		Probes: func(name string, at time.Time) { // zero: it is not probed
 			key := job{name: name, probe: true}
 			if at.IsZero() {
