@@ -102,8 +102,12 @@ func configOptions() []option[connection.Options] {
 		}, func(o *connection.Options) any { return &o.AllowedVerifyAddresses }},
 		{"password_policy", framework.FieldSchema{
 			Type:        framework.TypeString,
-			Description: "Name of a Vault password policy (sys/policies/password) for new passwords. When it is set, 200 samples are checked against the remote system's rules. Default: a generator that follows these rules.",
+			Description: "Name of a Vault password policy (sys/policies/password) for new passwords. When it is set, 200 samples are checked against the remote system's rules and min_password_bits of the mount's settings. Default: a generator that follows these rules.",
 		}, func(o *connection.Options) any { return &o.PasswordPolicy }},
+		{"allowed_password_policies", framework.FieldSchema{
+			Type:        framework.TypeCommaStringSlice,
+			Description: "Names or globs of password policies that roles may name, checked when a role is written and when a password is generated. Default: none but the connection's password_policy.",
+		}, func(o *connection.Options) any { return &o.AllowedPasswordPolicies }},
 		{"verify_connection", framework.FieldSchema{
 			Type: framework.TypeBool, Default: true,
 			Description: "Check a new address, TLS setting or credential with a read-only call before storing it. The value is stored too: after a write with false, set it to true again.",

@@ -51,7 +51,7 @@ func roleOptions() []option[role.Options] {
 		}, func(o *role.Options) any { return &o.SkipInitialRotation }},
 		{"rotation_period", framework.FieldSchema{
 			Type: duration, DisplayAttrs: schedule,
-			Description: "Time after which the password is due for rotation, at least 10 seconds. Clears rotation_schedule. 0 disables it.",
+			Description: "Time after which the password is due for rotation, between 10 seconds and 10 years. Clears rotation_schedule. 0 disables it.",
 		}, func(o *role.Options) any { return &o.RotationPeriod }},
 		{"rotation_schedule", framework.FieldSchema{
 			Type: text, DisplayAttrs: schedule,
@@ -86,7 +86,7 @@ func roleOptions() []option[role.Options] {
 		}, func(o *role.Options) any { return &o.HistorySize }},
 		{"password_policy", framework.FieldSchema{
 			Type:        text,
-			Description: "Name of a Vault password policy for new passwords, instead of the connection's. When it is set, samples are checked against the remote system's rules.",
+			Description: "Name of a Vault password policy for new passwords, instead of the connection's, which must allow it in allowed_password_policies. When it is set, samples are checked against the remote system's rules and min_password_bits of the mount's settings, and so is every new password.",
 		}, func(o *role.Options) any { return &o.PasswordPolicy }},
 		{"force_delete", framework.FieldSchema{
 			Type:        boolean,

@@ -72,6 +72,20 @@ func (o Options) validateGlobs() error {
 	return nil
 }
 
+// AllowsPolicy reports whether a role may name the password policy; "" names none.
+func (c *Connection) AllowsPolicy(name string) bool {
+	return name == "" || name == c.PasswordPolicy || strutil.StrListContainsGlob(c.AllowedPasswordPolicies, name)
+}
+
+// NoPolicy returns the error for a password policy that a role names, or, for "", for that of the connection. For a role, the
+// error does not tell which policies exist: whoever writes a role need not have rights on them.
+func (c *Connection) NoPolicy(name string) error {
+	if name == "" {
+		return fmt.Errorf("the password policy %q of connection %q does not exist or returns no password: see sys/policies/password", c.PasswordPolicy, c.Name)
+	}
+	return fmt.Errorf("connection %q does not allow the password policy %q, or it does not exist or returns no password: use a policy that matches allowed_password_policies of config/%s, or none", c.Name, name, c.Name)
+}
+
 // AllowsAddress checks a verify_address against allowed_verify_addresses: it must be listed, or its literal address must
 // lie in a listed network.
 func (c *Connection) AllowsAddress(address string) error {

@@ -57,7 +57,9 @@ type Options struct {
 	AllowedTargets         []string `json:"allowed_targets"`
 	AllowedVerifyAddresses []string `json:"allowed_verify_addresses"`
 	PasswordPolicy         string   `json:"password_policy,omitempty"`
-	VerifyConnection       bool     `json:"verify_connection"`
+	// AllowedPasswordPolicies are those that roles may name, apart from PasswordPolicy.
+	AllowedPasswordPolicies []string `json:"allowed_password_policies,omitempty"`
+	VerifyConnection        bool     `json:"verify_connection"`
 	// RequestTimeout bounds one call to the remote system, in seconds.
 	RequestTimeout int `json:"request_timeout"`
 	// MaxInFlight bounds concurrent changes.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"vault-plugin-secrets-hosting/backend/provider"
 )
@@ -14,6 +15,9 @@ import (
 type Limits struct {
 	Hosts             provider.Hosts
 	ForbidInsecureTLS bool
+	MinPasswordBits   int
+	// MinRotationInterval is the minimum time between a change of a role's password and the next one by rotate-role.
+	MinRotationInterval time.Duration
 	// Unknown is why the settings could not be read: the connection can be read, but no call is made.
 	Unknown error
 }

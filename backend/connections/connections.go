@@ -35,8 +35,8 @@ type Config struct {
 	Logger hclog.Logger
 	// Settings returns the mount's settings. It reads storage only if they have changed.
 	Settings func(ctx context.Context, s store.Store) (store.Settings, error)
-	// TryPolicy checks that a password policy fits the rules.
-	TryPolicy func(ctx context.Context, policy string, rules password.Rules) error
+	// TryPolicy checks that the password policy of a connection fits the rules and is strong enough.
+	TryPolicy func(ctx context.Context, stored connection.Connection, rules password.Rules, minBits int) error
 	// Probes sets when a paused connection is probed; zero: it is not.
 	Probes func(name string, at time.Time)
 	// Retry retries the roles of a connection that are due or have something open: it was opened or written.
@@ -91,7 +91,10 @@ func (c *Connections) Handle(ctx context.Context, s store.Store, name string) (*
 // limits returns what the mount's settings allow to connections.
 func (c *Connections) limits(ctx context.Context, s store.Store) (connection.Limits, error) {
 	settings, err := c.Settings(ctx, s)
-	return connection.Limits{Hosts: settings.AllowedHosts, ForbidInsecureTLS: settings.ForbidInsecureTLS}, err
+	return connection.Limits{
+		Hosts: settings.AllowedHosts, ForbidInsecureTLS: settings.ForbidInsecureTLS,
+		MinPasswordBits: settings.MinPasswordBits, MinRotationInterval: timing.Seconds(settings.MinRotationInterval),
+	}, err
 }
 
 // eachRole calls f for each role of a connection until f returns an error. Otherwise, it returns store.ErrDamaged if there is

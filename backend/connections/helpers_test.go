@@ -209,7 +209,7 @@ func (r *rig) restart() {
 		Cache:     connection.NewCache(types, lockout.NewGuards(lockout.Config{Timing: clock, Warn: func(string, error) {}}), time.Minute),
 		Logger:    hclog.New(&hclog.LoggerOptions{Output: r}),
 		Settings:  func(context.Context, store.Store) (store.Settings, error) { return r.settings, r.settingsErr },
-		TryPolicy: func(context.Context, string, password.Rules) error { return r.policy },
+		TryPolicy: func(context.Context, connection.Connection, password.Rules, int) error { return r.policy },
 		Probes: func(name string, at time.Time) {
 			r.mu.Lock()
 			defer r.mu.Unlock()

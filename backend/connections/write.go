@@ -179,7 +179,7 @@ func (c *configWrite) apply(ctx context.Context, patch connection.Patch) (fresh 
 		next.System = "" // until it is checked
 	}
 	if c.before == nil || c.before.PasswordPolicy != next.PasswordPolicy {
-		if err := c.TryPolicy(ctx, next.PasswordPolicy, kind.Rules(completed, provider.Target{})); err != nil {
+		if err := c.TryPolicy(ctx, *next, kind.Rules(completed, provider.Target{}), c.allowed.MinPasswordBits); err != nil {
 			return false, err
 		}
 	}

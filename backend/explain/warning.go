@@ -38,6 +38,12 @@ func NotForced(last time.Time, wait time.Duration) string {
 		wait, Time(last), Time(last.Add(wait)))
 }
 
+// TooSoon says why rotate-role did nothing: the last change was less than min_rotation_interval ago.
+func TooSoon(name string, changed time.Time, interval time.Duration) string {
+	return fmt.Sprintf("Nothing was done: the password was changed at %s, and min_rotation_interval in the mount's settings allows rotate-role/%s to change it again at %s. Before that, an operator can choose a password with set-password/%s.",
+		Time(changed), name, Time(changed.Add(interval)), name)
+}
+
 // Failed reports whether the answer to a request is its last failure: the password was not changed.
 func (f Facts) Failed() bool {
 	rec := f.Role.Record

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
 // Options are a role's fields other than its connection and target. Durations are in seconds.
@@ -59,6 +61,17 @@ func Defaults() Options {
 func (o Options) Validate() error {
 	if err := o.validateSchedule(); err != nil {
 		return err
+	}
+	for _, d := range []struct {
+		name    string
+		seconds int
+	}{
+		{"rotation_period", o.RotationPeriod}, {"rotation_window", o.RotationWindow}, {"rotate_after_read", o.RotateAfterRead},
+		{"max_read_ttl", o.MaxReadTTL}, {"verify_period", o.VerifyPeriod},
+	} {
+		if d.seconds > timing.LongestOption {
+			return fmt.Errorf("%s must be at most %d seconds (10 years)", d.name, timing.LongestOption)
+		}
 	}
 	switch {
 	case o.RotationMode != ModeAuto && o.RotationMode != ModeOnRead:

@@ -21,6 +21,11 @@ func TestOptionsAreValidated(t *testing.T) {
 	}{
 		"period":                   {func(o *Options) { o.RotationPeriod = 10 }, ""},
 		"period too short":         {func(o *Options) { o.RotationPeriod = 9 }, "rotation_period must be at least 10 seconds"},
+		"period, 10 years":         {func(o *Options) { o.RotationPeriod = 315360000 }, ""},
+		"period too long":          {func(o *Options) { o.RotationPeriod = 315360001 }, "rotation_period must be at most 315360000 seconds (10 years)"},
+		"window too long":          {func(o *Options) { o.RotationSchedule, o.RotationWindow = hourly, 315360001 }, "rotation_window must be at most"},
+		"after read, too long":     {func(o *Options) { o.RotateAfterRead = 315360001 }, "rotate_after_read must be at most"},
+		"max_read_ttl too long":    {func(o *Options) { o.MaxReadTTL = 315360001 }, "max_read_ttl must be at most"},
 		"period negative":          {func(o *Options) { o.RotationPeriod = -10 }, "rotation_period must be at least 10 seconds"},
 		"schedule":                 {func(o *Options) { o.RotationSchedule = hourly }, ""},
 		"schedule and period":      {func(o *Options) { o.RotationSchedule, o.RotationPeriod = hourly, 3600 }, "either rotation_period or rotation_schedule"},

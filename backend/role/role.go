@@ -212,3 +212,16 @@ func LastRotation(view credential.View) time.Time {
 		return time.Time{}
 	}
 }
+
+// ChangedAt returns when a change last succeeded, or was staged; zero if the role has made none, or if somebody else has changed
+// the password since.
+func (r *Role) ChangedAt() time.Time {
+	var at time.Time
+	if c := r.Record.Current; c != nil && c.Basis != credential.BasisOperator && !c.Refused {
+		at = c.Since
+	}
+	if next := r.Record.Next; next.Staged() {
+		at = timing.Later(at, next.StagedSince)
+	}
+	return at
+}

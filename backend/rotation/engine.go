@@ -29,6 +29,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/health"
 	"vault-plugin-secrets-hosting/backend/lockout"
 	"vault-plugin-secrets-hosting/backend/locks"
+	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/queue"
@@ -37,15 +38,10 @@ import (
 	"vault-plugin-secrets-hosting/backend/timing"
 )
 
-// Policies generates passwords from Vault's password policies. logical.SystemView implements it.
-type Policies interface {
-	GeneratePasswordFromPolicy(ctx context.Context, policy string) (string, error)
-}
-
 // Config is what an Engine needs.
 type Config struct {
 	Types    []provider.Type
-	Policies Policies
+	Policies password.Policies
 	Logger   hclog.Logger
 	// Writable reports whether this node may write to storage and change remote systems. It is called before all work.
 	Writable func() bool
@@ -132,7 +128,7 @@ func New(c Config) *Engine {
 	}
 	e := &Engine{
 		Timing: timing.Timing{Now: c.Clock, Random: c.Random},
-		types:  map[string]provider.Type{}, passwords: generator{c.Policies, c.Random}, logger: c.Logger, writable: c.Writable, events: c.Events,
+		types:  map[string]provider.Type{}, passwords: generator{password.Source{Policies: c.Policies, Random: c.Random}}, logger: c.Logger, writable: c.Writable, events: c.Events,
 		catchUp: timing.Scaled(catchUp),
 	}
 	for _, kind := range c.Types {
@@ -146,7 +142,7 @@ func New(c Config) *Engine {
 	e.sweeper.e = e
 	e.Connections = connections.New(connections.Config{
 		Timing: e.Timing, Types: e.types, Cache: e.cache, Health: &e.health, Index: &e.index, Logger: e.logger,
-		TryPolicy: e.passwords.try, Retry: e.retry,
+		TryPolicy: e.passwords.tryPolicy, Retry: e.retry,
 		Settings: func(ctx context.Context, s store.Store) (store.Settings, error) { return e.Gate.Current(ctx, s) },
 		Probes: func(name string, at time.Time) { // zero: it is not probed
 			key := job{name: name, probe: true}

@@ -140,7 +140,7 @@ func newConn(key string, changes ...func(*connection.Options)) connection.Patch 
 	return connection.Patch{
 		Provider: ptr("remote"), Settings: provider.Settings{"key": key},
 		Change: func(o *connection.Options) {
-			o.Address, o.AllowedRoles = "https://remote.example", []string{"*"}
+			o.Address, o.AllowedRoles, o.AllowedPasswordPolicies = "https://remote.example", []string{"*"}, []string{"*"}
 			for _, change := range changes {
 				change(o)
 			}

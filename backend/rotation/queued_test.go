@@ -301,7 +301,7 @@ func TestQueuedPasswordSettlesWhileNextIsMade(t *testing.T) {
 		r.policy = func(string) (string, error) {
 			time.Sleep(takes) // in the bubble
 			made++
-			return fmt.Sprintf("Fits0fits0%d", made), nil
+			return fmt.Sprintf("Fits0and9sharplymuch%d", made), nil
 		}
 		r.queueChanges()
 		r.mustCreate(func(in *NewRole) { in.Options.PasswordPolicy = "slow" })

@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -211,6 +212,9 @@ func (w *work) answered(c *change) (result, bool) {
 	case c.given != "" && rec.Current != nil && c.given == rec.Current.Value && view.State == credential.StateActive && rec.Next == nil:
 		standing.note = "Nothing was done: this password is already in force."
 		return standing, true
+	case c.given == "" && w.trigger == triggerRequest && (rec.Next == nil || rec.Next.Staged() && !rec.Next.Partial()) && w.tooSoon(now):
+		standing.note = strings.TrimSpace(explain.TooSoon(w.name, w.role.ChangedAt(), w.h.Limits().MinRotationInterval) + " " + w.facts(w.role, w.h).Staged())
+		return standing, true
 	case w.role.Retry.Last == nil || !w.role.Retry.Waiting(now, w.env(w.h, w.role)):
 		return result{}, false
 	case c.force:
@@ -221,6 +225,11 @@ func (w *work) answered(c *change) (result, bool) {
 	default:
 		return result{role: w.role, h: w.h}, true
 	}
+}
+
+// tooSoon reports whether the last change is less than min_rotation_interval ago.
+func (w *work) tooSoon(now time.Time) bool {
+	return now.Sub(w.role.ChangedAt()).Abs() < w.h.Limits().MinRotationInterval // a clock may have been ahead
 }
 
 // dueOnRead reports whether a read rotates the password now.

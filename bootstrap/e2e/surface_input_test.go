@@ -109,7 +109,7 @@ rule "charset" { charset = "abcdefghijABCDEFGHIJ0123456789\"'" }`)
 		{"confirmed password that dcs cannot have", "confirm-role/cache", data{"password": "Has:a:Colon.1"}, "character"},
 		{"long confirmation", "confirm-role/web1", data{"password": strings.Repeat("Long", 1000)}, "too long"},
 		{"history size of a wrong type", "roles/web1", data{"history_size": "many"}, "history_size"},
-		{"role's policy does not exist", "roles/web1", data{"password_policy": "no-such-policy"}, "no-such-policy"},
+		{"role's policy does not exist, or may not be named", "roles/web1", data{"password_policy": "no-such-policy"}, "no-such-policy"},
 		{"role's policy cannot comply", "roles/web1", data{"password_policy": m.path + "quotes"}, "character"},
 		{"verify", "roles/web1", data{"verify": true}, "verify"},
 		{"verify address", "roles/web1", data{"verify_address": "127.0.0.1:22"}, "allowed_verify_addresses"},
