@@ -225,3 +225,8 @@ func (r *Role) ChangedAt() time.Time {
 	}
 	return at
 }
+
+// ChangedWithin reports whether ChangedAt is less than d ago.
+func (r *Role) ChangedWithin(d time.Duration, now time.Time) bool {
+	return now.Sub(r.ChangedAt()).Abs() < d // a clock may have been ahead
+}

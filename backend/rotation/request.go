@@ -212,7 +212,7 @@ func (w *work) answered(c *change) (result, bool) {
 	case c.given != "" && rec.Current != nil && c.given == rec.Current.Value && view.State == credential.StateActive && rec.Next == nil:
 		standing.note = "Nothing was done: this password is already in force."
 		return standing, true
-	case c.given == "" && w.trigger == triggerRequest && (rec.Next == nil || rec.Next.Staged() && !rec.Next.Partial()) && w.tooSoon(now):
+	case c.given == "" && w.trigger == triggerRequest && (rec.Next == nil || rec.Next.Staged() && !rec.Next.Partial()) && w.role.ChangedWithin(w.h.Limits().MinRotationInterval, now):
 		standing.note = strings.TrimSpace(explain.TooSoon(w.name, w.role.ChangedAt(), w.h.Limits().MinRotationInterval) + " " + w.facts(w.role, w.h).Staged())
 		return standing, true
 	case w.role.Retry.Last == nil || !w.role.Retry.Waiting(now, w.env(w.h, w.role)):
@@ -225,11 +225,6 @@ func (w *work) answered(c *change) (result, bool) {
 	default:
 		return result{role: w.role, h: w.h}, true
 	}
-}
-
-// tooSoon reports whether the last change is less than min_rotation_interval ago.
-func (w *work) tooSoon(now time.Time) bool {
-	return now.Sub(w.role.ChangedAt()).Abs() < w.h.Limits().MinRotationInterval // a clock may have been ahead
 }
 
 // dueOnRead reports whether a read rotates the password now.
