@@ -27,6 +27,7 @@ rule "charset" { charset = "abcdefghij" }`)
 	policy("quotes", `length = 20
 rule "charset" { charset = "abcdefghijABCDEFGHIJ0123456789\"'" }`)
 
+	m.must("config/panel", data{"allowed_password_policies": m.path + "*"})
 	cases := []struct {
 		name, path string
 		data       data

@@ -208,12 +208,4 @@ var ofTransport = []mutant{
 		new:    "InsecureSkipVerify: true}",
 		pkg:    transport, test: "TestProxyIsVerifiedWithoutSettingsOfConnection",
 	},
-	{
-		name: "reach-the-metadata", rule: "config",
-		breaks: "A connection may name the cloud's metadata service.",
-		file:   "backend/provider/transport/address.go",
-		old:    "IsLinkLocalUnicast()",
-		new:    "IsLinkLocalMulticast()",
-		pkg:    transport, test: "TestUnsentRequestIsReportedAsNotSent",
-	},
 }

@@ -1,0 +1,77 @@
+package main
+
+// ofLimits break what stands above those who write connections and roles.
+var ofLimits = []mutant{
+	{
+		name: "reach-the-metadata", rule: "config",
+		breaks: "A connection may name the cloud's metadata service.",
+		file:   "backend/provider/forbidden.go",
+		old:    `netip.MustParsePrefix("169.254.0.0/16"),`,
+		new:    `netip.MustParsePrefix("169.253.0.0/16"),`,
+		pkg:    transport, test: "TestForbiddenAddressIsNeverDialed",
+	},
+	{
+		name: "reach-the-metadata-through-a-translator", rule: "config",
+		breaks: "The IPv4 address inside an IPv6 address is not looked at.",
+		file:   "backend/provider/forbidden.go",
+		old:    "return listed(address) || slices.ContainsFunc(embedded(address), listed)",
+		new:    "return listed(address)",
+		pkg:    transport, test: "TestForbiddenAddressIsNeverDialed",
+	},
+	{
+		name: "resolve-to-any-address", rule: "config",
+		breaks: "allowed_hosts does not judge the address that a name has when it is dialed.",
+		file:   "backend/provider/transport/address.go",
+		old:    "!way.allowed && !provider.HostsOf(ctx).AllowsAddress(target.Addr())",
+		new:    "!way.allowed && false",
+		pkg:    transport, test: "TestResolvedAddressIsChecked",
+	},
+	{
+		name: "keep-silent-connections", rule: "config",
+		breaks: "A connection outlives the request for which it was made.",
+		file:   "backend/provider/transport/proxy.go",
+		old:    "context.AfterFunc(way.request, func() { _ = conn.Close() })",
+		new:    "",
+		pkg:    transport, test: "TestConnectionIsClosedWhenRequestEnds",
+	},
+	{
+		name: "use-what-is-forbidden", rule: "config",
+		breaks: "A connection that was stored before the settings forbade it is used.",
+		file:   "backend/connection/handle.go",
+		old:    "if err := h.limits.Refuses(h.Kind, h.Completed); err != nil {",
+		new:    "if err := h.limits.Refuses(h.Kind, h.Completed); err != nil && false {",
+		pkg:    connection, test: "TestForbiddenConnectionIsNotCalled",
+	},
+	{
+		name: "any-policy", rule: "roles",
+		breaks: "A role may name any password policy.",
+		file:   "backend/connection/allows.go",
+		old:    `return name == "" || name == c.PasswordPolicy ||`,
+		new:    `return true || name == c.PasswordPolicy ||`,
+		pkg:    rotation, test: "TestRoleNamesAllowedPoliciesOnly",
+	},
+	{
+		name: "weak-policy-later", rule: "roles",
+		breaks: "The strength of a policy is checked when it is set, not when a password is generated.",
+		file:   "backend/password/policy.go",
+		old:    "return value, s.measure(ctx, policy, value, minBits)",
+		new:    "return value, nil",
+		pkg:    rotation, test: "TestWeakPasswordPolicyIsRefused",
+	},
+	{
+		name: "force-past-the-interval", rule: "roles",
+		breaks: "force=true overrides min_rotation_interval.",
+		file:   "backend/rotation/request.go",
+		old:    `case c.given == "" && w.trigger == triggerRequest &&`,
+		new:    `case c.given == "" && !c.force && w.trigger == triggerRequest &&`,
+		pkg:    rotation, test: "TestRotationsByRequestKeepInterval",
+	},
+	{
+		name: "old-settings", rule: "roles",
+		breaks: "Settings that another node has written do not apply.",
+		file:   "backend/rotation/engine.go",
+		old:    "e.Gate.ForgetSettings()",
+		new:    "e.Gate.Invalidate()",
+		pkg:    rotation, test: "TestSettingsOfOtherNodeApply",
+	},
+}
