@@ -8,12 +8,14 @@ package connections
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/health"
+	"vault-plugin-secrets-hosting/backend/lockout"
 	"vault-plugin-secrets-hosting/backend/locks"
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/problem"
@@ -28,9 +30,12 @@ type Config struct {
 	timing.Timing
 	Types  map[string]provider.Type
 	Cache  *connection.Cache
+	Guards *lockout.Guards
 	Health *health.Board
-	// Index has one lock, with the name "", which covers checks of which role uses which target and connection together with
-	// the writes that depend on them. It is held during storage calls only.
+	// Index covers checks of which role uses what, together with the writes that depend on them. Its locks are held during
+	// storage calls only. The lock with the name of a connection is held while the connection, its pause or a new role of it is
+	// stored, and may last as long as reading all roles of the connection. The lock with the name "", taken after it, is for
+	// targets: it is held while a role or a connection takes one, and must be short, because all connections share it.
 	Index  *locks.Locks
 	Logger hclog.Logger
 	// Settings returns the mount's settings. It reads storage only if they have changed.
@@ -39,6 +44,8 @@ type Config struct {
 	TryPolicy func(ctx context.Context, stored connection.Connection, rules password.Rules, minBits int) error
 	// Probes sets when a paused connection is probed; zero: it is not.
 	Probes func(name string, at time.Time)
+	// Probing reports whether a paused connection will be probed.
+	Probing func(name string) bool
 	// Retry retries the roles of a connection that are due or have something open: it was opened or written.
 	Retry func(name string)
 }
@@ -100,9 +107,9 @@ func (c *Connections) limits(ctx context.Context, s store.Store) (connection.Lim
 // eachRole calls f for each role of a connection until f returns an error. Otherwise, it returns store.ErrDamaged if there is
 // a damaged role, because that may be one of them.
 func (c *Connections) eachRole(ctx context.Context, s store.Store, name string, f func(*role.Role) error) error {
-	names, err := s.List(ctx, store.RolePrefix)
+	names, err := c.rolesOf(ctx, s, name)
 	if err != nil {
-		return problem.Storage("listing roles", err)
+		return err
 	}
 	var damaged error
 	for _, one := range names {
@@ -121,4 +128,20 @@ func (c *Connections) eachRole(ctx context.Context, s store.Store, name string, 
 		}
 	}
 	return damaged
+}
+
+// rolesOf returns the names of all roles of a connection, and maybe of others. It does no I/O, except shortly after a start
+// or a failover: until the health board has all roles, those count that it does not have yet.
+func (c *Connections) rolesOf(ctx context.Context, s store.Store, name string) ([]string, error) {
+	if c.Health.Complete() {
+		return c.Health.Of(name), nil
+	}
+	all, err := s.List(ctx, store.RolePrefix)
+	if err != nil {
+		return nil, problem.Storage("listing roles", err)
+	}
+	return slices.DeleteFunc(all, func(one string) bool {
+		of, known := c.Health.ConnectionOf(one)
+		return known && of != name
+	}), nil
 }

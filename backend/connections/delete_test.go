@@ -133,7 +133,7 @@ func TestFailedDeletionCanBeRepeated(t *testing.T) {
 func TestRequestGivesUpWaitingForOthers(t *testing.T) {
 	for name, lock := range map[string]func(r *rig) (func(), error){
 		"another writes the connection": func(r *rig) (func(), error) { return r.c.writing.Lock(r.Context(), "conn") },
-		"another writes a role":         func(r *rig) (func(), error) { return r.c.Index.Lock(r.Context(), "") },
+		"another writes a role":         func(r *rig) (func(), error) { return r.c.Index.Lock(r.Context(), "conn") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inFakeTime(t, func(t *testing.T, r *rig) {
@@ -144,6 +144,8 @@ func TestRequestGivesUpWaitingForOthers(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				requireKind(t, problem.KindBusy, r.c.Write(ctx, r.storage, "conn", connection.Patch{Change: func(o *connection.Options) { o.MaxInFlight = 3 }}))
+				ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
 				requireKind(t, problem.KindBusy, r.c.Delete(ctx, r.storage, "conn"))
 				require.Equal(t, before, r.stored())
 			})

@@ -119,7 +119,7 @@ func (c *Connections) pause(ctx context.Context, s store.Store, h *connection.Ha
 
 // storePause pauses a connection and stores the pause, unless the connection was rewritten or deleted in the meantime.
 func (c *Connections) storePause(ctx context.Context, s store.Store, h *connection.Handle, pause *connection.Pause) bool {
-	unlock, err := c.Index.Lock(ctx, "") // writes of connections hold it too
+	unlock, err := c.Index.Lock(ctx, h.Name) // writes of connections hold it too
 	if err != nil {
 		return false // the engine is stopping
 	}
@@ -182,7 +182,7 @@ func (c *Connections) Probe(ctx context.Context, s store.Store, name string) (ag
 
 // open resumes a paused connection, unless it was rewritten or deleted in the meantime.
 func (c *Connections) open(ctx context.Context, s store.Store, h *connection.Handle, pause *connection.Pause) {
-	unlock, err := c.Index.Lock(ctx, "")
+	unlock, err := c.Index.Lock(ctx, h.Name)
 	if err != nil {
 		return // the engine is stopping
 	}

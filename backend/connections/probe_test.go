@@ -189,7 +189,7 @@ func TestUnstoredEndOfPauseHolds(t *testing.T) {
 // The engine stops before it can record the result of a check.
 func TestStoppingEngineLeavesPauseAsItIs(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
-		unlock, err := r.c.Index.Lock(t.Context(), "")
+		unlock, err := r.c.Index.Lock(t.Context(), "conn")
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -198,7 +198,7 @@ func TestStoppingEngineLeavesPauseAsItIs(t *testing.T) {
 		r.requireNotPaused()
 		unlock()
 		pause := r.pause()
-		unlock, err = r.c.Index.Lock(t.Context(), "")
+		unlock, err = r.c.Index.Lock(t.Context(), "conn")
 		require.NoError(t, err)
 		defer unlock()
 		r.remote.answer("key", applied)

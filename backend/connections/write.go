@@ -110,8 +110,10 @@ func (c *Connections) Write(ctx context.Context, storage logical.Storage, name s
 	if err != nil {
 		return err
 	}
-	if err := w.checkUse(ctx); err != nil { // before a call is made with it
-		return err
+	for _, check := range []func(context.Context) error{w.checkLogins, w.checkRoles} { // before a call is made with it
+		if err := check(ctx); err != nil {
+			return err
+		}
 	}
 	switch {
 	case fresh && (w.h.VerifyConnection || w.force):
@@ -231,22 +233,17 @@ func (c *configWrite) again(ctx context.Context) (fresh bool, err error) {
 
 // replace stores the connection, drops the cached one and retries the roles that waited for it.
 func (c *configWrite) replace(ctx context.Context, fresh bool) error {
-	unlock, err := c.Index.Lock(ctx, "")
+	unlock, err := c.Index.Lock(ctx, c.name)
 	if err != nil {
 		return problem.ErrGivenUp
 	}
 	defer unlock()
-	if err := c.checkUse(ctx); err != nil {
+	if err := c.checkRoles(ctx); err != nil { // not under the lock of all targets: there may be many
 		return err
 	}
-	if err := c.s.Removable(ctx, store.PausePrefix+c.name); err != nil {
-		return problem.Storage("reading the pause of connection "+c.name, err)
-	}
-	err = c.s.PutConnection(ctx, &c.h.Connection)
-	c.Cache.Drop(c.name) // even after an error, it may have been stored
-	_, ticket := c.Cache.Get(c.name)
+	ticket, err := c.store(ctx)
 	if err != nil {
-		return problem.NotStored("storing connection "+c.name, err)
+		return err
 	}
 	if !fresh {
 		c.Retry(c.name) // it may allow roles now that it did not
@@ -262,6 +259,25 @@ func (c *configWrite) replace(ctx context.Context, fresh bool) error {
 	}
 	c.opened(c.name)
 	return nil
+}
+
+// store stores the connection, drops the cached one, and returns a ticket to cache it.
+func (c *configWrite) store(ctx context.Context) (ticket int, err error) {
+	unlock, err := c.Index.Lock(ctx, "")
+	if err != nil {
+		return 0, problem.ErrGivenUp
+	}
+	defer unlock()
+	if err := c.checkLogins(ctx); err != nil {
+		return 0, err
+	}
+	if err := c.s.Removable(ctx, store.PausePrefix+c.name); err != nil {
+		return 0, problem.Storage("reading the pause of connection "+c.name, err)
+	}
+	err = c.s.PutConnection(ctx, &c.h.Connection)
+	c.Cache.Drop(c.name) // even after an error, it may have been stored
+	_, ticket = c.Cache.Get(c.name)
+	return ticket, problem.NotStored("storing connection "+c.name, err)
 }
 
 // lockHint is the shortest wait that a remote system asks for when it has locked a login rather than being busy.
@@ -321,9 +337,8 @@ func (c *configWrite) verify(ctx context.Context, inUse bool) error {
 	}
 }
 
-// checkUse checks that the connection's roles keep their accounts, and that no role changes the password with which the
-// connection logs in.
-func (c *configWrite) checkUse(ctx context.Context) error {
+// checkLogins checks that no role changes the password with which the connection logs in.
+func (c *configWrite) checkLogins(ctx context.Context) error {
 	h := c.h
 	if err := c.checkLogin(ctx, h.Completed); err != nil {
 		return err
@@ -337,9 +352,15 @@ func (c *configWrite) checkUse(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// checkRoles checks that the connection's roles keep their accounts.
+func (c *configWrite) checkRoles(ctx context.Context) error {
 	if c.before == nil && !c.damaged {
 		return nil
 	}
+	h := c.h
 	// If it is not valid any more, or not known, only the accounts of roles are compared.
 	before, err := cmp.Or(c.before, &connection.Connection{}).Complete(h.Kind)
 	if err == nil && reflect.DeepEqual(before, h.Completed) {
@@ -361,42 +382,4 @@ func (c *configWrite) checkUse(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// Delete deletes a connection that no role uses. It is not an error if the connection does not exist.
-func (c *Connections) Delete(ctx context.Context, storage logical.Storage, name string) error {
-	s := store.Store{Storage: storage}
-	written, err := c.writing.Lock(ctx, name) // an update that has read it could store it again
-	if err != nil {
-		return beingWritten(name)
-	}
-	defer written()
-	unlock, err := c.Index.Lock(ctx, "")
-	if err != nil {
-		return problem.ErrGivenUp
-	}
-	defer unlock()
-	var users []string
-	err = c.eachRole(ctx, s, name, func(r *role.Role) error {
-		users = append(users, r.Name)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if len(users) > 0 {
-		return problem.Mistake("%s", explain.InUse(name, users))
-	}
-	keys := []string{store.ConnectionPrefix + name, store.PausePrefix + name}
-	if err := s.Removable(ctx, keys...); err != nil {
-		return problem.Storage("reading connection "+name, err)
-	}
-	defer c.Cache.Drop(name) // even after an error, it may have been deleted
-	for _, key := range keys {
-		if err := s.Delete(ctx, key); err != nil {
-			return problem.NotStored("deleting connection "+name, err)
-		}
-	}
-	c.opened(name)
-	return nil
 }

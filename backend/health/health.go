@@ -1,5 +1,6 @@
 // Package health keeps the state of every role of a mount in memory, without secrets, so that the health of the mount can
-// be reported without reading storage. Only the node that changes passwords has it.
+// be reported, and the roles of a connection found, without reading all of storage. Only the node that changes passwords has
+// it.
 package health
 
 import (
@@ -20,9 +21,12 @@ import (
 // Board has the state of the roles and of the paused connections of a mount. The zero value is empty. Its methods may be
 // called concurrently.
 type Board struct {
-	mu     sync.Mutex // guards the fields below
-	roles  map[string]roleHealth
-	pauses map[string]PausedConnection
+	mu    sync.Mutex // guards the fields below
+	roles map[string]roleHealth
+	// byConnection has the names in roles. complete: it has every role in storage.
+	byConnection map[unique.Handle[string]]map[string]struct{}
+	complete     bool
+	pauses       map[string]PausedConnection
 	// changed is when the remote system of a connection last confirmed a password.
 	changed map[string]time.Time
 }
@@ -30,7 +34,9 @@ type Board struct {
 // roleHealth is the state of one role.
 type roleHealth struct {
 	connection, provider unique.Handle[string] // many roles have the same
-	state                credential.State
+	// creating: it is being created, so only its connection is known.
+	creating bool
+	state    credential.State
 	// due is when an automatic rotation is due; zero if none is.
 	due time.Time
 	// failing: a call has failed since the last success. disabled: disable_automated_rotation. unfinished: a password is being
@@ -120,12 +126,44 @@ func (b *Board) Set(f explain.Facts) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.roles == nil {
-		b.roles, b.changed = map[string]roleHealth{}, map[string]time.Time{}
-	}
-	b.roles[r.Name] = known
+	b.put(r.Name, known)
 	if c := r.Record.Current; c != nil && c.Basis == credential.BasisAnswer && c.Since.After(b.changed[r.Connection]) && !timing.Ahead(c.Since, f.Now) {
 		b.changed[r.Connection] = c.Since
+	}
+}
+
+// Creating records a role that is about to be stored for the first time. It is not reported, but its connection has it.
+func (b *Board) Creating(name, connection string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put(name, roleHealth{connection: unique.Make(connection), creating: true})
+}
+
+// put sets the state of a role. b.mu must be held.
+func (b *Board) put(name string, known roleHealth) {
+	if b.roles == nil {
+		b.roles, b.changed = map[string]roleHealth{}, map[string]time.Time{}
+		b.byConnection = map[unique.Handle[string]]map[string]struct{}{}
+	}
+	if b.roles[name].connection != known.connection {
+		b.forget(name)
+	}
+	if b.byConnection[known.connection] == nil {
+		b.byConnection[known.connection] = map[string]struct{}{}
+	}
+	b.roles[name], b.byConnection[known.connection][name] = known, struct{}{}
+}
+
+// forget removes a role. b.mu must be held.
+func (b *Board) forget(name string) {
+	known, ok := b.roles[name]
+	if !ok {
+		return
+	}
+	delete(b.roles, name)
+	delete(b.byConnection[known.connection], name)
+	if len(b.byConnection[known.connection]) == 0 {
+		delete(b.byConnection, known.connection)
 	}
 }
 
@@ -151,7 +189,41 @@ func (b *Board) OverdueSend(name string, now time.Time) bool {
 func (b *Board) Forget(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.roles, name)
+	b.forget(name)
+}
+
+// Changed is called when another node has changed or deleted a role: what is known about it does not count any more, and
+// the board may not have all roles.
+func (b *Board) Changed(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.forget(name)
+	b.complete = false
+}
+
+// Completed records that the board has every role in storage. It stays so: roles are created through Creating.
+func (b *Board) Completed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.complete = true
+}
+
+// Complete reports whether the board has every role in storage.
+func (b *Board) Complete() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.complete
+}
+
+// ConnectionOf returns the connection of a role, if the board has it.
+func (b *Board) ConnectionOf(name string) (connection string, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, ok := b.roles[name]
+	if ok {
+		connection = known.connection.Value()
+	}
+	return connection, ok
 }
 
 // Paused records the pause of a connection.
@@ -188,25 +260,19 @@ func (b *Board) Names() []string {
 	return slices.Collect(maps.Keys(b.roles))
 }
 
-// Of returns the roles of a connection.
-func (b *Board) Of(name string) (names []string) {
+// Of returns the roles of a connection, including those that are being created.
+func (b *Board) Of(name string) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for one, r := range b.roles {
-		if r.connection.Value() == name {
-			names = append(names, one)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(b.byConnection[unique.Make(name)]))
 }
 
 // Pending returns the roles of a connection that are due, failed, or have a password or an outcome pending.
 func (b *Board) Pending(name string, now time.Time) (names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for one, r := range b.roles {
-		if r.connection.Value() == name && !r.disabled && (r.unfinished || r.failing || !r.due.IsZero() && !r.due.After(now)) {
+	for one := range b.byConnection[unique.Make(name)] {
+		if r := b.roles[one]; !r.disabled && (r.unfinished || r.failing || !r.due.IsZero() && !r.due.After(now)) {
 			names = append(names, one)
 		}
 	}
@@ -217,8 +283,12 @@ func (b *Board) Pending(name string, now time.Time) (names []string) {
 func (b *Board) Report(now time.Time) Report {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := Report{Roles: len(b.roles), States: map[credential.State]int{}, Providers: map[string]map[credential.State]int{}}
+	out := Report{States: map[credential.State]int{}, Providers: map[string]map[credential.State]int{}}
 	for name, r := range b.roles {
+		if r.creating {
+			continue
+		}
+		out.Roles++
 		out.States[r.state]++
 		kind := r.provider.Value()
 		if out.Providers[kind] == nil {

@@ -246,11 +246,13 @@ func (c *creation) checkTarget(ctx context.Context) error {
 // left.
 func (c *creation) reserve(ctx context.Context) error {
 	failpoint.Reach(failpoint.BeforeReserved, c.name)
-	unlock, err := c.index.Lock(c.waiting, "")
-	if err != nil {
-		return problem.ErrGivenUp
+	for _, name := range []string{c.h.Name, ""} { // see connections.Config
+		unlock, err := c.index.Lock(c.waiting, name)
+		if err != nil {
+			return problem.ErrGivenUp
+		}
+		defer unlock()
 	}
-	defer unlock()
 	if now, err := c.s.Connection(ctx, c.h.Name); err != nil {
 		return problem.Storage("reading connection "+c.h.Name, err)
 	} else if now == nil || now.Revision != c.h.Revision {
@@ -275,6 +277,7 @@ func (c *creation) reserve(ctx context.Context) error {
 		}
 	}
 	failpoint.Reach(failpoint.Reserved, c.name)
+	c.health.Creating(c.name, c.h.Name)
 	return c.store(ctx, "storing role "+c.name)
 }
 

@@ -92,7 +92,7 @@ type Engine struct {
 	// failures counts, for each role, how often in a row work failed for the same reason; see work.failed.
 	failures failures
 	reads    firstReads
-	// locks has one lock for each role. index has one lock for all of them; see connections.Config.
+	// locks has one lock for each role. For index, see connections.Config.
 	locks, index locks.Locks
 	// catchUp is the time over which late changes are spread.
 	catchUp time.Duration
@@ -141,7 +141,7 @@ func New(c Config) *Engine {
 	e.cache = connection.NewCache(e.types, e.guards, timing.Scaled(sendMargin))
 	e.sweeper.e = e
 	e.Connections = connections.New(connections.Config{
-		Timing: e.Timing, Types: e.types, Cache: e.cache, Health: &e.health, Index: &e.index, Logger: e.logger,
+		Timing: e.Timing, Types: e.types, Cache: e.cache, Guards: e.guards, Health: &e.health, Index: &e.index, Logger: e.logger,
 		TryPolicy: e.passwords.tryPolicy, Retry: e.retry,
 		Settings: func(ctx context.Context, s store.Store) (store.Settings, error) { return e.Gate.Current(ctx, s) },
 		Probes: func(name string, at time.Time) { // zero: it is not probed
@@ -152,6 +152,7 @@ func New(c Config) *Engine {
 			}
 			e.queue.Set(key, name, at)
 		},
+		Probing: func(name string) bool { return e.queue.Knows(job{name: name, probe: true}) },
 	})
 	e.Gate = gate.New(gate.Config{
 		Timing: e.Timing, Logger: e.logger, Writable: e.writable,
@@ -235,6 +236,9 @@ func (e *Engine) Invalidate(key string) {
 	}
 	if guard, ok := strings.CutPrefix(key, store.GuardPrefix); ok {
 		e.guards.Invalidate(guard)
+	}
+	if name, ok := strings.CutPrefix(key, store.RolePrefix); ok {
+		e.health.Changed(name)
 	}
 	if name, ok := strings.CutPrefix(key, store.ReadPrefix); ok {
 		e.reads.byRole.Delete(name)

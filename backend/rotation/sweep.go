@@ -1,29 +1,21 @@
 package rotation
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-hosting/backend/connection"
-	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/connections"
 	"vault-plugin-secrets-hosting/backend/store"
 	"vault-plugin-secrets-hosting/backend/timing"
 )
 
-const (
-	// sweepEvery is how often all roles are listed, to find those that the queue does not know.
-	sweepEvery = 10 * time.Minute
-	// sweepReaders is how many entries are read concurrently.
-	sweepReaders = 16
-)
+// sweepEvery is how often all roles are listed, to find those that the queue does not know.
+const sweepEvery = 10 * time.Minute
 
 // sweeper lists roles and connections and queues those that the queue does not know: all of them at the start, and every ten
 // minutes any that a fault has lost.
@@ -95,7 +87,7 @@ func (w *sweeper) sweep(ctx context.Context, all bool) bool {
 		}
 		return false
 	}
-	connections, err := s.List(ctx, store.ConnectionPrefix)
+	names, err := s.List(ctx, store.ConnectionPrefix)
 	var roles []string
 	if err == nil {
 		roles, err = s.List(ctx, store.RolePrefix)
@@ -106,77 +98,22 @@ func (w *sweeper) sweep(ctx context.Context, all bool) bool {
 		}
 		return false
 	}
-	used := &sync.Map{}
-	opened := w.each(ctx, store.ConnectionPrefix, connections, func(name string) error { return w.connection(ctx, s, name, used, all) })
-	complete := w.each(ctx, store.RolePrefix, roles, func(name string) error { return w.role(ctx, s, name, all) })
-	w.forgetGone(ctx, s, roles)
-	if opened {
-		w.removeUnusedGuards(ctx, s, used)
+	opened := e.Connections.Sweep(ctx, s, names, all)
+	complete := connections.Each(ctx, e.logger, store.RolePrefix, roles, func(name string) error { return w.role(ctx, s, name, all) })
+	if complete && w.allKnown(ctx, s, roles) {
+		e.health.Completed()
 	}
+	w.forgetGone(ctx, s, roles)
 	w.mu.Lock()
 	w.complete = opened && complete
 	w.mu.Unlock()
 	return true
 }
 
-// each calls f for all names, several at a time, and reports whether all calls succeeded. A panic stops neither the other
-// calls nor the process.
-func (w *sweeper) each(ctx context.Context, prefix string, names []string, f func(name string) error) bool {
-	var failed atomic.Bool
-	var next atomic.Int64
-	var readers sync.WaitGroup
-	one := func(name string) (err error) {
-		defer func() {
-			if problem.LogPanic(w.e.logger, recover(), "reading an entry", "key", prefix+name) {
-				err = problem.ErrPanicked
-			}
-		}()
-		return f(name)
-	}
-	for range min(sweepReaders, len(names)) {
-		readers.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(names)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				if err := one(names[i]); err != nil {
-					failed.Store(true)
-					if ctx.Err() == nil {
-						w.e.logger.Error("could not read an entry: this is retried in ten minutes", "key", prefix+names[i], "error", err)
-					}
-				}
-			}
-		})
-	}
-	readers.Wait()
-	return !failed.Load() && ctx.Err() == nil
-}
-
-// connection queues the probe of a paused connection, and records which guard the connection uses. With anew, it reads the
-// connection and its pause again.
-func (w *sweeper) connection(ctx context.Context, s store.Store, name string, used *sync.Map, anew bool) error {
-	if anew {
-		w.e.cache.Drop(name)
-	}
-	h, err := w.e.Connections.Handle(ctx, s, name)
-	if errors.Is(err, problem.ErrNoConnection) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	used.Store(h.Guard.Key(), true)
-	used.Store(h.Guard.HoldKey(), true)
-	if pause := h.Paused(); pause != nil {
-		w.e.health.Paused(h, pause)
-		if key := (job{name: name, probe: true}); !pause.NextProbe.IsZero() && (anew || !w.e.queue.Knows(key)) {
-			w.e.queue.Set(key, name, pause.NextProbe)
-		}
-	}
-	return nil
-}
-
 // role queues a role that the queue does not know, or whose request should have ended long ago. With anew, it queues any role.
 func (w *sweeper) role(ctx context.Context, s store.Store, name string, anew bool) error {
 	e := w.e
-	if !anew && e.queue.Knows(job{name: name}) {
+	if _, known := e.health.ConnectionOf(name); known && !anew && e.queue.Knows(job{name: name}) {
 		if e.health.OverdueSend(name, e.Now()) && !e.locks.Held(name) {
 			e.recheckSoon(name)
 		}
@@ -255,6 +192,17 @@ func (w *sweeper) reschedule(ctx context.Context, s store.Store, h *connection.H
 	e.schedule(r, h, e.Moment())
 }
 
+// allKnown reports whether the health board has all of these roles that still exist.
+func (w *sweeper) allKnown(ctx context.Context, s store.Store, roles []string) bool {
+	return !slices.ContainsFunc(roles, func(name string) bool {
+		if _, known := w.e.health.ConnectionOf(name); known {
+			return false
+		}
+		r, err := s.Role(ctx, name)
+		return err != nil || r != nil // others may be working on it
+	})
+}
+
 // forgetGone removes roles that were deleted without a request, for example by a restored snapshot.
 func (w *sweeper) forgetGone(ctx context.Context, s store.Store, roles []string) {
 	listed := make(map[string]struct{}, len(roles))
@@ -262,7 +210,7 @@ func (w *sweeper) forgetGone(ctx context.Context, s store.Store, roles []string)
 		listed[name] = struct{}{}
 	}
 	missing := slices.DeleteFunc(w.e.health.Names(), func(name string) bool { _, ok := listed[name]; return ok })
-	w.each(ctx, store.RolePrefix, missing, func(name string) error {
+	connections.Each(ctx, w.e.logger, store.RolePrefix, missing, func(name string) error {
 		unlock := w.e.locks.Try(name)
 		if unlock == nil {
 			return nil
@@ -274,34 +222,4 @@ func (w *sweeper) forgetGone(ctx context.Context, s store.Store, roles []string)
 		}
 		return err
 	})
-}
-
-// removeUnusedGuards deletes the entries of lockout guards that no connection uses and that are a day old. Otherwise each
-// new access key would leave one forever.
-func (w *sweeper) removeUnusedGuards(ctx context.Context, s store.Store, used *sync.Map) {
-	keys, err := s.List(ctx, store.GuardPrefix)
-	kept := map[string]bool{}
-	used.Range(func(key, _ any) bool {
-		kept[fmt.Sprint(key)] = true
-		return true
-	})
-	for _, key := range keys {
-		if kept[key] || ctx.Err() != nil {
-			continue
-		}
-		kept[key] = true
-		a, failed := s.Attempts(ctx, key)
-		if failed == nil && a.Unused(w.e.Now()) {
-			failed = s.Remove(ctx, store.GuardPrefix+key)
-			if failed == nil {
-				delete(kept, key)
-			}
-		}
-		err = cmp.Or(err, failed)
-	}
-	if err != nil && ctx.Err() == nil {
-		w.e.logger.Warn("could not delete the lockout guards of credentials that no connection uses: this is retried in ten minutes", "error", err)
-		return
-	}
-	w.e.guards.Keep(kept)
 }
