@@ -36,8 +36,10 @@ type Config struct {
 	// storage calls only. The lock with the name of a connection is held while the connection, its pause or a new role of it is
 	// stored, and may last as long as reading all roles of the connection. The lock with the name "", taken after it, is for
 	// targets: it is held while a role or a connection takes one, and must be short, because all connections share it.
-	Index  *locks.Locks
-	Logger hclog.Logger
+	Index *locks.Locks
+	// Waiting bounds the requests that wait, as those for roles.
+	Waiting *locks.Waiting
+	Logger  hclog.Logger
 	// Settings returns the mount's settings. It reads storage only if they have changed.
 	Settings func(ctx context.Context, s store.Store) (store.Settings, error)
 	// TryPolicy checks that the password policy of a connection fits the rules and is strong enough.

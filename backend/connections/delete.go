@@ -14,6 +14,11 @@ import (
 // Delete deletes a connection that no role uses. It is not an error if the connection does not exist.
 func (c *Connections) Delete(ctx context.Context, storage logical.Storage, name string) error {
 	s := store.Store{Storage: storage}
+	leave, err := c.Enter("connection", name, false)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	written, err := c.writing.Lock(ctx, name) // an update that has read it could store it again
 	if err != nil {
 		return beingWritten(name)

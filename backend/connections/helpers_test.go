@@ -205,7 +205,7 @@ func (r *rig) restart() {
 	types := map[string]provider.Type{"remote": r.remote}
 	r.probes = map[string]time.Time{}
 	r.c = New(Config{
-		Timing: clock, Types: types, Health: &health.Board{}, Index: &locks.Locks{},
+		Timing: clock, Types: types, Health: &health.Board{}, Index: &locks.Locks{}, Waiting: &locks.Waiting{},
 		Cache:     connection.NewCache(types, lockout.NewGuards(lockout.Config{Timing: clock, Warn: func(string, error) {}}), time.Minute),
 		Logger:    hclog.New(&hclog.LoggerOptions{Output: r}),
 		Settings:  func(context.Context, store.Store) (store.Settings, error) { return r.settings, r.settingsErr },

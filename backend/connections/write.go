@@ -96,6 +96,11 @@ type configWrite struct {
 // credential with a read-only call. With patch.Force, it makes the check even if the remote system could lock the credential
 // then. If it returns an error, nothing was stored, or storage failed.
 func (c *Connections) Write(ctx context.Context, storage logical.Storage, name string, patch connection.Patch) error {
+	leave, err := c.Enter("connection", name, false)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	unlock, err := c.writing.Lock(ctx, name)
 	if err != nil {
 		return beingWritten(name)

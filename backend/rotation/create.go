@@ -49,7 +49,7 @@ func (w *work) checkPresent(value string) error {
 // its state.
 func (e *Engine) Create(ctx context.Context, storage logical.Storage, in NewRole) (*Report, error) {
 	s := store.Store{Storage: storage}
-	return e.await(ctx, s, in.Name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
+	return e.await(ctx, s, in.Name, triggerCreate, func(work, waiting context.Context, promise *commitment) (*Report, error) {
 		return e.answer(in.Name, e.work(work, waiting, promise, s, in.Name, intent{trigger: triggerCreate, create: &in}))
 	})
 }
@@ -257,6 +257,13 @@ func (c *creation) reserve(ctx context.Context) error {
 		return problem.Storage("reading connection "+c.h.Name, err)
 	} else if now == nil || now.Revision != c.h.Revision {
 		return problem.Busy("the role was not created, because the connection %q was changed in the meantime. Try again", c.h.Name)
+	}
+	settings, err := c.Gate.Current(ctx, c.s)
+	if err != nil {
+		return err
+	}
+	if err := c.Connections.Admit(ctx, c.s, c.h.Name, settings.MaxRolesPerConnection); err != nil {
+		return err
 	}
 	if err := c.checkOthers(ctx); err != nil {
 		return err

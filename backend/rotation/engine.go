@@ -94,6 +94,8 @@ type Engine struct {
 	reads    firstReads
 	// locks has one lock for each role. For index, see connections.Config.
 	locks, index locks.Locks
+	// waiting bounds the requests that wait for something: a lock, a slot, a permit, a call, or the time of one.
+	waiting locks.Waiting
 	// catchUp is the time over which late changes are spread.
 	catchUp time.Duration
 
@@ -141,7 +143,7 @@ func New(c Config) *Engine {
 	e.cache = connection.NewCache(e.types, e.guards, timing.Scaled(sendMargin))
 	e.sweeper.e = e
 	e.Connections = connections.New(connections.Config{
-		Timing: e.Timing, Types: e.types, Cache: e.cache, Guards: e.guards, Health: &e.health, Index: &e.index, Logger: e.logger,
+		Timing: e.Timing, Types: e.types, Cache: e.cache, Guards: e.guards, Health: &e.health, Index: &e.index, Waiting: &e.waiting, Logger: e.logger,
 		TryPolicy: e.passwords.tryPolicy, Retry: e.retry,
 		Settings: func(ctx context.Context, s store.Store) (store.Settings, error) { return e.Gate.Current(ctx, s) },
 		Probes: func(name string, at time.Time) { // zero: it is not probed

@@ -20,6 +20,11 @@ import (
 
 // edit calls f with a role, under the role's lock, for a request that only changes storage.
 func (e *Engine) edit(ctx context.Context, storage logical.Storage, name string, f func(w *work) error) error {
+	leave, err := e.Connections.Enter("role", name, false)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	waiting, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
 	unlock, err := e.locks.Lock(waiting, name)
