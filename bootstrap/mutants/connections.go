@@ -77,7 +77,7 @@ var ofConnections = []mutant{
 	{
 		name: "delete-during-a-write", rule: "config",
 		breaks: "A connection that is deleted while it is being updated is stored again by the update.",
-		file:   "backend/connections/write.go",
+		file:   "backend/connections/delete.go",
 		old:    "written, err := c.writing.Lock(ctx, name) // an update",
 		new:    "written, err := func() {}, ctx.Err() // an update",
 		pkg:    connections, test: "TestUpdateDoesNotRestoreDeletedConnection",
@@ -89,5 +89,29 @@ var ofConnections = []mutant{
 		old:    "s := c.slots[stored.Name]",
 		new:    "var s *slots",
 		pkg:    rotation, test: "TestMaxInFlightHoldsOverRewrite",
+	},
+	{
+		name: "crowd-of-readers", rule: "teams",
+		breaks: "Thousands of readers may wait for one role, and fill the memory of the plugin and of Vault.",
+		file:   "backend/locks/waiting.go",
+		old:    "case w.named[name] >= MaxForName",
+		new:    "case w.named[name] >= 1000*MaxForName",
+		pkg:    rotation, test: "TestOneRoleHasFewWaitingRequests",
+	},
+	{
+		name: "scan-of-all-roles", rule: "teams",
+		breaks: "A write of a connection lists the roles of all teams.",
+		file:   "backend/connections/connections.go",
+		old:    "if c.Health.Complete() {",
+		new:    "if c.Health.Complete() && name == \"\" {",
+		pkg:    connections, test: "TestWriteReadsNoRoleOfOtherConnections",
+	},
+	{
+		name: "new-role-unknown", rule: "config",
+		breaks: "A connection can be deleted while the first password of a new role is being set.",
+		file:   "backend/rotation/create.go",
+		old:    "c.health.Creating(c.name, c.h.Name)",
+		new:    "_ = c.h.Name",
+		pkg:    rotation, test: "TestConnectionOfNewRoleIsKept",
 	},
 }

@@ -133,8 +133,8 @@ var ofGuards = []mutant{
 	{
 		name: "guards-for-ever", rule: "locked",
 		breaks: "The entry of each credential that was ever used stays in storage.",
-		file:   "backend/rotation/sweep.go",
-		old:    "a.Unused(w.e.Now())",
+		file:   "backend/connections/sweep.go",
+		old:    "a.Unused(c.Now())",
 		new:    "a.Unused(a.Last)",
 		pkg:    rotation, test: "TestGuardsOfUnusedCredentialsAreRemoved",
 	},

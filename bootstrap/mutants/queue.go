@@ -29,9 +29,9 @@ var ofTheQueue = []mutant{
 	{
 		name: "panic-ends-the-sweep", rule: "recovery",
 		breaks: "An entry that makes the engine panic while it is read ends the plugin, for all mounts.",
-		file:   "backend/rotation/sweep.go",
-		old:    `if problem.LogPanic(w.e.logger, recover(), "reading`,
-		new:    `if problem.LogPanic(w.e.logger, nil, "reading`,
+		file:   "backend/connections/sweep.go",
+		old:    `if problem.LogPanic(logger, recover(), "reading`,
+		new:    `if problem.LogPanic(logger, nil, "reading`,
 		pkg:    rotation, test: "TestSweepSurvivesEntryThatPanics",
 	},
 	{
