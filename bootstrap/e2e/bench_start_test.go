@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator"
-	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
 )
 
 // BenchmarkStart starts the engine in a real Vault with 100,000 roles in storage, none of which is due. It reports
@@ -20,14 +18,9 @@ import (
 //     beside that of a mount with one role.
 func BenchmarkStart(b *testing.B) {
 	const roles = 100_000
-	dir, err := os.MkdirTemp("", "hosting") //nolint:usetesting // short, for Unix sockets
-	require.NoError(b, err)
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 	self, err := os.Executable()
 	require.NoError(b, err)
-	v, err := vaulttest.Start(b.Context(), binaries.vault, self, filepath.Join(dir, "vault"), measuring+"=1")
-	require.NoError(b, err)
-	defer v.Stop()
+	v := startVault(b, self, measuring+"=1")
 	m := bareMountIn(b, v, simulator.Config{})
 	m.must("config/panel", m.panel())
 	m.must("roles/model", with(alias("ops1"), data{"rotation_period": "720h", "history_size": 3}))

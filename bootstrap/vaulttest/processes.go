@@ -63,3 +63,18 @@ func childrenByPS(parent int) ([]int, error) {
 	}
 	return pids, nil
 }
+
+// peakMemory returns the most memory that a process has had resident, in bytes.
+func peakMemory(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	var kilobytes int64
+	for line := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kilobytes); err == nil {
+			return kilobytes << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("no VmHWM in the status of process %d", pid)
+}
