@@ -252,5 +252,9 @@ A write keeps the fields that it does not contain, and so does vault patch, whic
 A role that allowed_roles or allowed_targets no longer match is neither rotated nor returned. The write succeeds with a warning
 that names such roles, and status lists them in needs_person until they are allowed again.
 
+The settings of the mount can forbid hosts, insecure_tls and weak password policies, when a connection is written and when it is
+used. A connection that they forbid later is not called; its roles keep their passwords, and status tells why they are not
+rotated.
+
 Write access to a connection controls where passwords are sent. Grant it with care.
 `

@@ -98,6 +98,9 @@ with version when you have fixed the cause. It sends the password that is being 
 connection, and it never makes an attempt that could lock the credential or the account: the response says until when it
 has to wait. Within 10 seconds after a failure it makes no attempt and says so, because Vault's client repeats failed requests.
 
+Within min_rotation_interval of the mount's settings after the last change, a request changes nothing, with force=true too: the
+response has the version in force and a warning.
+
 If a password is waiting to take effect, a request with its version does nothing. Without version, a server gets another
 password, and the last one before its restart takes effect; a queued password takes effect before another one is sent.
 If only some servers of a role took a password, the request sends it to the others again.

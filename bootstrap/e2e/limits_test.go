@@ -145,7 +145,7 @@ path "MOUNT/rotate-role/*" { capabilities = ["update"] }`)
 	require.Equal(t, password, m.read("creds/web1")["password"], "readers still get it")
 	require.Contains(t, text(m.read("status/web1")), "allowed_hosts")
 	require.NoError(t, m.delete("settings"))
-	m.must("rotate-role/web1", data{"force": true})
+	m.waitFor("web1", "be rotated now that it may be", func() bool { return m.idle("web1") })
 	m.workingCreds("web1", alias("ops1"))
 }
 
