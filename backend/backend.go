@@ -30,8 +30,9 @@ import (
 // Backend is one mount of the engine.
 type Backend struct {
 	*framework.Backend
-	engine *rotation.Engine
-	types  []provider.Type
+	engine  *rotation.Engine
+	types   []provider.Type
+	guesses guesses
 }
 
 // Factory returns the factory of the plugin. Mounts report this version, which must be a semantic version with a leading

@@ -124,7 +124,7 @@ func roleFields() map[string]*framework.FieldSchema {
 		"connection": {Type: framework.TypeString, Description: "Name of the connection. Required on create; cannot be changed."},
 		"password": {
 			Type: framework.TypeString, DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
-			Description: "Current password of the account, accepted on create only. Required if the remote system needs it to set a new one (dcs with rotation_method=modify); otherwise, accepted only with skip_initial_rotation. Never returned.",
+			Description: "Current password of the account, accepted on create only. Required if the remote system needs it to set a new one (dcs with rotation_method=modify); otherwise, accepted only with skip_initial_rotation. Never returned. An update may repeat it: another password is refused until the first rotation, and ignored with a warning after it.",
 		},
 		"version": {
 			Type: framework.TypeInt, Description: "Version of the password that creds/:name returns. A write ignores this field.",
@@ -225,15 +225,18 @@ func applyOptions(d *framework.FieldData, o *role.Options) error {
 func (b *Backend) updateRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
 	var options role.Options
-	report, err := b.engine.Update(ctx, req.Storage, name, func(stored *rotation.RoleView) (role.Options, provider.Settings, error) {
+	var warning string
+	report, err := b.engine.Update(ctx, req.Storage, name, func(stored *rotation.RoleView) (_ role.Options, _ provider.Settings, err error) {
 		if connection := given[string](d, "connection"); connection != nil && *connection != stored.Connection {
 			return stored.Options, nil, problem.Mistake("connection cannot be changed (it is %q): create another role instead", stored.Connection)
 		}
 		if skip := given[bool](d, "skip_initial_rotation"); skip != nil && *skip != stored.Options.SkipInitialRotation {
 			return stored.Options, nil, problem.Mistake("skip_initial_rotation is accepted on create only and cannot be changed")
 		}
-		if password := given[string](d, "password"); password != nil && !stored.Adopted(*password) {
-			return stored.Options, nil, problem.Mistake("password is accepted on create only: to set another password, write set-password/%s; to state which one is in force, write confirm-role/%s", name, name)
+		if password := given[string](d, "password"); password != nil {
+			if warning, err = b.guesses.check(b.Logger(), name, *password, stored); err != nil {
+				return stored.Options, nil, err
+			}
 		}
 		options = stored.Options
 		if err := applyOptions(d, &options); err != nil {
@@ -245,7 +248,11 @@ func (b *Backend) updateRole(ctx context.Context, req *logical.Request, d *frame
 	if err == nil {
 		b.send(ctx, eventRoleUpdate, req.Path, name, req.Path)
 	}
-	return outcome(name, report, err, options)
+	resp, err := outcome(name, report, err, options)
+	if err == nil && warning != "" && !resp.IsError() {
+		resp.AddWarning(warning)
+	}
+	return resp, err
 }
 
 func (b *Backend) deleteRole(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
@@ -254,6 +261,7 @@ func (b *Backend) deleteRole(ctx context.Context, req *logical.Request, d *frame
 	if err := b.engine.Delete(ctx, req.Storage, name, force); err != nil {
 		return fail(name, err)
 	}
+	b.guesses.forget(name)
 	b.send(ctx, eventRoleDelete, req.Path, name, req.Path)
 	return nil, nil //nolint:nilnil // Vault's 204
 }

@@ -6,10 +6,7 @@
 package role
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"fmt"
-	"io"
+	"crypto/subtle"
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
@@ -35,8 +32,9 @@ type Role struct {
 	Due time.Time `json:"due,omitzero"`
 	// SettlesAt is when the last queued password counts as in force.
 	SettlesAt time.Time `json:"settles_at,omitzero"`
-	// Adopted recognizes the password with which the role was created, because tools repeat it in every update.
-	Adopted *Digest `json:"adopted,omitempty"`
+	// Adopted is set if the role was created with a password, because tools repeat it in every update. Older versions stored a
+	// digest of the password here, which the next write of the role drops.
+	Adopted *struct{} `json:"adopted,omitempty"`
 
 	// settled: time has settled a queued password. derived: Due was computed, or times that a clock stored that was ahead
 	// were corrected. Neither is stored yet.
@@ -51,31 +49,17 @@ type firstRead struct {
 	created, at time.Time
 }
 
-// Digest recognizes a password without storing it.
-type Digest struct {
-	Salt []byte `json:"salt"`
-	Sum  []byte `json:"sum"`
-}
+// AdoptedVersion is the version of the password with which a role is created.
+const AdoptedVersion = 1
 
-// NewDigest returns the digest of a password. It fails only if the source of randomness does.
-func NewDigest(password string, random io.Reader) (*Digest, error) {
-	d := &Digest{Salt: make([]byte, 16)}
-	if _, err := io.ReadFull(random, d.Salt); err != nil {
-		return nil, fmt.Errorf("reading randomness: %w", err)
+// AdoptedIs compares a password with the one with which the role was created. It is known only until another one is in force;
+// after that, nobody can find it out here.
+func (r *Role) AdoptedIs(password string) (is, known bool) {
+	current := r.Record.Current
+	if r.Adopted == nil || current == nil || current.Version != AdoptedVersion {
+		return false, false
 	}
-	d.Sum = d.sum(password)
-	return d, nil
-}
-
-func (d *Digest) sum(password string) []byte {
-	mac := hmac.New(sha256.New, d.Salt)
-	mac.Write([]byte(password))
-	return mac.Sum(nil)
-}
-
-// Is reports whether the digest is that of the password.
-func (d *Digest) Is(password string) bool {
-	return d != nil && hmac.Equal(d.Sum, d.sum(password))
+	return subtle.ConstantTimeCompare([]byte(current.Value), []byte(password)) == 1, true
 }
 
 // Refresh brings a role that was read from storage up to date. It settles what time has settled, and computes a due time

@@ -1,11 +1,8 @@
 package role
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -14,37 +11,39 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 )
 
-func TestDigestRecognizesItsPassword(t *testing.T) {
+// Nothing beside the password itself recognizes it, and after a rotation nothing does.
+func TestAdoptedPasswordIsRecognizedUntilReplaced(t *testing.T) {
 	t.Parallel()
-	salt := bytes.Repeat([]byte{7}, 16)
-	digest, err := NewDigest("a password", bytes.NewReader(salt))
-	require.NoError(t, err)
-	require.Equal(t, salt, digest.Salt)
-	require.True(t, digest.Is("a password"))
-	for _, other := range []string{"", "a passwor", "a password ", "A password"} {
-		require.False(t, digest.Is(other), other)
+	r := &Role{Adopted: &struct{}{}, Record: credential.Record{}.Adopt("a password", "adopted", now)}
+	require.Equal(t, AdoptedVersion, r.Record.Current.Version)
+	for password, want := range map[string]bool{"a password": true, "": false, "a passwor": false, "a password ": false, "A password": false} {
+		is, known := r.AdoptedIs(password)
+		require.True(t, known)
+		require.Equal(t, want, is, password)
 	}
-	require.False(t, (*Digest)(nil).Is(""))
-	require.False(t, (&Digest{}).Is(""))
-
-	again, err := NewDigest("a password", bytes.NewReader(bytes.Repeat([]byte{8}, 16)))
+	var err error
+	r.Record, err = r.Record.Make("another", "test", false, now)
 	require.NoError(t, err)
-	require.NotEqual(t, digest.Sum, again.Sum, "it has a salt of its own")
-	stored, err := json.Marshal(digest)
-	require.NoError(t, err)
-	require.NotContains(t, string(stored), "a password")
-	var read Digest
-	require.NoError(t, json.Unmarshal(stored, &read))
-	require.True(t, read.Is("a password"))
+	_, known := r.AdoptedIs("another")
+	require.True(t, known, "it is not in force yet")
+	r.Record = r.Record.Send(now, 0).Applied(now, false)
+	for _, password := range []string{"a password", "another"} {
+		is, known := r.AdoptedIs(password)
+		require.False(t, is || known, password)
+	}
+	generated := &Role{Record: credential.Record{}.Adopt("a password", "generated", now)}
+	is, known := generated.AdoptedIs("a password")
+	require.False(t, is || known, "the role was not created with a password")
 }
 
-func TestDigestNeedsRandomness(t *testing.T) {
+func TestDigestOfOlderVersionIsDropped(t *testing.T) {
 	t.Parallel()
-	broken := errors.New("broken")
-	_, err := NewDigest("a password", iotest.ErrReader(broken))
-	require.ErrorIs(t, err, broken)
-	_, err = NewDigest("a password", bytes.NewReader(make([]byte, 15)))
-	require.Error(t, err)
+	var r Role
+	require.NoError(t, json.Unmarshal([]byte(`{"schema":1,"adopted":{"salt":"BwcHBw==","sum":"c3Vt"}}`), &r))
+	require.NotNil(t, r.Adopted)
+	stored, err := json.Marshal(r)
+	require.NoError(t, err)
+	require.Contains(t, string(stored), `"adopted":{}`)
 }
 
 // Whatever of a role is printed, no password is.
@@ -64,10 +63,8 @@ func TestRoleIsHiddenFromFmt(t *testing.T) {
 	record, err := record.Make(secret, "test", true, now)
 	require.NoError(t, err)
 	require.NotEmpty(t, record.Candidates)
-	digest, err := NewDigest(secret, bytes.NewReader(make([]byte, 16)))
-	require.NoError(t, err)
-	role := Role{Name: "web1", Record: record, Adopted: digest}
-	providertest.RequireSecretFree(t, role, &role, []Role{role}, []*Role{&role}, map[string]*Role{"web1": &role}, digest, role.Next(now, Env{}))
+	role := Role{Name: "web1", Record: record}
+	providertest.RequireSecretFree(t, role, &role, []Role{role}, []*Role{&role}, map[string]*Role{"web1": &role}, role.Next(now, Env{}))
 }
 
 // Time settles a queued password, and says when the next one is due.

@@ -169,11 +169,11 @@ type RoleView struct {
 	Version      int
 	LastRotation time.Time
 
-	adopted *role.Digest
+	role *role.Role
 }
 
 func viewOf(r *role.Role, now time.Time) *RoleView {
-	view := &RoleView{Connection: r.Connection, Options: r.Options, Target: r.Target.Settings, adopted: r.Adopted}
+	view := &RoleView{Connection: r.Connection, Options: r.Options, Target: r.Target.Settings, role: r}
 	view.Version, view.LastRotation = served(r.Record.View(now))
 	return view
 }
@@ -186,8 +186,11 @@ func served(view credential.View) (version int, since time.Time) {
 	return version, role.LastRotation(view)
 }
 
-// Adopted reports whether the role was created with this password.
-func (v *RoleView) Adopted(password string) bool { return v.adopted.Is(password) }
+// Adopted reports whether the role was created with a password.
+func (v *RoleView) Adopted() bool { return v.role.Adopted != nil }
+
+// AdoptedIs is [role.Role.AdoptedIs].
+func (v *RoleView) AdoptedIs(password string) (is, known bool) { return v.role.AdoptedIs(password) }
 
 // Role returns the configuration of a role, or nil if it does not exist.
 func (e *Engine) Role(ctx context.Context, storage logical.Storage, name string) (*RoleView, error) {
