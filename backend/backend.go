@@ -78,11 +78,12 @@ func newBackend(version string, types []provider.Type) *Backend {
 		Invalidate: func(_ context.Context, key string) { b.engine.Invalidate(key) },
 		Clean:      func(context.Context) { b.engine.Stop() },
 	}
+	describeLimits(b.Paths)
 	return b
 }
 
 // HandleRequest rejects two kinds of requests before the framework sees them: those with unknown fields, about which it
-// only warns, and those with a secret of the wrong type, whose value it would print in its error.
+// only warns, and those with a value of the wrong type, which it would print in its error, or of an unreasonable size.
 func (b *Backend) HandleRequest(ctx context.Context, req *logical.Request) (resp *logical.Response, err error) {
 	defer b.caught(req, &err)
 	if problem := b.refuse(req); problem != "" {
@@ -107,28 +108,34 @@ func (b *Backend) refuse(req *logical.Request) string {
 	if path == nil {
 		return ""
 	}
+	reading := req.Operation == logical.ReadOperation || req.Operation == logical.ListOperation
 	switch req.Operation {
 	case logical.ReadOperation, logical.ListOperation:
-		return badName(req.Path)
 	case logical.CreateOperation, logical.UpdateOperation, logical.PatchOperation, logical.DeleteOperation:
 	default:
 		return ""
 	}
-	if path.Operations[req.Operation] == nil && path.Operations[logical.UpdateOperation] == nil {
+	if path.Operations[req.Operation] == nil && path.Operations[logical.UpdateOperation] == nil && !reading {
 		return "" // the framework reports that the path does not support the operation
 	}
-	if problem := badName(req.Path); problem != "" {
+	if problem := badName(req.Path, req.Operation); problem != "" {
 		return problem
 	}
 	var unknown []string
 	for name, value := range req.Data {
 		schema := path.Fields[name]
-		if schema == nil || schema.Query && req.Operation != logical.DeleteOperation {
+		if schema == nil && reading { // Vault has parameters of its own for lists
+			continue
+		}
+		if schema == nil || schema.Query && !reading && req.Operation != logical.DeleteOperation {
 			unknown = append(unknown, fmt.Sprintf("%q%s", name, suggest(name, path.Fields)))
 			continue
 		}
 		if value == nil && req.Operation == logical.PatchOperation {
 			return name + " must not be null: give it a value, such as its default"
+		}
+		if problem := badInput(name, value, schema); problem != "" {
+			return problem
 		}
 		if problem := badValue(req.Path, name, value, schema); problem != "" {
 			return problem
@@ -145,11 +152,15 @@ func (b *Backend) refuse(req *logical.Request) string {
 	return text
 }
 
-func badName(path string) string {
-	if strings.Contains(path, "..") {
+func badName(path string, operation logical.Operation) string {
+	switch _, name, _ := strings.Cut(path, "/"); {
+	case strings.Contains(path, ".."):
 		return `a name must not contain ".."`
+	case len(name) > maxText && operation == logical.CreateOperation: // an older version may have stored such a name
+		return fmt.Sprintf("the name is too long: at most %d bytes are possible", maxText)
+	default:
+		return ""
 	}
-	return ""
 }
 
 // badValue returns what is wrong with a value that the framework would print in its error or misinterpret, or "".
@@ -160,8 +171,6 @@ func badValue(path, name string, value any, schema *framework.FieldSchema) strin
 		return ""
 	case name == "name" && (!isText || !strings.HasSuffix(path, "/"+text)):
 		return "name is part of the path and must not differ from it"
-	case secret(schema) && !isText:
-		return name + " must be a string"
 	case schema.Type == framework.TypeInt && !wholeNumber(value):
 		return name + " must be a whole number"
 	case schema.Type == framework.TypeBool:
@@ -176,8 +185,6 @@ func badValue(path, name string, value any, schema *framework.FieldSchema) strin
 
 func wholeNumber(value any) bool {
 	switch v := value.(type) {
-	case bool:
-		return false
 	case float64:
 		return v == math.Trunc(v)
 	case json.Number:
@@ -186,8 +193,10 @@ func wholeNumber(value any) bool {
 	case string: // the framework parses a number with a leading zero as octal
 		n, err := strconv.Atoi(v)
 		return err == nil && strconv.Itoa(n) == strings.TrimPrefix(v, "+")
-	default:
+	case int, int64:
 		return true
+	default:
+		return false
 	}
 }
 

@@ -46,14 +46,6 @@ func (c *Connection) NotAllowed(role string, target provider.Target) *NotAllowed
 	return nil
 }
 
-// Allows is NotAllowed as an error.
-func (c *Connection) Allows(role string, target provider.Target) error {
-	if err := c.NotAllowed(role, target); err != nil {
-		return err
-	}
-	return nil
-}
-
 // roleGlobs matches the names of roles with * in place of any text. Vault's globs have no other wildcard.
 var roleGlobs = regexp.MustCompile(`^[\w*]([\w.*-]*[\w*])?$`)
 

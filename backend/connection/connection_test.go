@@ -2,6 +2,7 @@ package connection
 
 import (
 	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -73,13 +74,33 @@ func TestAllowsRolesAndTargets(t *testing.T) {
 		{[]string{"*"}, []string{"shop/app"}, `"shop/batch": add it to allowed_targets of config/conn`},
 		{[]string{"*"}, []string{"shop"}, `"shop/app": add it to allowed_targets of config/conn`},
 	} {
-		c := Connection{Name: "conn", Options: Options{AllowedRoles: row.roles, AllowedTargets: row.targets}}
-		if err := c.Allows("web1", target); row.want == "" {
-			require.NoError(t, err, "%+v", row)
-		} else {
-			require.ErrorContains(t, err, row.want)
+		h := &Handle{Connection: Connection{Name: "conn", Options: Options{AllowedRoles: row.roles, AllowedTargets: row.targets}}}
+		for range 2 {
+			if err := h.Allows("web1", target); row.want == "" {
+				require.NoError(t, err, "%+v", row)
+			} else {
+				require.ErrorContains(t, err, row.want)
+			}
 		}
 	}
+}
+
+// A role of the same name may have another target later, and not everything that is asked for exists.
+func TestVerdictsAreKeptForRoleAndTarget(t *testing.T) {
+	t.Parallel()
+	h := &Handle{Connection: Connection{Options: Options{AllowedRoles: []string{"web*"}, AllowedTargets: []string{"shop/*"}}}}
+	shop, bank := provider.Target{Names: []string{"shop/app"}}, provider.Target{Names: []string{"shop/app", "bank/app"}}
+	for range 2 {
+		require.Error(t, h.Allows("web1", bank))
+		require.Error(t, h.Allows("db1", shop))
+		require.NoError(t, h.Allows("web1", shop))
+	}
+	h.AllowedRoles = nil
+	require.NoError(t, h.Allows("web1", shop), "the globs are not matched again")
+	for i := range 2 * maxVerdicts {
+		_ = h.Allows(strconv.Itoa(i), shop)
+	}
+	require.LessOrEqual(t, len(h.allowed), maxVerdicts)
 }
 
 func TestAllowsVerifyAddress(t *testing.T) {

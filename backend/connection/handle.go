@@ -29,6 +29,8 @@ type Handle struct {
 	secret string
 
 	mu sync.Mutex // guards the fields below; never held over a call
+	// allowed has what NotAllowed has found, by role.
+	allowed map[string]verdict
 	// pause is set while the credential is refused.
 	pause *Pause
 	// checked is when the last successful check of a refused credential began, and opened is when the last pause ended.

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +77,7 @@ func TestFreezeIsChecked(t *testing.T) {
 			duration time.Duration
 			reason   string
 		}{
-			"reason is missing": {time.Hour, " "}, "reason is too long": {time.Hour, strings.Repeat("x", maxReason+1)},
+			"reason is missing": {time.Hour, " "},
 			"duration is missing": {0, "a release"}, "between 1 second": {-time.Hour, "a release"}, "90 days": {maxFreeze + 1, "a release"},
 		} {
 			_, err := r.gate.Write(t.Context(), r.storage, c.duration, c.reason)
@@ -86,7 +85,7 @@ func TestFreezeIsChecked(t *testing.T) {
 			require.ErrorContains(t, err, want)
 			r.requireOpen()
 		}
-		r.freeze(maxFreeze, strings.Repeat("x", maxReason))
+		r.freeze(maxFreeze, "a release")
 	})
 }
 

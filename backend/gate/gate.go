@@ -25,7 +25,6 @@ import (
 )
 
 const (
-	maxReason = 500
 	// maxFreeze limits a freeze, so that it is not forgotten.
 	maxFreeze = 90 * 24 * time.Hour
 	// lastBeat is the maximum time between two heartbeats.
@@ -294,8 +293,6 @@ func (g *Gate) Write(ctx context.Context, storage logical.Storage, duration time
 	switch {
 	case reason == "":
 		return nil, problem.Mistake("reason is missing: say why you freeze the mount, for other operators")
-	case len(reason) > maxReason:
-		return nil, problem.Mistake("reason is too long: at most %d bytes", maxReason)
 	case duration == 0:
 		return nil, problem.Mistake("duration is missing: say how long, for example duration=2h")
 	case duration < 0 || duration > maxFreeze:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	cron "github.com/hashicorp/vault/sdk/rotation"
@@ -81,10 +82,39 @@ func (o Options) windowCloses(now time.Time) bool {
 	return false
 }
 
-// parseSchedule parses a cron expression and returns a function that returns the next time after a given one; zero if there
-// is none in the coming years. The SDK's parser also accepts descriptors and time zones, and panics on some of them, so
-// only plain expressions are passed to it. All times are in UTC.
-func parseSchedule(text string) (next func(time.Time) time.Time, err error) {
+// schedules holds parsed cron expressions, because a read of creds needs that of its role several times.
+var schedules struct {
+	sync.Mutex
+	byText map[string]nextTime
+	size   int // of all texts
+}
+
+// maxSchedules bounds schedules, in bytes.
+const maxSchedules = 1 << 20
+
+// nextTime returns the next time after a given one; zero if there is none in the coming years.
+type nextTime func(time.Time) time.Time
+
+// parseSchedule parses a cron expression. The SDK's parser also accepts descriptors and time zones, and panics on some of them,
+// so only plain expressions are passed to it. All times are in UTC.
+func parseSchedule(text string) (nextTime, error) {
+	schedules.Lock()
+	defer schedules.Unlock()
+	if known := schedules.byText[text]; known != nil {
+		return known, nil
+	}
+	next, err := parseCron(text)
+	if err != nil {
+		return nil, err
+	}
+	if schedules.size += len(text); schedules.byText == nil || schedules.size > maxSchedules {
+		schedules.byText, schedules.size = map[string]nextTime{}, len(text)
+	}
+	schedules.byText[text] = next
+	return next, nil
+}
+
+func parseCron(text string) (nextTime, error) {
 	if strings.Trim(text, cronCharacters) != "" {
 		return nil, fmt.Errorf("rotation_schedule %s must be a cron expression with five fields in UTC: use only letters, digits, spaces and * / , ? -", quoted(text))
 	}

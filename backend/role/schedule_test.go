@@ -2,6 +2,8 @@ package role
 
 import (
 	"math"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -196,4 +198,32 @@ func TestHugePeriodIsNeverDue(t *testing.T) {
 	t.Parallel()
 	const century = 100 * 365 * 24 * time.Hour
 	require.True(t, Options{RotationPeriod: math.MaxInt}.DueAfter(now).After(in(century)))
+}
+
+// A read needs the schedule several times, so it is parsed once. What is kept does not grow without bound.
+func TestScheduleIsParsedOnce(t *testing.T) { //nolint:paralleltest // it counts what is kept for all
+	first, err := parseSchedule("7 3 * * *")
+	require.NoError(t, err)
+	require.NotNil(t, first)
+	schedules.Lock()
+	kept := schedules.byText["7 3 * * *"]
+	schedules.Unlock()
+	require.NotNil(t, kept)
+	require.Equal(t, first(now), kept(now))
+	_, err = parseSchedule("never")
+	require.Error(t, err)
+	minutes := strings.Repeat("0,", 1000)
+	for i := range maxSchedules / len(minutes) * 3 {
+		_, err = parseSchedule(minutes + strconv.Itoa(i%60) + "," + strconv.Itoa(i/60) + " 0 * * *")
+		require.NoError(t, err)
+	}
+	schedules.Lock()
+	defer schedules.Unlock()
+	size := 0
+	for text := range schedules.byText {
+		size += len(text)
+	}
+	require.Equal(t, size, schedules.size)
+	require.LessOrEqual(t, size, maxSchedules)
+	require.NotContains(t, schedules.byText, "never")
 }

@@ -15,9 +15,9 @@ var ofTheSurface = []mutant{
 	{
 		name: "print-a-secret", rule: "silence",
 		breaks: "An error quotes a secret of the wrong type.",
-		file:   "backend/backend.go",
-		old:    "case secret(schema) && !isText:",
-		new:    "case secret(schema) && isText && text == \"\":",
+		file:   "backend/input.go",
+		old:    "schema.Type == framework.TypeString && !isText, secret(schema) && !isString:",
+		new:    "schema.Type == framework.TypeString && isText && text == \"\":",
 		pkg:    surface, test: "TestSecretOfWrongTypeIsNotPrinted",
 	},
 	{
