@@ -169,3 +169,18 @@ func TestStoredValuesBeyondLimitsAreServed(t *testing.T) {
 		require.Equal(t, 2, m.creds("web1").Version)
 	})
 }
+
+func TestLongOptionsOfRoleReadBack(t *testing.T) {
+	m := mount(t)
+	m.connect()
+	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"connection": "panel", "login": "ops1", "verify_ca_cert": "a certificate", "verify_host_key": "a key"})
+	m.do(logical.UpdateOperation, "rotate-role/web1", nil)
+	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"verify_host_key": "another key"})
+	role := m.do(logical.ReadOperation, "roles/web1", nil).Data
+	require.Equal(t, "a certificate", role["verify_ca_cert"])
+	require.Equal(t, "another key", role["verify_host_key"])
+	m.do(logical.DeleteOperation, "roles/web1", nil)
+	entry, err := m.storage.Get(t.Context(), "options/web1")
+	require.NoError(t, err)
+	require.Nil(t, entry)
+}

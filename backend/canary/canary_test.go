@@ -61,6 +61,8 @@ func writings(t *testing.T, secret string) map[string]string {
 		"%v of bytes":        fmt.Sprintf("%d", []byte(secret)),
 		"%#v of bytes":       fmt.Sprintf("%#v", []byte(secret)),
 		"hex":                hex.EncodeToString([]byte(secret)),
+		"reversed hex":       reversed(hex.EncodeToString([]byte(secret))),
+		"hex of reversed":    hex.EncodeToString([]byte(reversed(secret))),
 		"basic auth":         request.Header.Get("Authorization"),
 	}
 	for before := range 4 {

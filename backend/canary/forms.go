@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,6 +24,8 @@ func Forms(secret string) map[string][]string {
 		"bytes": {listed(secret, "%d", " "), listed(secret, "%d", ", "), listed(secret, "%d", ","), listed(secret, "0x%x", ", ")},
 		"Go":    {inside(strconv.Quote(secret)), inside(strconv.QuoteToASCII(secret)), each(secret, `\x%02x`)},
 	}
+	hexed := fmt.Sprintf("%x", secret)
+	out["reversed"] = []string{reversed(secret), reversed(hexed), fmt.Sprintf("%x", reversed(secret))}
 	jsons := []string{
 		jsonText(secret, true), jsonText(secret, false), strings.ReplaceAll(jsonText(secret, true), "/", `\/`),
 		strings.ReplaceAll(jsonText(secret, false), "/", `\/`), each(secret, `\u%04x`), each(secret, `\u%04X`),
@@ -117,3 +120,9 @@ func jsonText(secret string, html bool) string {
 
 // inside removes the quotes.
 func inside(quoted string) string { return quoted[1 : len(quoted)-1] }
+
+func reversed(text string) string {
+	out := []byte(text)
+	slices.Reverse(out)
+	return string(out)
+}

@@ -77,7 +77,7 @@ func TestFreezeIsChecked(t *testing.T) {
 			duration time.Duration
 			reason   string
 		}{
-			"reason is missing": {time.Hour, " "},
+			"reason is missing":   {time.Hour, " "},
 			"duration is missing": {0, "a release"}, "between 1 second": {-time.Hour, "a release"}, "90 days": {maxFreeze + 1, "a release"},
 		} {
 			_, err := r.gate.Write(t.Context(), r.storage, c.duration, c.reason)

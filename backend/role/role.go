@@ -25,6 +25,8 @@ type Role struct {
 	Provider   string          `json:"provider"`
 	Target     provider.Target `json:"target"`
 	Options    Options         `json:"options"`
+	// LongOptions: the options that may be long are in an entry of their own, and Options does not have them.
+	LongOptions bool `json:"long_options,omitempty"`
 
 	Record credential.Record `json:"record"`
 	Retry  Retry             `json:"retry,omitzero"`

@@ -57,6 +57,9 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 		if w.h, err = e.Connections.Handle(ctx, w.s, w.role.Connection); err != nil {
 			return problem.Storage("reading connection "+w.role.Connection, err)
 		}
+		if err := w.s.Expand(ctx, w.role); err != nil {
+			return problem.Storage("reading role "+name, err)
+		}
 		options, given, err := change(viewOf(w.role, e.Now()))
 		if err != nil {
 			return err
@@ -124,7 +127,7 @@ func (w *work) remove(ctx context.Context) error {
 		return problem.ErrGivenUp
 	}
 	defer unlock()
-	keys := []string{store.ReadPrefix + w.name} // the first read, then the index entries
+	keys := []string{store.OptionsPrefix + w.name, store.ReadPrefix + w.name} // then the index entries
 	for _, identity := range w.role.Target.Identities {
 		keys = append(keys, store.TargetKey(identity))
 	}
@@ -141,7 +144,7 @@ func (w *work) remove(ctx context.Context) error {
 				return problem.Storage("storing the index of targets", err)
 			}
 		}
-		keys = keys[:1]
+		keys = keys[:2]
 	}
 	w.stored = nil
 	if err := w.s.Delete(ctx, store.RolePrefix+w.name); err != nil {

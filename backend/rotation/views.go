@@ -161,6 +161,7 @@ type Health struct {
 
 // RoleView is the configuration of a role, and which password readers get.
 type RoleView struct {
+	provider.Hidden
 	Connection string
 	Options    role.Options
 	// Target has the target fields in canonical form.
@@ -194,7 +195,11 @@ func (v *RoleView) AdoptedIs(password string) (is, known bool) { return v.role.A
 
 // Role returns the configuration of a role, or nil if it does not exist.
 func (e *Engine) Role(ctx context.Context, storage logical.Storage, name string) (*RoleView, error) {
-	r, err := store.Store{Storage: storage}.Role(ctx, name)
+	s := store.Store{Storage: storage}
+	r, err := s.Role(ctx, name)
+	if err == nil && r != nil {
+		err = s.Expand(ctx, r)
+	}
 	if err != nil || r == nil {
 		return nil, problem.Storage("reading role "+name, err)
 	}

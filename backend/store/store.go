@@ -26,6 +26,7 @@ const (
 	TargetPrefix     = "target/"
 	GuardPrefix      = "guard/"
 	ReadPrefix       = "read/"
+	OptionsPrefix    = "options/"
 	FreezeKey        = "freeze"
 	HeartbeatKey     = "heartbeat"
 	SettingsKey      = "settings"
@@ -152,12 +153,6 @@ func (s Store) Role(ctx context.Context, name string) (*role.Role, error) {
 		r.Name = name
 	}
 	return r, err
-}
-
-// PutRole stores a role.
-func (s Store) PutRole(ctx context.Context, r *role.Role) error {
-	r.Schema = Schema
-	return s.put(ctx, RolePrefix+r.Name, r)
 }
 
 // Pause returns the pause of a connection, or nil if it is not paused.

@@ -190,7 +190,7 @@ var ofTransport = []mutant{
 		file:   "backend/provider/transport/echo.go",
 		old:    "!requestIDs.MatchString(text) || r.Echoes(text)",
 		new:    "r.Echoes(text)",
-		pkg:    transport, test: "TestRequestIDsAreHexadecimalAndNotEchoes",
+		pkg:    transport, test: "TestRequestIDsAreUUIDsAndNotEchoes",
 	},
 	{
 		name: "show-what-was-sent", rule: "silence",
@@ -198,7 +198,7 @@ var ofTransport = []mutant{
 		file:   "backend/provider/transport/echo.go",
 		old:    " || r.Echoes(text) {",
 		new:    " {",
-		pkg:    transport, test: "TestRequestIDsAreHexadecimalAndNotEchoes",
+		pkg:    transport, test: "TestRequestIDsAreUUIDsAndNotEchoes",
 	},
 	{
 		name: "trust-any-proxy", rule: "config",

@@ -117,7 +117,7 @@ func TestModifyOutcomes(t *testing.T) {
 			providertest.RequireSecretFree(t, result)
 			require.Len(t, c.sent(), 1, "a wrong old password must not be sent twice")
 			if name != "too long" {
-				require.Equal(t, "req-1", result.RequestID)
+				require.Equal(t, "req-5f0c1d2e3b4a59687766554433221100", result.RequestID)
 			}
 		})
 	}

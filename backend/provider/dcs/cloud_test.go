@@ -60,7 +60,7 @@ func newCloud(t *testing.T) *cloud {
 	c := &cloud{list: says(200, oneAccount), change: says(500, ""), check: says(500, "")}
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("X-Request-Id", "req-1")
+		w.Header().Set("X-Request-Id", "req-5f0c1d2e3b4a59687766554433221100")
 		switch {
 		case r.Method == http.MethodGet && r.RequestURI == "/v2/p1/instances/inst-1/accounts":
 			c.mu.Lock()

@@ -61,7 +61,7 @@ func newCloud(t *testing.T, api string) *cloud {
 		c.mu.Lock()
 		c.requests = append(c.requests, captured{r, string(body)})
 		c.mu.Unlock()
-		w.Header().Set("X-Request-Id", "req-1")
+		w.Header().Set("X-Request-Id", "req-5f0c1d2e3b4a59687766554433221100")
 		switch {
 		case r.Method == http.MethodPut:
 			c.change(w, r)

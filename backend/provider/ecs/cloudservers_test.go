@@ -120,7 +120,7 @@ func TestElasticCloudServerChangeOutcomes(t *testing.T) {
 			}
 			require.Equal(t, test.failed, failed)
 			require.NotEmpty(t, result.Reason)
-			require.Equal(t, "req-1", result.RequestID)
+			require.Equal(t, "req-5f0c1d2e3b4a59687766554433221100", result.RequestID)
 			providertest.RequireSecretFree(t, result)
 			require.Len(t, c.sent(), 1)
 		})

@@ -83,7 +83,7 @@ func TestCloudDCChangeOutcomes(t *testing.T) {
 			require.NotEmpty(t, result.Reason)
 			require.Empty(t, result.Taken, "all or none")
 			require.Empty(t, result.Failures)
-			require.Equal(t, "req-1", result.RequestID)
+			require.Equal(t, "req-5f0c1d2e3b4a59687766554433221100", result.RequestID)
 			providertest.RequireSecretFree(t, result)
 			require.Len(t, c.sent(), 1)
 		})

@@ -161,7 +161,7 @@ func says(status int, body string) func(int, http.ResponseWriter, *http.Request)
 
 var put = Request{Method: http.MethodPut, Path: "/v2/p1/x", Body: map[string]string{"new_password": canaryBody + "<&>"}}
 
-const refused = `{"error_code":"APIGW.0301","error_msg":"verify aksk signature fail: ` + canaryKey + `","request_id":"req-1"}`
+const refused = `{"error_code":"APIGW.0301","error_msg":"verify aksk signature fail: ` + canaryKey + `","request_id":"req-5f0c1d2e3b4a59687766554433221100"}`
 
 func TestSignatureCoversSentBody(t *testing.T) {
 	c := newCloud(t)
@@ -231,7 +231,7 @@ func TestForeign401DoesNotRefuseKey(t *testing.T) {
 }
 
 func TestRefusalOutcomes(t *testing.T) {
-	gateway := `{"error_code":"APIGW.0201","error_msg":"m","request_id":"r1"}`
+	gateway := `{"error_code":"APIGW.0201","error_msg":"m","request_id":"5f0c1d2e3b4a59687766554433221100"}`
 	service := `{"error_code":"DCS.5000","error_msg":"m"}`
 	for name, test := range map[string]struct {
 		status  int

@@ -103,7 +103,7 @@ func FuzzResponse(f *testing.F) {
 
 func requireBounds(t *testing.T, out provider.Result) {
 	t.Helper()
-	if out.Reason == "" || out.RetryAfter < 0 || out.RetryAfter > time.Hour || len(out.RequestID) > 60 || len(out.Code) > 40 ||
+	if out.Reason == "" || out.RetryAfter < 0 || out.RetryAfter > time.Hour || len(out.RequestID) > 64 || len(out.Code) > 40 ||
 		out.Code != "" && !serviceCodes.MatchString(out.Code) && !strings.HasPrefix(out.Code, "HTTP ") {
 		t.Fatalf("out of bounds: %v", out)
 	}

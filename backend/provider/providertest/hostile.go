@@ -61,6 +61,14 @@ var plants = []func(string) string{
 	func(s string) string { return "req-" + s },
 	func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte("x" + s)) },
 	func(s string) string { return fmt.Sprintf("%x", s) },
+	func(s string) string { return reversed(fmt.Sprintf("%x", s)) },
+	func(s string) string { return fmt.Sprintf("%x", reversed(s)) },
+}
+
+func reversed(text string) string {
+	out := []byte(text)
+	slices.Reverse(out)
+	return string(out)
 }
 
 // attack is the response to the next request.

@@ -6,14 +6,17 @@ import (
 	"encoding/hex"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// requestIDs matches hexadecimal identifiers, with or without dashes, optionally after a word ("token_5f0c…" of IAM).
-var requestIDs = regexp.MustCompile(`^([A-Za-z]{1,16}[_-])?[0-9A-Fa-f-]{1,40}$`)
+// requestIDs matches a UUID with or without dashes, on its own, after "req-" (OpenStack), or after "token_" and a region (IAM). It
+// matches at most 64 characters.
+var requestIDs = regexp.MustCompile(`^(req-|token_([a-z]{2,4}-[a-z]{2,12}-[0-9]{1,3}_)?)?([0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$`)
 
-// RequestID returns text if it looks like a remote system's identifier of a call and is not an echo of the request, else
-// "". It is shown to operators, and a remote system or a proxy could put anything in its place.
+// RequestID returns text if it has the form of a remote system's identifier of a call and is not an echo of the request, else
+// "". It is shown to operators, and a remote system or a proxy could put anything in its place. One that is malicious can
+// still hide 16 bytes there, encrypted, from everyone but its accomplices: a UUID has no more to recognize it by.
 func (r *Response) RequestID(text string) string {
 	if !requestIDs.MatchString(text) || r.Echoes(text) {
 		return ""
@@ -26,11 +29,15 @@ func (r *Response) RequestID(text string) string {
 const echoLength = 8
 
 // Echoes reports whether text from the response repeats part of the request's headers or body, or of the secrets that
-// its context hides (see [Hiding]), in plain text, hexadecimal or base64. Call it before showing a code or an identifier
+// its context hides (see [Hiding]), in plain text, hexadecimal or base64, forwards or backwards. Call it before showing a code or an identifier
 // from a response: a password may look like either, and a malicious remote system can put it there.
 func (r *Response) Echoes(text string) bool {
 	sent := r.sent.Reveal()
-	for _, form := range decodings(text) {
+	forms := append(decodings(text), decodings(reversed(text))...)
+	for _, form := range forms[:len(forms):len(forms)] {
+		forms = append(forms, reversed(form))
+	}
+	for _, form := range forms {
 		for at := 0; at+echoLength <= len(form); at++ {
 			if strings.Contains(sent, form[at:at+echoLength]) {
 				return true
@@ -38,6 +45,12 @@ func (r *Response) Echoes(text string) bool {
 		}
 	}
 	return false
+}
+
+func reversed(text string) string {
+	out := []byte(text)
+	slices.Reverse(out)
+	return string(out)
 }
 
 var (
