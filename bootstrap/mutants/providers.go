@@ -201,6 +201,14 @@ var ofTransport = []mutant{
 		pkg:    transport, test: "TestRequestIDsAreUUIDsAndNotEchoes",
 	},
 	{
+		name: "show-it-backwards", rule: "silence",
+		breaks: "A password that a remote system returns backwards, as a request ID, is shown to operators.",
+		file:   "backend/provider/transport/echo.go",
+		old:    "forms = append(forms, reversed(form))",
+		new:    "_ = form",
+		pkg:    transport, test: "TestRequestIDsAreUUIDsAndNotEchoes",
+	},
+	{
 		name: "trust-any-proxy", rule: "config",
 		breaks: "The certificate of an https:// proxy, which gets the password of the proxy, is not verified.",
 		file:   "backend/provider/transport/proxy.go",
