@@ -26,8 +26,9 @@ type guess struct {
 }
 
 // check compares the password in an update of a role with the one with which the role was created, because tools repeat it.
-// It returns an error if it is another one, and a warning once nobody can tell any more.
-func (g *guesses) check(logger hclog.Logger, name, password string, stored *rotation.RoleView) (warning string, err error) {
+// It returns an error if it is another one. Once nobody can tell any more, it returns a warning, or an error if the update has
+// no other field, as a tool's would.
+func (g *guesses) check(logger hclog.Logger, name, password string, alone bool, stored *rotation.RoleView) (warning string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	was := g.byRole[name]
@@ -37,7 +38,7 @@ func (g *guesses) check(logger hclog.Logger, name, password string, stored *rota
 	switch is, known := stored.AdoptedIs(password); {
 	case is:
 		return "", nil
-	case !known && stored.Adopted():
+	case !known && stored.Adopted() && !alone:
 		return "password was ignored: it is accepted on create only, and the password of the role has been changed since. To set another password, write set-password/" + name +
 			"; to state which one is in force, write confirm-role/" + name + ".", nil
 	case known:

@@ -2,7 +2,6 @@ package backend
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -28,10 +27,11 @@ func TestWrongPasswordOfRoleCostsASecond(t *testing.T) {
 		entry, err := m.storage.Get(t.Context(), "role/web1")
 		require.NoError(t, err)
 		require.Contains(t, string(entry.Value), `"adopted":{}`, "no digest")
+		update := func(name string, data map[string]any) (*logical.Response, error) {
+			return m.backend.HandleRequest(t.Context(), &logical.Request{Operation: logical.UpdateOperation, Path: "roles/" + name, Data: data, Storage: m.storage})
+		}
 		write := func(name, password string) (*logical.Response, error) {
-			return m.backend.HandleRequest(context.WithoutCancel(t.Context()), &logical.Request{
-				Operation: logical.UpdateOperation, Path: "roles/" + name, Data: map[string]any{"password": password}, Storage: m.storage,
-			})
+			return update(name, map[string]any{"connection": "panel", "password": password})
 		}
 		accepts := func(name, password string) []string {
 			t.Helper()
@@ -61,6 +61,11 @@ func TestWrongPasswordOfRoleCostsASecond(t *testing.T) {
 		require.Len(t, said, 1)
 		require.Contains(t, said[0], "password was ignored")
 		require.Equal(t, said, accepts("web1", wrong), "they can no longer be told apart")
+		for _, password := range []string{right, wrong} {
+			resp, err := update("web1", map[string]any{"password": password})
+			require.NoError(t, err)
+			require.ErrorContains(t, resp.Error(), "write set-password/web1")
+		}
 		require.Equal(t, 2, m.creds("web1").Version)
 	})
 }

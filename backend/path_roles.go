@@ -124,7 +124,7 @@ func roleFields() map[string]*framework.FieldSchema {
 		"connection": {Type: framework.TypeString, Description: "Name of the connection. Required on create; cannot be changed."},
 		"password": {
 			Type: framework.TypeString, DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
-			Description: "Current password of the account, accepted on create only. Required if the remote system needs it to set a new one (dcs with rotation_method=modify); otherwise, accepted only with skip_initial_rotation. Never returned. An update may repeat it: another password is refused until the first rotation, and ignored with a warning after it.",
+			Description: "Current password of the account, accepted on create only. Required if the remote system needs it to set a new one (dcs with rotation_method=modify); otherwise, accepted only with skip_initial_rotation. Never returned. An update may repeat it: another password is refused until the first rotation. After it, the field is ignored with a warning, or refused if the update has no other field.",
 		},
 		"version": {
 			Type: framework.TypeInt, Description: "Version of the password that creds/:name returns. A write ignores this field.",
@@ -234,7 +234,7 @@ func (b *Backend) updateRole(ctx context.Context, req *logical.Request, d *frame
 			return stored.Options, nil, problem.Mistake("skip_initial_rotation is accepted on create only and cannot be changed")
 		}
 		if password := given[string](d, "password"); password != nil {
-			if warning, err = b.guesses.check(b.Logger(), name, *password, stored); err != nil {
+			if warning, err = b.guesses.check(b.Logger(), name, *password, len(req.Data) == 1, stored); err != nil {
 				return stored.Options, nil, err
 			}
 		}

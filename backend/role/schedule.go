@@ -99,13 +99,19 @@ type nextTime func(time.Time) time.Time
 // so only plain expressions are passed to it. All times are in UTC.
 func parseSchedule(text string) (nextTime, error) {
 	schedules.Lock()
-	defer schedules.Unlock()
-	if known := schedules.byText[text]; known != nil {
+	known := schedules.byText[text]
+	schedules.Unlock()
+	if known != nil {
 		return known, nil
 	}
 	next, err := parseCron(text)
 	if err != nil {
 		return nil, err
+	}
+	schedules.Lock()
+	defer schedules.Unlock()
+	if schedules.byText[text] != nil { // another caller was faster
+		return next, nil
 	}
 	if schedules.size += len(text); schedules.byText == nil || schedules.size > maxSchedules {
 		schedules.byText, schedules.size = map[string]nextTime{}, len(text)

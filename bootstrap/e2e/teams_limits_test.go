@@ -41,7 +41,7 @@ func TestRoleWriterCannotGuessItsPassword(t *testing.T) {
 	_, err := writer.Read(m.path + "/creds/cache")
 	require.Equal(t, 403, statusCode(err))
 	guess := func(password any) int {
-		_, err := writer.Write(m.path+"/roles/cache", data{"password": password})
+		_, err := writer.Write(m.path+"/roles/cache", with(role, data{"password": password}))
 		return statusCode(err)
 	}
 	answers, began := map[int]int{}, time.Now()
