@@ -128,6 +128,9 @@ func (b *Backend) refuse(req *logical.Request) string {
 			continue
 		}
 		if schema == nil || schema.Query && !reading && req.Operation != logical.DeleteOperation {
+			if len(name) > maxText || len(unknown) == maxUnknown {
+				return fmt.Sprintf("the request has more than %d unknown fields, or one whose name is too long", maxUnknown)
+			}
 			unknown = append(unknown, fmt.Sprintf("%q%s", name, suggest(name, path.Fields)))
 			continue
 		}

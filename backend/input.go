@@ -14,6 +14,7 @@ const (
 	maxSecret  = 1 << 10
 	maxEntries = 256 // of a list; each is at most maxText long
 	maxPEM     = 64 << 10
+	maxUnknown = 10 // fields that an error lists
 )
 
 // maxOf has the text fields that may be longer than others.

@@ -141,6 +141,12 @@ func TestEveryFieldHasLimit(t *testing.T) {
 	}
 	require.Greater(t, tried, 60)
 	require.Contains(t, m.refuses("roles/"+long(maxText+1), nil), "the name is too long")
+	require.NotContains(t, m.refuses("roles/x", map[string]any{long(maxText + 1): 1}), "aaa")
+	many := map[string]any{}
+	for i := range maxUnknown + 1 {
+		many[long(i+1)] = 1
+	}
+	require.Contains(t, m.refuses("roles/x", many), "more than 10 unknown fields")
 }
 
 // What an older version stored is served, whatever its size.

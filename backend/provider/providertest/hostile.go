@@ -61,7 +61,6 @@ var plants = []func(string) string{
 	func(s string) string { return "req-" + s },
 	func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte("x" + s)) },
 	func(s string) string { return fmt.Sprintf("%x", s) },
-	func(s string) string { return reversed(fmt.Sprintf("%x", s)) },
 	func(s string) string { return fmt.Sprintf("%x", reversed(s)) },
 }
 

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// requestIDs matches a UUID with or without dashes, on its own, after "req-" (OpenStack), or after "token_" and a region (IAM). It
-// matches at most 64 characters.
+// requestIDs matches a UUID with or without dashes, on its own, after "req-" (OpenStack), or after "token_" and a region
+// (IAM). It matches at most 64 characters.
 var requestIDs = regexp.MustCompile(`^(req-|token_([a-z]{2,4}-[a-z]{2,12}-[0-9]{1,3}_)?)?([0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$`)
 
 // RequestID returns text if it has the form of a remote system's identifier of a call and is not an echo of the request, else
@@ -29,8 +29,8 @@ func (r *Response) RequestID(text string) string {
 const echoLength = 8
 
 // Echoes reports whether text from the response repeats part of the request's headers or body, or of the secrets that
-// its context hides (see [Hiding]), in plain text, hexadecimal or base64, forwards or backwards. Call it before showing a code or an identifier
-// from a response: a password may look like either, and a malicious remote system can put it there.
+// its context hides (see [Hiding]), in plain text, hexadecimal or base64, forwards or backwards. Call it before showing a
+// code or an identifier from a response: a password may look like either, and a malicious remote system can put it there.
 func (r *Response) Echoes(text string) bool {
 	sent := r.sent.Reveal()
 	forms := append(decodings(text), decodings(reversed(text))...)
