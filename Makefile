@@ -54,11 +54,13 @@ race: ## Run all tests with the race detector, including a race-enabled plugin (
 	@scripts/race.sh bin/race/$(PLUGIN)
 
 .PHONY: bench
-bench: test-plugin ## Run the benchmarks: 10,000 roles due at once, startup with 100,000 roles, reads while a push hangs
+bench: test-plugin ## Run the benchmarks: 10,000 roles due at once, startup with 100,000 roles, reads while a push hangs, crowds and many roles of others
 	go test -run '^$$' -bench . -benchtime 1x ./backend/rotation
 	VAULT_BIN="$$(scripts/vault.sh)" && export VAULT_BIN && export PLUGIN_BIN="$(CURDIR)/bin/test/$(PLUGIN)" && \
 	go test -run '^$$' -bench Start -benchtime 3x ./bootstrap/e2e && \
-	go test -run '^$$' -bench ReadCreds -benchtime 5s ./bootstrap/e2e
+	go test -run '^$$' -bench ReadCreds -benchtime 5s ./bootstrap/e2e && \
+	go test -run '^$$' -bench CrowdOfReaders -benchtime 1x ./bootstrap/e2e && \
+	go test -run '^$$' -bench ManyRolesOfOthers -benchtime 1000x ./bootstrap/e2e
 
 .PHONY: test-plugin
 test-plugin:

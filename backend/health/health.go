@@ -185,6 +185,14 @@ func (b *Board) OverdueSend(name string, now time.Time) bool {
 	return known.sending && known.sendingUntil.Before(now)
 }
 
+// WithoutPassword reports whether a role is known to have no password yet, so that a read of it has to wait for one.
+func (b *Board) WithoutPassword(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, ok := b.roles[name]
+	return ok && (known.creating || known.state == credential.StateNone)
+}
+
 // Forget removes a role.
 func (b *Board) Forget(name string) {
 	b.mu.Lock()

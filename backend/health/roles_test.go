@@ -15,6 +15,8 @@ func TestBoardHasRolesOfEachConnection(t *testing.T) {
 	b.Creating("three", "b")
 	require.Equal(t, []string{"one", "two"}, b.Of("a"))
 	require.Zero(t, b.Report(now).Roles, "what is not created yet is not reported")
+	require.True(t, b.WithoutPassword("one"))
+	require.False(t, b.WithoutPassword("absent"))
 	b.Creating("two", "b") // created again after a restored snapshot
 	require.Equal(t, []string{"one"}, b.Of("a"))
 	require.Equal(t, []string{"three", "two"}, b.Of("b"))

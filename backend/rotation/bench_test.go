@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -111,4 +112,48 @@ func changeAll(b *testing.B, hanging int) (took, least time.Duration) {
 	require.Eventually(b, func() bool { return f.rotated.Load() >= int64(due) }, 10*time.Minute, 10*time.Millisecond)
 	e.Stop()
 	return time.Unix(0, f.last.Load()).Sub(began), time.Duration(due) * latency / time.Duration((connections-hanging)*inFlight)
+}
+
+// BenchmarkManyRolesOfOthers compares two mounts in memory: one with a single role, and one where another connection has 5,000
+// roles. It writes a connection and reads creds on each in turn, and reports the medians and their ratios.
+func BenchmarkManyRolesOfOthers(b *testing.B) {
+	var writes, reads [2][]float64
+	for b.Loop() {
+		var engines [2]*Engine
+		var fleets [2]*fleet
+		for i, roles := range []int{0, 5000} {
+			f := newFleet(b, &logical.InmemStorage{})
+			f.fill(1, roles, 10, time.Now().Add(day))
+			e := f.engine()
+			require.NoError(b, e.Connections.Write(b.Context(), f.storage, "ours", newConn("key")))
+			_, err := e.Create(b.Context(), f.storage, NewRole{Name: "ours", Connection: "ours", Target: provider.Settings{"login": "ours"}, Options: options()})
+			require.NoError(b, err)
+			e.Start(f.storage)
+			require.Eventually(b, e.health.Complete, time.Minute, time.Millisecond)
+			engines[i], fleets[i] = e, f
+		}
+		for n := range 2000 {
+			for i, e := range engines {
+				began := time.Now()
+				_, err := e.Serve(b.Context(), fleets[i].storage, "ours")
+				reads[i] = append(reads[i], float64(time.Since(began).Nanoseconds())/1e3)
+				require.NoError(b, err)
+				began = time.Now()
+				err = e.Connections.Write(b.Context(), fleets[i].storage, "ours", connection.Patch{Settings: provider.Settings{"note": fmt.Sprint(n)}})
+				writes[i] = append(writes[i], float64(time.Since(began).Nanoseconds())/1e3)
+				require.NoError(b, err)
+			}
+		}
+	}
+	for name, times := range map[string][2][]float64{"read": reads, "config-write": writes} {
+		alone, with := median(times[0]), median(times[1])
+		b.ReportMetric(with, "µs-"+name+"-with-5000")
+		b.ReportMetric(with/alone, name+"-with/alone")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }

@@ -49,7 +49,12 @@ func (w *work) checkPresent(value string) error {
 // its state.
 func (e *Engine) Create(ctx context.Context, storage logical.Storage, in NewRole) (*Report, error) {
 	s := store.Store{Storage: storage}
-	return e.await(ctx, s, in.Name, triggerCreate, func(work, waiting context.Context, promise *commitment) (*Report, error) {
+	leave, err := e.Connections.Enter("role", in.Name, false)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return e.await(ctx, s, in.Name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
 		return e.answer(in.Name, e.work(work, waiting, promise, s, in.Name, intent{trigger: triggerCreate, create: &in}))
 	})
 }

@@ -67,8 +67,10 @@ func TestOneRoleHasFewWaitingRequests(t *testing.T) {
 		change := r.remote.blockChange(1, applied)
 		defer change.release()
 		var readers, operators crowd
+		r.storage.reset()
 		readers.add(r, 4000, func(int) error { return r.reads("role") })
 		readers.require(t, 0, 4000-60)
+		require.LessOrEqual(t, r.storage.counts().gets, 2*60, "who is refused costs no read of storage")
 		operators.add(r, 6, func(int) error { _, err := r.rotate(); return err })
 		operators.require(t, 0, 2)
 		require.NoError(t, r.reads("other"), "requests for other roles are not affected")

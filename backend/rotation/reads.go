@@ -104,6 +104,14 @@ func (e *Engine) readAllowed(ctx context.Context, s store.Store, name string) (*
 // While the mount is frozen, or before it is known whether it is, a read sets and rotates no password.
 func (e *Engine) Serve(ctx context.Context, storage logical.Storage, name string) (*Report, error) {
 	s := store.Store{Storage: storage}
+	waits := e.health.WithoutPassword(name)
+	if waits { // a crowd is refused before each of them reads the role
+		leave, err := e.Connections.Enter("role", name, true)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	r, h, err := e.readAllowed(ctx, s, name)
 	if err != nil {
 		return nil, err
@@ -119,7 +127,7 @@ func (e *Engine) Serve(ctx context.Context, storage logical.Storage, name string
 		if closed, _ := e.Gate.Frozen(); closed {
 			return nil, frozenError(name, e.Gate.Freeze())
 		}
-		if report, err = e.request(ctx, storage, name, triggerRead, change{ifNone: true, reason: "first read"}); err != nil {
+		if report, err = e.request(ctx, storage, name, triggerRead, change{ifNone: true, entered: waits, reason: "first read"}); err != nil {
 			return nil, err
 		}
 	default:

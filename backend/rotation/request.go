@@ -47,10 +47,18 @@ func (e *Engine) SetPassword(ctx context.Context, storage logical.Storage, name,
 // errStopped is the error of requests while the plugin stops.
 var errStopped = problem.Busy("nothing was changed, because the plugin is stopping. Try again")
 
-// request makes a change in the engine's context, and waits for it.
+// request makes a change in the engine's context, and waits for it. If too many requests are waiting already, it returns an
+// error at once.
 func (e *Engine) request(ctx context.Context, storage logical.Storage, name, trigger string, c change) (*Report, error) {
+	if !c.entered {
+		leave, err := e.Connections.Enter("role", name, trigger == triggerRead)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	s := store.Store{Storage: storage}
-	return e.await(ctx, s, name, trigger, func(work, waiting context.Context, promise *commitment) (*Report, error) {
+	return e.await(ctx, s, name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
 		res := e.work(work, waiting, promise, s, name, intent{trigger: trigger, change: &c})
 		for res.wait(work, waiting, e.Now()) { // without the lock
 			c.value, c.version = res.role.Record.Next.Value, res.role.Record.Next.Version
@@ -120,13 +128,8 @@ func (c *commitment) leave() int32 {
 }
 
 // await runs work in the engine's context and waits for it, until the request's context ends or for requestWait. waiting is
-// the context of this wait. If too many requests are waiting already, it returns an error at once.
-func (e *Engine) await(ctx context.Context, s store.Store, name, trigger string, work func(work, waiting context.Context, promise *commitment) (*Report, error)) (*Report, error) {
-	leave, err := e.Connections.Enter("role", name, trigger == triggerRead)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
+// the context of this wait.
+func (e *Engine) await(ctx context.Context, s store.Store, name string, work func(work, waiting context.Context, promise *commitment) (*Report, error)) (*Report, error) {
 	type answer struct {
 		report *Report
 		err    error

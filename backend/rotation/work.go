@@ -48,6 +48,8 @@ type change struct {
 	ifNone, ifDue bool
 	// force: make the call now, in a backoff or a hold.
 	force bool
+	// entered: the request is counted among those that wait.
+	entered bool
 	// value and version identify the password for which the request waits.
 	value   string
 	version int
