@@ -151,8 +151,17 @@ func (h *Handle) enter(waiting context.Context) (*lockout.Permit, error) {
 	case err != nil:
 		return nil, problem.ErrGivenUp
 	}
-	permit.Presents(h.secret)
+	permit.Presents(h.Name, h.secret)
 	return permit, nil
+}
+
+// Held returns the hold; the zero value if there is none. By is empty if this connection's own call was throttled.
+func (h *Handle) Held() Hold {
+	held := h.Guard.Held()
+	if held.By == h.Name {
+		held.By = ""
+	}
+	return held
 }
 
 // Room returns how many changes may run for which no request waits.

@@ -69,7 +69,7 @@ func (c *Connections) Refuse(ctx context.Context, s store.Store, h *connection.H
 	case errors.As(err, &blocked):
 		return problem.Busy("nothing was changed, because %s. Try again at %s", explain.Blocked(h.Name, blocked.Error()), explain.Time(blocked.Until))
 	case errors.Is(err, connection.ErrThrottled):
-		return problem.Busy("nothing was changed, because %s (connection %q). Try again later", explain.Held(h.Guard.Held()), h.Name)
+		return problem.Busy("nothing was changed, because %s (connection %q). Try again later", explain.Held(h.Held()), h.Name)
 	case errors.Is(err, connection.ErrChecking):
 		return problem.Busy("nothing was changed, because %s (connection %q). Try again later", err, h.Name)
 	default:

@@ -46,7 +46,11 @@ func Held(h connection.Hold) string {
 	if h.Since.IsZero() { // stored by an earlier version
 		return "the remote system throttled requests with this connection's credential"
 	}
-	return fmt.Sprintf("%s at %s", failure(h.Code, h.Reason), Time(h.Since))
+	text := fmt.Sprintf("%s at %s", failure(h.Code, h.Reason), Time(h.Since))
+	if h.By != "" {
+		text += fmt.Sprintf(", when the connection %q called, which uses the same login or key at the same address", h.By)
+	}
+	return text
 }
 
 // Unchecked is the reason of a pause after a refused call that no check follows.

@@ -20,6 +20,8 @@ type Attempts struct {
 	Unanswered int `json:"open,omitempty"`
 	// Last is when the last of these calls was made.
 	Last time.Time `json:"last,omitzero"`
+	// By is the connection whose call was refused last, or held by the service.
+	By string `json:"by,omitempty"`
 	// Renewed: an operator wrote another secret since, which gets one attempt when the refusals are probably forgotten.
 	Renewed bool `json:"renewed,omitempty"`
 
@@ -69,6 +71,8 @@ type SpentError struct {
 	Next time.Time
 	// Forgotten is when the remote system has probably forgotten the refusals.
 	Forgotten time.Time
+	// By is the connection whose call was refused last, if it is another one.
+	By string
 }
 
 func (e *SpentError) Error() string {
@@ -78,6 +82,9 @@ func (e *SpentError) Error() string {
 	}
 	if n := e.Attempts.Trials; n > 0 {
 		refused += fmt.Sprintf(" (%d of them with another secret)", n)
+	}
+	if e.By != "" {
+		refused += fmt.Sprintf(", last in a call of the connection %q, which uses the same login or key at the same address", e.By)
 	}
 	switch n := e.Attempts.Unanswered; {
 	case n == 1:
@@ -112,13 +119,24 @@ func (g *login) next(a Attempts, now time.Time) (time.Time, bool) {
 // Left returns how many more refusals the engine may cause, and when the next call may be made: now (zero) or later. ok is
 // false if an operator has to act first.
 func (g *login) Left(ctx context.Context, s Store) (left int, next time.Time, ok bool, err error) {
-	a, err := s.Attempts(ctx, g.key)
+	_, a, err := g.stored(ctx, s)
 	if err != nil {
 		return 0, time.Time{}, false, err
 	}
 	a = g.known(a)
 	next, ok = g.next(a, g.Now())
 	return g.limit() - a.Refused - a.Unanswered, next, ok, nil
+}
+
+// stored returns the entry, and what counts: until an entry is stored, that of the credential's former name. An upgrade must
+// not forget refusals that the remote system remembers. Nothing is written there any more, and it is deleted after a day.
+func (g *login) stored(ctx context.Context, s Store) (entry, counts Attempts, err error) {
+	entry, err = s.Attempts(ctx, g.key)
+	if err != nil || g.former == "" || !reflect.ValueOf(entry).IsZero() {
+		return entry, entry, err
+	}
+	a, err := s.Attempts(ctx, g.former)
+	return entry, Attempts{Refused: a.Refused, Trials: a.Trials, Unanswered: a.Unanswered, Last: a.Last, Renewed: a.Renewed}, err
 }
 
 // known merges the entry with what this process knows.
@@ -136,7 +154,7 @@ func (g *login) known(stored Attempts) Attempts {
 		stored.Trials = max(stored.Trials, g.trials)
 		stored.Unanswered = max(0, stored.Unanswered-seen)
 	}
-	stored.Last = timing.Later(stored.Last, g.last)
+	stored.Last, stored.By = timing.Later(stored.Last, g.last), cmp.Or(g.by, stored.By)
 	return stored.correctClock(g.Now())
 }
 
@@ -149,11 +167,10 @@ func (g *login) update(ctx context.Context, s Store, change func(*Attempts), the
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	before, err := s.Attempts(ctx, g.key)
+	before, after, err := g.stored(ctx, s)
 	if err != nil {
 		return err
 	}
-	after := before
 	change(&after)
 	if !reflect.DeepEqual(after, before) {
 		err = s.PutAttempts(ctx, g.key, after)

@@ -83,6 +83,7 @@ type Guard struct {
 type login struct {
 	Config
 	key     string
+	former  string // the key of the entry that earlier versions stored; "" if the same
 	lockout provider.Lockout
 	// checking is held during the one check after a refusal.
 	checking chan struct{}
@@ -105,8 +106,9 @@ type login struct {
 	// is seen, because most answers are lost in outages. A login for a session only presents the credential, so it counts at
 	// once.
 	unanswered int
-	// last is when the last of these was answered.
+	// last is when the last of these was answered, and by the connection whose call was refused last.
 	last time.Time
+	by   string
 	// total counts since the start. A call that works proves nothing about what happened while it was running, because the
 	// remote system may have handled it before.
 	total counts

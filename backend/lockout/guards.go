@@ -48,6 +48,9 @@ func (g *Guards) Of(lockout provider.Lockout, connection string, revision int) *
 			Config: g.config, key: key, lockout: lockout, guards: map[string]*Guard{},
 			checking: make(chan struct{}, 1), storing: make(chan struct{}, 1), changed: make(chan struct{}),
 		}
+		if former := lockout.Former; former != "" && former != what {
+			known.former = keyOf(former)
+		}
 		g.byKey[key] = known
 	}
 	guard := known.guards[lockout.Service]
@@ -90,7 +93,7 @@ func (g *Guards) Invalidate(key string) {
 		known.mu.Lock()
 		known.doubt()
 		known.leased = false
-		known.refusals, known.trials, known.unanswered = 0, 0, 0
+		known.refusals, known.trials, known.unanswered, known.by = 0, 0, 0, ""
 		known.mu.Unlock()
 	}
 	if hold != nil {

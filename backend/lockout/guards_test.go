@@ -1,6 +1,7 @@
 package lockout
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -90,4 +91,73 @@ func TestInvalidationKeepsCountOfRunningCalls(t *testing.T) {
 	r.requireStored(2, 1)
 	r.end(p, refused)
 	r.requireStored(3, 0)
+}
+
+// Earlier versions counted a key for all addresses together.
+func TestCountsOfFormerNameStillCount(t *testing.T) {
+	t.Parallel()
+	before := newRig(t, five)
+	before.call(throttle)
+	for range 4 {
+		before.call(refused)
+	}
+	r := newRig(t, provider.Lockout{Credential: "remote|address|key", Former: five.Credential, Refusals: 5})
+	r.memory, r.clock = before.memory, before.time()
+	r.restart()
+	require.Zero(t, r.held(), "a hold may be that of another address, and a call that is made too early locks nothing")
+	left, _, ok, err := r.Left(t.Context(), r.memory)
+	require.NoError(t, err)
+	require.Zero(t, left)
+	require.False(t, ok)
+	r.refuses(false)
+	r.requireStored(4, 0)
+
+	require.NoError(t, r.Renew(t.Context(), r.memory, false, true))
+	r.pass(r.Forgets())
+	r.call(applied)
+	require.Zero(t, r.stored().Refused)
+	before.requireStored(4, 0)
+	r.restart()
+	r.call(refused)
+	require.Less(t, r.stored().Refused, 4, "the entry of the former name counts no more")
+	before.requireStored(4, 0)
+}
+
+// Where two connections use one credential at one address, an operator has to know which one causes the refusals.
+func TestErrorNamesConnectionThatWasRefused(t *testing.T) {
+	t.Parallel()
+	for name, spend := range map[string]func(r *rig){
+		"each call counted before": func(*rig) {},
+		"a lease":                  func(r *rig) { r.call(applied) },
+	} {
+		for _, restart := range []bool{false, true} {
+			r := newRig(t, five)
+			spend(r)
+			for range 4 {
+				p := r.enter()
+				p.Presents("first", "secret")
+				require.NoError(t, p.Take(t.Context(), r.memory, false))
+				r.end(p, refused)
+			}
+			if restart {
+				r.restart()
+			}
+			for who, named := range map[string]bool{"first": false, "second": true} {
+				p := r.enter()
+				p.Presents(who, "secret")
+				var spent *SpentError
+				require.ErrorAs(t, p.Take(t.Context(), r.memory, false), &spent, name)
+				p.Leave()
+				require.Equal(t, named, spent.By == "first", name)
+				require.Equal(t, named, strings.Contains(spent.Error(), `the connection "first"`), spent)
+			}
+		}
+	}
+	r := newRig(t, five)
+	p := r.begin()
+	p.Presents("first", "secret")
+	r.end(p, throttle)
+	require.Equal(t, "first", r.Held().By)
+	r.restart()
+	require.Equal(t, "first", r.Held().By)
 }

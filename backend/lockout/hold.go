@@ -18,6 +18,8 @@ type Hold struct {
 	Reason string
 	// Asked: the remote system said how long to wait.
 	Asked bool
+	// By is the connection whose call was throttled.
+	By string
 }
 
 // HeldUntil returns when the hold ends; zero if there is none.
@@ -95,7 +97,7 @@ func (g *Guard) Load(ctx context.Context, s Store) error {
 
 // hold returns the hold of an entry.
 func (a Attempts) hold() Hold {
-	return Hold{Until: a.Hold, Since: a.HeldSince, Code: a.HeldCode, Reason: a.HeldReason, Asked: a.HeldAsked}
+	return Hold{Until: a.Hold, Since: a.HeldSince, Code: a.HeldCode, Reason: a.HeldReason, Asked: a.HeldAsked, By: a.By}
 }
 
 // throttled reports whether the remote system asked for fewer calls with this credential.
@@ -136,7 +138,7 @@ func (p *Permit) hold(ctx context.Context, s Store, result provider.Result) {
 	if asked {
 		wait = min(max(result.RetryAfter, timing.Scaled(minHint)), maxHint)
 	}
-	next := Hold{Until: now.Add(g.Jitter(wait)), Since: now, Code: result.Code, Reason: result.Reason, Asked: asked}
+	next := Hold{Until: now.Add(g.Jitter(wait)), Since: now, Code: result.Code, Reason: result.Reason, Asked: asked, By: p.by}
 	longer := next.Until.After(g.held().Until)
 	if longer {
 		g.hold = next
@@ -154,7 +156,7 @@ func (g *Guard) storeHold(ctx context.Context, s Store, h Hold) {
 	if g.Held() != h {
 		return
 	}
-	err := s.PutAttempts(ctx, g.holdKey, Attempts{Hold: h.Until, HeldSince: h.Since, HeldCode: h.Code, HeldReason: h.Reason, HeldAsked: h.Asked})
+	err := s.PutAttempts(ctx, g.holdKey, Attempts{Hold: h.Until, HeldSince: h.Since, HeldCode: h.Code, HeldReason: h.Reason, HeldAsked: h.Asked, By: h.By})
 	if err != nil {
 		g.Warn("could not store for how long calls with a credential are held: a restart may make one earlier", err)
 	}

@@ -28,7 +28,8 @@ type Permit struct {
 	// trial: a refusal says nothing about the secret in use. secret is the fingerprint of the secret that the call presents.
 	trial  bool
 	secret string
-	of     Trial // of an operator
+	by     string // the connection that makes the call
+	of     Trial  // of an operator
 	left   bool
 }
 
@@ -91,7 +92,7 @@ func (p *Permit) take(ctx context.Context, s Store, byOperator bool) error {
 			known.Unanswered++
 			known.Last, known.Renewed = now, false
 		} else { // stored too: a restart must not allow more
-			spent = &SpentError{Attempts: known, Limit: g.limit(), Next: at, Forgotten: forgotten}
+			spent = &SpentError{Attempts: known, Limit: g.limit(), Next: at, Forgotten: forgotten, By: p.another(known)}
 		}
 		*a = known
 	}, func() {
@@ -137,7 +138,9 @@ func (p *Permit) Answered(ctx context.Context, s Store, result provider.Result) 
 		g.refusals = min(g.refusals, g.total.refusals-p.total.refusals)
 		g.trials = min(g.trials, g.total.trials-p.total.trials, g.refusals)
 		g.unanswered = min(g.unanswered, g.total.unanswered-p.total.unanswered)
-		g.suspect = g.suspect && g.refusals > 0
+		if g.refusals == 0 {
+			g.suspect, g.by = false, ""
+		}
 		if !g.Counts() {
 			g.proved, g.secret = p.total.doubts == g.total.doubts, p.secret
 		}
@@ -146,7 +149,7 @@ func (p *Permit) Answered(ctx context.Context, s Store, result provider.Result) 
 		case refused:
 			g.refusals++
 			g.total.refusals++
-			g.last = g.Now()
+			g.last, g.by = g.Now(), p.by
 			g.suspect = g.suspect || !p.check
 			if p.trial {
 				g.trials++
@@ -193,7 +196,7 @@ func (p *Permit) Answered(ctx context.Context, s Store, result provider.Result) 
 			if p.trial {
 				a.Trials++
 			}
-			a.Last = g.Now()
+			a.Last, a.By = g.Now(), p.by
 		})
 	case lost: // it may have been refused, so it stays counted
 	default: // the credential was not checked

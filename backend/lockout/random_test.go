@@ -81,7 +81,7 @@ func (w *world) start(check, byOperator, mistyped bool) *running {
 		p.Leave()
 		return nil
 	}
-	p.Presents(map[bool]string{true: fmt.Sprint("mistyped ", w.random.IntN(3)), false: "right"}[mistyped])
+	p.Presents("conn", map[bool]string{true: fmt.Sprint("mistyped ", w.random.IntN(3)), false: "right"}[mistyped])
 	switch {
 	case byOperator:
 		p.ForTrial(Trial{By: "conn", InUse: w.random.IntN(2) == 0 && !mistyped})

@@ -42,16 +42,24 @@ type Tried struct {
 	Time time.Time `json:"time"`
 }
 
-// Presents says which secret the call presents, by its fingerprint. Another secret of the same login that works now is not
-// charged with its refusals.
-func (p *Permit) Presents(secret string) {
+// Presents says which connection makes the call, and which secret it presents, by its fingerprint. Another secret of the
+// same login that works now is not charged with its refusals.
+func (p *Permit) Presents(connection, secret string) {
 	g := p.guard
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	p.secret = secret
+	p.by, p.secret = connection, secret
 	if g.proved && g.secret != "" && g.secret != secret {
 		p.tries()
 	}
+}
+
+// another returns the connection whose call was refused last; "" if it is the one that makes this call.
+func (p *Permit) another(a Attempts) string {
+	if a.Refused == 0 || a.By == p.by {
+		return ""
+	}
+	return a.By
 }
 
 // ForTrial marks the call as the trial of an operator.

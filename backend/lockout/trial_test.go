@@ -15,7 +15,7 @@ func (r *rig) trial(secret string, result provider.Result, of Trial) error {
 	p := r.enter()
 	defer p.Leave()
 	of.By = "conn"
-	p.Presents(secret)
+	p.Presents("conn", secret)
 	p.ForTrial(of)
 	if err := p.Take(r.Context(), r.memory, true); err != nil {
 		return err
@@ -28,7 +28,7 @@ func (r *rig) trial(secret string, result provider.Result, of Trial) error {
 func (r *rig) callWith(secret string, result provider.Result) {
 	r.Helper()
 	p := r.enter()
-	p.Presents(secret)
+	p.Presents("conn", secret)
 	require.NoError(r, p.Take(r.Context(), r.memory, false))
 	r.end(p, result)
 }
@@ -184,7 +184,7 @@ func TestOtherSecretOfLoginIsCountedAsTrial(t *testing.T) {
 	r.callWith("obsolete", refused)
 	r.callWith("obsolete", refused)
 	p := r.enter()
-	p.Presents("obsolete")
+	p.Presents("conn", "obsolete")
 	var spent *SpentError
 	require.ErrorAs(t, p.Take(t.Context(), r.memory, false), &spent)
 	require.Equal(t, r.time().Add(6*time.Minute), spent.Next)

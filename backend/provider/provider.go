@@ -44,8 +44,8 @@ type Type interface {
 	// Target validates the target fields of a role on a completed connection and returns the account they identify.
 	Target(Connection, Settings) (Target, error)
 
-	// Host returns the canonical host and port of the remote system that a completed connection leads to, as it
-	// appears in target identities, or "" if the address cannot be parsed.
+	// Host returns the canonical host and port of the remote system that a completed connection leads to, or "" if the
+	// address cannot be parsed.
 	Host(Connection) string
 
 	// LoginIdentity returns the identity (as in Target.Identities) of the account that the connection itself logs in
@@ -121,9 +121,11 @@ type OldPassword struct {
 // Lockout describes when a remote system locks a login or a key after failed attempts. The lock affects every user of
 // that credential. The zero value means that nothing is locked.
 type Lockout struct {
-	// Credential identifies what is locked, across connections: provider or cloud, host or account, login or key. It
-	// never holds a secret.
+	// Credential identifies what is locked, across connections: provider or cloud, address, login or key. It never holds
+	// a secret. Without the address, whoever may write a connection to a server of his own could have it answer for others.
 	Credential string
+	// Former is what earlier versions called it; "" if the same. What they counted still counts.
+	Former string
 	// Refusals is the number of consecutive refusals that lock the credential: 0, or at least lockout.MinRefusals.
 	Refusals int
 	// Window is how long the remote system may remember a refusal; 0 means a few minutes.
@@ -195,8 +197,10 @@ type Target struct {
 	// Names are the canonical names. A connection's allowed_targets must match every one of them.
 	Names []string `json:"names"`
 	// Identities identify the account across connections: provider, project or canonical host, remote ID.
-	// Two roles with an identity in common would fight over one password.
+	// Two roles with an identity in common, at one address, would fight over one password.
 	Identities []string `json:"identities"`
+	// Address is where the identities apply; "" if they contain it, and in roles that an earlier version stored.
+	Address string `json:"address,omitempty"`
 	// Parts are the parts that take the password independently, such as several servers with one password. Empty if
 	// the account has no parts. See Result.Taken.
 	Parts []string `json:"parts,omitempty"`

@@ -160,7 +160,7 @@ func (w *work) wait(ctx context.Context, step role.Step) error {
 	w.waits = true
 	before, reason := w.role.Retry.Last, explain.Obstacle(step.Why)
 	if step.Why == role.Throttled {
-		reason = explain.Held(w.h.Guard.Held())
+		reason = explain.Held(w.h.Held())
 	}
 	w.role.Retry.NextAttempt = timing.Later(step.At, w.Now()).Add(w.Moment()) // others may wait for the same time
 	// The failure that left an outcome unknown is more important than the wait of the next password.

@@ -64,7 +64,7 @@ func (e *Engine) facts(r *role.Role, h *connection.Handle) explain.Facts {
 		Role: r, View: r.Record.View(now), Step: r.Next(now, env), Now: now, Freeze: e.Gate.Freeze(), Unsettled: r.Unsettled(now, env),
 	}
 	if h != nil {
-		f.Pause, f.Hold, f.NotAllowed = h.Paused(), h.Guard.Held(), h.NotAllowed(r.Name, r.Target)
+		f.Pause, f.Hold, f.NotAllowed = h.Paused(), h.Held(), h.NotAllowed(r.Name, r.Target)
 	}
 	known, _ := e.failures.Load(r.Name)
 	failed, _ := known.(failure)

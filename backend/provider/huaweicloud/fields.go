@@ -75,27 +75,51 @@ const (
 // The windows in which refusals are counted are not documented; they are assumed to be as long as the locks.
 const keyWindow = 5 * time.Minute
 
-// Lockout returns the lockout of the access key or the IAM user, which is the same for all services.
+// Lockout returns the lockout of the access key or the IAM user at the address that it is shown to: the service for a key,
+// IAM for a user. In the public cloud, it is the same for all services and regions.
 func (Service) Lockout(connection provider.Connection) provider.Lockout {
 	settings := connection.Settings
 	if settings.Has(FieldAccessKey) {
+		key := settings.String(FieldAccessKey)
 		return provider.Lockout{
-			Credential: strings.Join([]string{"huaweicloud", "key", settings.String(FieldAccessKey)}, "|"),
+			Credential: credential("key", Address(connection), key),
+			Former:     credential("key", key),
 			Refusals:   keyRefusals,
 			Window:     keyWindow,
 		}
 	}
+	iam, domain, user := settings.String(FieldIAMURL), settings.String(FieldDomainName), settings.String(FieldUsername)
 	return provider.Lockout{
-		Credential: strings.Join([]string{
-			"huaweicloud", "user", transport.CanonicalHost(settings.String(FieldIAMURL)), settings.String(FieldDomainName), settings.String(FieldUsername),
-		}, "|"),
-		Refusals: userRefusals,
-		Window:   userLock,
-		Session:  true,
+		Credential: credential("user", addressOf(iam), domain, user),
+		Former:     credential("user", transport.CanonicalHost(iam), domain, user),
+		Refusals:   userRefusals,
+		Window:     userLock,
+		Session:    true,
 	}
 }
 
-// Host returns the host and port of the regional service. Identities contain the project ID instead.
+func credential(parts ...string) string { return "huaweicloud|" + strings.Join(parts, "|") }
+
+// publicCloud is the address of the public cloud, which has many: a project, a key and a user are the same at all of them.
+const publicCloud = "huaweicloud"
+
+// publicHosts matches the hosts that are derived from a region, and the one of IAM that has none. Nobody but the cloud
+// answers there. Other hosts of its domain may be those of its customers: the name of an OBS bucket is one.
+var publicHosts = regexp.MustCompile(`^((clouddc|dcs|ecs|iam)\.[a-z]+(-[a-z]+)+-[0-9]+|iam)\.myhuaweicloud\.com:443$`)
+
+// Address returns what distinguishes the cloud of a connection from all others: its host and port, or that it is the public
+// one. The same ID names another account there, and the same key is another one.
+func Address(connection provider.Connection) string { return addressOf(connection.URL) }
+
+func addressOf(url string) string {
+	host := transport.CanonicalHost(url)
+	if publicHosts.MatchString(host) {
+		return publicCloud
+	}
+	return host
+}
+
+// Host returns the host and port of the regional service.
 func (Service) Host(connection provider.Connection) string {
 	return transport.CanonicalHost(connection.URL)
 }
