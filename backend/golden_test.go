@@ -89,6 +89,62 @@ func TestStorageOfEveryVersion(t *testing.T) {
 	}
 }
 
+// The identities of roles that v0.1.0 stored hold no address: another server's account may have the same. Each role keeps its
+// account all the same, through updates and writes of its connection, and loses it when it is deleted.
+func TestRolesOfEarlierVersionKeepAccounts(t *testing.T) {
+	inTheFuture(t, "v0.1.0", func(t *testing.T) {
+		m := openGolden(t, goldens(t)["v0.1.0"])
+		synctest.Wait()
+		try := func(path string, data map[string]any) string {
+			resp, err := m.backend.HandleRequest(t.Context(), &logical.Request{Operation: logical.CreateOperation, Path: path, Data: data, Storage: m.storage})
+			if err != nil {
+				return err.Error()
+			}
+			if resp.IsError() {
+				return resp.Error().Error()
+			}
+			return ""
+		}
+		const taken = "another role of this mount already manages the target"
+		shared := map[string]any{"allowed_roles": "*", "project_id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "access_key": "A", "secret_key": "S"}
+		for name, connection := range map[string]string{"modified": "cloud", "waiting": "metal"} {
+			stored := m.do(logical.ReadOperation, "roles/"+name, nil).Data
+			role := map[string]any{"skip_initial_rotation": true, "password": "What-Is.There-1"}
+			for _, field := range []string{"instance_id", "account_id", "username", "instance_ids"} {
+				if stored[field] != nil {
+					role[field] = stored[field]
+				}
+			}
+			at := func(connection string) map[string]any {
+				role := maps.Clone(role)
+				role["connection"] = connection
+				return role
+			}
+			config := m.do(logical.ReadOperation, "config/"+connection, nil).Data
+			for other, url := range map[string]any{"same": config["url"], "elsewhere": "https://elsewhere.example"} {
+				data := maps.Clone(shared)
+				data["provider"], data["url"] = config["provider"], url
+				require.Empty(t, try("config/"+connection+"-"+other, data))
+			}
+			same, elsewhere := at(connection+"-same"), at(connection+"-elsewhere")
+			require.Contains(t, try("roles/second-"+name, same), taken)
+			require.Empty(t, try("roles/theirs", elsewhere))
+			require.Contains(t, try("roles/second-"+name, same), taken)
+			m.do(logical.DeleteOperation, "roles/theirs", nil)
+			require.Contains(t, try("roles/second-"+name, same), taken)
+
+			m.do(logical.UpdateOperation, "config/"+connection, map[string]any{"request_timeout": 7})
+			m.do(logical.UpdateOperation, "roles/"+name, map[string]any{"max_read_ttl": 77}) // it has its address now
+			require.Contains(t, try("roles/second-"+name, same), taken)
+			m.do(logical.UpdateOperation, "config/"+connection, map[string]any{"request_timeout": 8})
+
+			m.do(logical.DeleteOperation, "roles/"+name, map[string]any{"force": true})
+			require.Empty(t, try("roles/second-"+name, same))
+			require.Contains(t, try("roles/"+name, at(connection)), taken)
+		}
+	})
+}
+
 // An entry that a newer version wrote is rejected, and no request changes it: a downgrade destroys nothing.
 func TestEntryOfNewerVersionIsKept(t *testing.T) {
 	for version, g := range goldens(t) {

@@ -106,6 +106,32 @@ func (c *Connections) limits(ctx context.Context, s store.Store) (connection.Lim
 	}, err
 }
 
+// AddressOf returns the address of a role's target. That of a role that an earlier version stored is its connection's, which
+// keeps its host while roles use it.
+func (c *Connections) AddressOf(ctx context.Context, s store.Store, r *role.Role) (string, error) {
+	if r.Target.Address != "" {
+		return r.Target.Address, nil
+	}
+	h, err := c.Handle(ctx, s, r.Connection)
+	switch {
+	case errors.Is(err, problem.ErrNoConnection):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	target, err := h.Kind.Target(h.Completed, r.Target.Settings)
+	return target.Address, err
+}
+
+// Entries returns the address of a role's target, and the keys of its index entries; see [store.Store.Entries].
+func (c *Connections) Entries(ctx context.Context, s store.Store, r *role.Role) (address string, keys, former []string, err error) {
+	if address, err = c.AddressOf(ctx, s, r); err != nil { // the connection cannot be read, and an earlier version stored the role
+		address = ""
+	}
+	keys, former, err = s.Entries(ctx, r, address)
+	return address, keys, former, err
+}
+
 // eachRole calls f for each role of a connection until f returns an error. Otherwise, it returns store.ErrDamaged if there is
 // a damaged role, because that may be one of them.
 func (c *Connections) eachRole(ctx context.Context, s store.Store, name string, f func(*role.Role) error) error {

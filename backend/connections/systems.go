@@ -59,7 +59,7 @@ func (c *Connections) Warning(ctx context.Context, storage logical.Storage, name
 	if err != nil || len(others) == 0 {
 		return ""
 	}
-	var names, pairs []string
+	var names, twice []string
 	for _, other := range others {
 		names = append(names, other.name)
 	}
@@ -70,12 +70,13 @@ func (c *Connections) Warning(ctx context.Context, storage logical.Storage, name
 				continue // the account cannot be named there
 			}
 			for _, identity := range there.Identities {
-				owner, _, err := s.OwnerOf(ctx, identity)
+				owner, _, err := s.OwnerOf(ctx, there.Address, identity, c.AddressOf)
 				if err != nil {
 					return err
 				}
 				if owner != nil {
-					pairs = append(pairs, r.Name+" and "+owner.Name)
+					twice = append(twice, r.Name)
+					c.Logger.Warn("two roles change one password through two addresses", "connection", name, "role", r.Name, "other", owner.Name)
 				}
 			}
 		}
@@ -84,7 +85,7 @@ func (c *Connections) Warning(ctx context.Context, storage logical.Storage, name
 	if err != nil {
 		c.Logger.Warn("could not look for roles with one account on two connections", "connection", name, "error", err)
 	}
-	return explain.SameSystem(name, names, pairs)
+	return explain.SameSystem(name, names, twice)
 }
 
 // checkLogin checks that no role changes the password with which the connection logs in at this address.
@@ -93,12 +94,13 @@ func (c *configWrite) checkLogin(ctx context.Context, at provider.Connection) er
 	if login == "" {
 		return nil
 	}
-	owner, _, err := c.s.OwnerOf(ctx, login)
+	owner, _, err := c.s.OwnerOf(ctx, "", login, nil)
 	if err != nil {
 		return problem.Storage("reading the index of targets", err)
 	}
 	if owner != nil {
-		return problem.Mistake("the connection was not stored, because role %q changes the password of the account that it logs in with and would lock it out", owner.Name)
+		c.Logger.Warn("connection not stored: a role manages its login", "connection", c.name, "role", owner.Name)
+		return problem.Mistake("the connection was not stored, because a role of this mount changes the password of the account that it logs in with and would lock it out. Vault's log names the role")
 	}
 	return nil
 }

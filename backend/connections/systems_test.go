@@ -28,7 +28,7 @@ func TestLoginAtAnotherAddressIsNoTarget(t *testing.T) {
 
 		_, err = write("two", "s")
 		requireKind(t, problem.KindMistake, err)
-		require.ErrorContains(t, err, `role "role" changes the password of the account that it logs in with`)
+		require.ErrorContains(t, err, "a role of this mount changes the password of the account that it logs in with")
 		warning, err = write("three", "another")
 		require.NoError(t, err)
 		require.Empty(t, warning)
@@ -63,7 +63,7 @@ func TestRolesOfOneAccountAreNamed(t *testing.T) {
 		for _, host := range []string{"one", "two"} {
 			require.NoError(t, r.c.Write(t.Context(), r.storage, host, withKey("new")), "the credential can be replaced")
 		}
-		require.Contains(t, r.c.Warning(t.Context(), r.storage, "two"), "only one of them has the password in force: two-ops and one-ops. Delete")
+		require.Contains(t, r.c.Warning(t.Context(), r.storage, "two"), "only one of the two has the password in force: two-ops. Delete")
 	})
 }
 

@@ -300,7 +300,7 @@ func TestConnectionInUseKeepsItsAccounts(t *testing.T) {
 		require.ErrorContains(t, write("https://remote.example/v3"), `role "role" has 3600 seconds`)
 		r.remote.settle = 0
 		r.remote.login = "|login"
-		require.ErrorContains(t, r.write(withKey("new")), `role "role" changes the password of the account that it logs in with`)
+		require.ErrorContains(t, r.write(withKey("new")), "a role of this mount changes the password of the account that it logs in with")
 		require.Equal(t, calls, r.remote.used("key"), "no call was made with it")
 		require.Zero(t, r.remote.used("new"))
 		require.NoError(t, r.storage.Delete(t.Context(), "role/role"))

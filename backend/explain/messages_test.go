@@ -196,9 +196,12 @@ func (p *page) connections() {
 	p.situation("a write whose secret is not checked", "it is the stored one; verify_connection is false")
 	p.say("SecretUnchanged", SecretUnchanged)
 	p.say("StoredUnchecked", StoredUnchecked)
-	p.situation("calls that wait", "the sender could be blocked; the service throttles")
+	p.situation("calls that wait", "the sender could be blocked; the service throttles; it throttled another connection")
 	p.say("Blocked", Blocked("panel", "3 calls were refused"))
 	p.say("Held", Held(hold))
+	other := hold
+	other.By = "panel2"
+	p.say("Held", Held(other))
 	p.say("Held", Held(connection.Hold{Until: hold.Until}))
 	p.situation("a request for a role whose connection no longer exists", "")
 	p.say("ConnectionGone", ConnectionGone(&role.Role{Name: "db", Connection: "panel"}))
@@ -213,7 +216,7 @@ func (p *page) connections() {
 	p.say("Crowded", Crowded("role", "db", true, 1024))
 	p.situation("a connection to the remote system of another", "no account has two roles; one has")
 	p.say("SameSystem", SameSystem("panel2", []string{"panel"}, nil))
-	p.say("SameSystem", SameSystem("panel2", []string{"panel"}, []string{"web2 and web1"}))
+	p.say("SameSystem", SameSystem("panel2", []string{"panel"}, []string{"web2", "web3"}))
 }
 
 // clauses are the parts of other messages.

@@ -47,14 +47,14 @@ func list(names []string) string {
 	return shown
 }
 
-// SameSystem warns that a connection leads to the remote system of others at another address. pairs are the roles that have
-// one account.
-func SameSystem(name string, others, pairs []string) string {
+// SameSystem warns that a connection leads to the remote system of others at another address. twice are those of its roles
+// whose account has a role there. Only the log names these, which may be those of others.
+func SameSystem(name string, others, twice []string) string {
 	text := fmt.Sprintf("The connection %q leads to the same remote system as %s, at another address. An account can have a role on one of them only. "+
 		"Use the same url for all: the engine counts refused logins for each address", name, list(others))
-	if len(pairs) > 0 {
-		text += ". Each of these pairs of roles changes the password of one account, so that only one of them has the password in force: " +
-			list(pairs) + ". Delete the role of each pair whose password does not work. Deleting a role deletes the only copy of its password"
+	if len(twice) > 0 {
+		text += ". The accounts of these roles have another role there, and only one of the two has the password in force: " +
+			list(twice) + ". Delete the one whose password does not work; Vault's log names both. Deleting a role deletes the only copy of its password"
 	}
 	return text
 }

@@ -96,7 +96,8 @@ type Result struct {
 	// write of the connection helps.
 	Misconfigured bool
 	// System identifies the remote system, whatever address it was reached at: set by a successful check if the system
-	// has an identifier of its own, which must be hashed.
+	// has an identifier of its own, which must be hashed. No other system may be able to claim it: whoever may write a
+	// connection could otherwise have his server pass for another one, whose accounts would then be taken.
 	System string
 	// Unseen: the credential was sent and the response does not tell whether it was refused, although the outcome
 	// proves that nothing was changed. The outcome Unknown implies it.

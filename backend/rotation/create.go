@@ -271,11 +271,11 @@ func (c *creation) reserve(ctx context.Context) error {
 	if err := c.checkOthers(ctx); err != nil {
 		return err
 	}
-	entries, err := c.s.Claim(ctx, c.role)
+	entries, err := c.s.Claim(ctx, c.role, c.Connections.AddressOf)
 	var taken *store.TakenError
 	switch {
 	case errors.As(err, &taken):
-		return problem.Mistake("the role was not created, because %s: two roles would change one password", taken)
+		return c.taken(taken.Role, taken.Error())
 	case err != nil:
 		return problem.Storage("reading the index of targets", err)
 	case !c.promise.commit():
@@ -289,6 +289,13 @@ func (c *creation) reserve(ctx context.Context) error {
 	failpoint.Reach(failpoint.Reserved, c.name)
 	c.health.Creating(c.name, c.h.Name)
 	return c.store(ctx, "storing role "+c.name)
+}
+
+// taken returns the error for an account of another role. Only the log names that role: whoever creates this one may not
+// know of it.
+func (c *creation) taken(by, why string) error {
+	c.logger.Warn("role not created: another role manages its account", "role", c.name, "connection", c.h.Name, "managed_by", by)
+	return problem.Mistake("the role was not created, because %s, and two roles would change one password. Vault's log names that role", why)
 }
 
 // checkOthers returns an error if a connection of this mount logs in with the account, or if another role has the account at
@@ -329,12 +336,12 @@ func (c *creation) identitiesAt(ctx context.Context, h *connection.Handle) ([]st
 		return own, nil //nolint:nilerr // the account cannot be named there
 	}
 	for _, identity := range there.Identities {
-		other, owner, err := c.s.OwnerOf(ctx, identity)
+		other, owner, err := c.s.OwnerOf(ctx, there.Address, identity, c.Connections.AddressOf)
 		if err != nil {
 			return nil, problem.Storage("reading the index of targets", err)
 		}
 		if other != nil {
-			return nil, problem.Mistake("the role was not created, because role %q already manages this account: its connection %q leads to the same remote system at another address, and two roles would change one password", other.Name, other.Connection)
+			return nil, c.taken(other.Name, fmt.Sprintf("another role of this mount already manages this account: its connection %q leads to the same remote system at another address", other.Connection))
 		}
 		c.role.Record = c.role.Record.InheritLimits(owner.NotBefore, owner.OldTries)
 	}

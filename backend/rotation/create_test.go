@@ -186,13 +186,13 @@ func TestLoginOfConnectionIsNoTarget(t *testing.T) {
 		r.mustCreate(nil)
 		r.remote.loginIdentity = "remote|login"
 		err = r.engine.Connections.Write(t.Context(), r.storage, "other", newConn("key"))
-		require.ErrorContains(t, err, `role "role"`)
+		require.ErrorContains(t, err, "a role of this mount changes the password")
 	})
 }
 
 // A remote system that identifies itself is one, whatever its addresses.
 func TestAccountAtAnotherAddressIsTaken(t *testing.T) {
-	const taken = `role "role" already manages this account: its connection "conn" leads to the same remote system at another address`
+	const taken = `another role of this mount already manages this account: its connection "conn" leads to the same remote system at another address`
 	for name, test := range map[string]struct {
 		systems []string // of "conn" and of "other", as their checks read them
 		login   string

@@ -25,7 +25,7 @@ import (
 
 // fuzzedKeys are the keys of the entries that are fuzzed.
 var fuzzedKeys = []string{
-	roleKey, fuzzedConn, store.PausePrefix + "conn", store.TargetKey("remote|login"), store.SettingsKey, guardOf("key"),
+	roleKey, fuzzedConn, store.PausePrefix + "conn", store.TargetKey("", "remote|login"), store.SettingsKey, guardOf("key"),
 	store.FreezeKey, store.HeartbeatKey, store.ReadPrefix + "role",
 }
 

@@ -86,7 +86,7 @@ func TestRequestGivesUpWaitingForRoleLock(t *testing.T) {
 func TestHangingStorageOfOneRoleDelaysNoOther(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.mustCreate(nil)
-		claim := r.storage.blockAt(on(opGet, store.TargetKey("remote|first")))
+		claim := r.storage.blockAt(on(opGet, store.TargetKey("", "remote|first")))
 		defer claim.release()
 		done := make(chan error, 1)
 		go func() {

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -127,14 +128,12 @@ func (w *work) remove(ctx context.Context) error {
 		return problem.ErrGivenUp
 	}
 	defer unlock()
-	keys := []string{store.OptionsPrefix + w.name, store.ReadPrefix + w.name} // then the index entries
-	for _, identity := range w.role.Target.Identities {
-		keys = append(keys, store.TargetKey(identity))
-	}
-	if err := w.s.Removable(ctx, keys...); err != nil {
+	address, entries, keys, err := w.Connections.Entries(ctx, w.s, w.role)
+	keys = append(keys, store.OptionsPrefix+w.name, store.ReadPrefix+w.name)
+	if err := cmp.Or(err, w.s.Removable(ctx, slices.Concat(keys, entries)...)); err != nil {
 		return problem.Storage("reading the entries of role "+w.name, err)
 	}
-	left := store.Owner{Role: w.name, NotBefore: w.role.Record.LastRequest(), OldTries: w.role.Record.OldTries}
+	left := store.Owner{Role: w.name, Address: address, NotBefore: w.role.Record.LastRequest(), OldTries: w.role.Record.OldTries}
 	now := w.Now()
 	inherited := now.Before(left.NotBefore.Add(timing.LastBackoff)) || now.Before(left.OldTries.Until) // longer than any margin
 	if inherited {
@@ -144,7 +143,8 @@ func (w *work) remove(ctx context.Context) error {
 				return problem.Storage("storing the index of targets", err)
 			}
 		}
-		keys = keys[:2]
+	} else {
+		keys = append(keys, entries...)
 	}
 	w.stored = nil
 	if err := w.s.Delete(ctx, store.RolePrefix+w.name); err != nil {

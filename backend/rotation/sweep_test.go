@@ -193,7 +193,7 @@ func TestSweepKeepsRoleCreatedMeanwhile(t *testing.T) {
 		r.start()
 		advance(time.Minute)
 		require.NoError(t, r.storage.Delete(t.Context(), roleKey))
-		require.NoError(t, r.storage.Delete(t.Context(), store.TargetKey("remote|login")))
+		require.NoError(t, r.storage.Delete(t.Context(), store.TargetKey("", "remote|login")))
 		removed = true
 		r.wakeFor(11)
 		require.NoError(t, <-created)

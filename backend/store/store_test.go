@@ -66,8 +66,11 @@ func kinds() map[string]kind {
 			func(ctx context.Context, s Store) (any, error) { return s.Attempts(ctx, "key") }, wantAttempts, lockout.Attempts{},
 		},
 		"owner": {
-			TargetKey("id"), func(ctx context.Context, s Store) error { return s.PutOwner(ctx, owner) },
-			func(ctx context.Context, s Store) (any, error) { _, o, err := s.OwnerOf(ctx, "id"); return o, err }, wantOwner, Owner{},
+			TargetKey("", "id"), func(ctx context.Context, s Store) error { return s.PutOwner(ctx, owner) },
+			func(ctx context.Context, s Store) (any, error) {
+				_, o, err := s.OwnerOf(ctx, "", "id", nil)
+				return o, err
+			}, wantOwner, Owner{},
 		},
 		"freeze": {
 			"freeze", func(ctx context.Context, s Store) error { return s.PutFreeze(ctx, &freeze) },

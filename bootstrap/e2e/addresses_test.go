@@ -32,7 +32,7 @@ func TestServerAtTwoAddressesIsOne(t *testing.T) {
 
 	_, err := m.write("roles/web2", with(alias("OPS1"), data{"connection": "panel2"}))
 	require.Equal(t, 400, statusCode(err), message(err))
-	require.Contains(t, message(err), `role "web1" already manages this account: its connection "panel" leads to the same remote system`)
+	require.Contains(t, message(err), `another role of this mount already manages this account: its connection "panel" leads to the same remote system`)
 	m.must("roles/web3", with(alias("ops2"), data{"connection": "panel2"}))
 	require.NoError(t, m.login(alias("ops1"), m.creds("web1")["password"]))
 	require.NoError(t, m.login(alias("ops2"), m.creds("web3")["password"]))

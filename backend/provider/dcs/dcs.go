@@ -86,7 +86,7 @@ func (Type) Complete(connection *provider.Connection) error {
 	return huaweicloud.Complete(connection, Name)
 }
 
-// Target validates the account. Its identity contains the project ID, which is unique across regions. Identities are in
+// Target validates the account. Its identity contains the project ID, which is unique in a cloud. Identities are in
 // lower case, because it is not documented whether the service compares IDs case-sensitively.
 func (Type) Target(connection provider.Connection, settings provider.Settings) (provider.Target, error) {
 	a, err := accountOf(settings)
@@ -98,6 +98,7 @@ func (Type) Target(connection provider.Connection, settings provider.Settings) (
 	return provider.Target{
 		Names:      []string{name},
 		Identities: []string{strings.ToLower(strings.Join([]string{Name, project, name}, "|"))},
+		Address:    huaweicloud.Address(connection),
 		Username:   a.username,
 		Settings: provider.Settings{
 			fieldInstanceID: a.instanceID,

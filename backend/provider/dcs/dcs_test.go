@@ -83,12 +83,13 @@ func TestCheckRequiresInstanceList(t *testing.T) {
 }
 
 func TestTargetNamesInstanceAndAccount(t *testing.T) {
-	connection := provider.Connection{Settings: provider.Settings{"project_id": "P1"}}
+	connection := provider.Connection{URL: "https://dcs.example", Settings: provider.Settings{"project_id": "P1"}}
 	target, err := Type{}.Target(connection, provider.Settings{"instance_id": "Inst-1", "account_id": "acc-1", "username": "App"})
 	require.NoError(t, err)
 	require.Equal(t, provider.Target{
 		Names:      []string{"Inst-1/acc-1"},
 		Identities: []string{"dcs|p1|inst-1/acc-1"},
+		Address:    "dcs.example:443",
 		Username:   "App",
 		Settings: provider.Settings{
 			"instance_id": "Inst-1", "account_id": "acc-1", "username": "App", "rotation_method": "modify",

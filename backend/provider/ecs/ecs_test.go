@@ -75,12 +75,13 @@ func TestFieldsAreDescribed(t *testing.T) {
 }
 
 func TestTargetHasOnePartPerServer(t *testing.T) {
-	c := provider.Connection{Settings: provider.Settings{"project_id": "P1", "api": "cloudservers"}}
+	c := provider.Connection{URL: "https://ecs.eu-west-101.myhuaweicloud.com", Settings: provider.Settings{"project_id": "P1", "api": "cloudservers"}}
 	made, err := Type{}.Target(c, provider.Settings{"instance_ids": []string{"Id-2", "id-1"}, "username": "Administrator"})
 	require.NoError(t, err)
 	require.Equal(t, provider.Target{
 		Names:      []string{"Id-2", "id-1"},
 		Identities: []string{"ecs|p1|id-2", "ecs|p1|id-1"},
+		Address:    "huaweicloud",
 		Parts:      []string{"Id-2", "id-1"},
 		Username:   "Administrator",
 		Settings:   provider.Settings{"instance_ids": []string{"Id-2", "id-1"}, "username": "Administrator", "restart": "none"},
@@ -95,11 +96,16 @@ func TestTargetHasOnePartPerServer(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, made, again)
 
-	c.Settings["api"] = "instances"
+	c.Settings["api"], c.URL = "instances", "https://clouddc.eu-west-101.myhuaweicloud.com"
 	other, err := Type{}.Target(c, provider.Settings{"instance_ids": []string{"ID-2"}})
 	require.NoError(t, err)
 	require.Equal(t, "root", other.Username)
 	require.Equal(t, made.Identities[:1], other.Identities, "independent of user name, service and case")
+	require.Equal(t, made.Address, other.Address)
+	c.URL = "https://127.0.0.1:8080"
+	other, err = Type{}.Target(c, provider.Settings{"instance_ids": []string{"ID-2"}})
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:8080", other.Address)
 
 	many, err := Type{}.Target(c, provider.Settings{"instance_ids": series(50)})
 	require.NoError(t, err)

@@ -56,7 +56,7 @@ func (Type) TargetFields() []provider.Field {
 	}
 }
 
-// Target validates the servers. Each identity contains the project ID, which is unique across regions, but neither the
+// Target validates the servers. Each identity contains the project ID, which is unique in a cloud, but neither the
 // user name nor the service: a server has one administrator, and both services use UUIDs. Identities are in lower case,
 // because it is not documented whether the services compare IDs case-sensitively.
 func (Type) Target(connection provider.Connection, settings provider.Settings) (provider.Target, error) {
@@ -80,6 +80,7 @@ func (Type) Target(connection provider.Connection, settings provider.Settings) (
 	return provider.Target{
 		Names:      slices.Clone(ids),
 		Identities: identities,
+		Address:    huaweicloud.Address(connection),
 		Parts:      slices.Clone(ids),
 		Username:   username,
 		Settings: provider.Settings{

@@ -50,20 +50,20 @@ func checkOutcome(response *transport.Response) provider.Result {
 	case len(node.named("gen_info")) != 1:
 		return nonsense(http.StatusOK)
 	default:
-		system := systemOf(node.named("gen_info")[0])
+		system := systemOf(node.named("gen_info")[0], response.Key)
 		return provider.Result{Outcome: provider.Applied, System: system, Reason: "Plesk accepted the connection's administrator"}
 	}
 }
 
-// systemOf identifies the server by its GUID and its own name, or returns "" if one is missing. A copied server keeps its
-// GUID but gets another name.
-func systemOf(info *element) string {
+// systemOf identifies the server by its GUID, its own name and its key, or returns "" if one is missing. A copied server keeps
+// its GUID but gets another name. Any server can claim both, but only one that has the key can be another's.
+func systemOf(info *element, key []byte) string {
 	guid, hasGUID := info.only("server_guid")
 	name, hasName := info.only("server_name")
-	if !hasGUID || !hasName || guid == "" || name == "" {
+	if !hasGUID || !hasName || guid == "" || name == "" || len(key) == 0 {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(strings.ToLower(Name + "|" + guid + "|" + name)))
+	sum := sha256.Sum256(append([]byte(strings.ToLower(Name+"|"+guid+"|"+name)+"|"), key...))
 	return hex.EncodeToString(sum[:16])
 }
 

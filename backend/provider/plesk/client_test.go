@@ -15,6 +15,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
+	"vault-plugin-secrets-hosting/backend/provider/transport"
 )
 
 func TestSingleOKResultIsApplied(t *testing.T) {
@@ -250,6 +251,18 @@ func TestCheckIdentifiesServer(t *testing.T) {
 	for _, info := range []string{"", name, guid, guid + "<server_name/>", name + guid + guid} {
 		require.Empty(t, identify(info), info)
 	}
+}
+
+// Any server can claim the name and the GUID of another one, but it does not have its key.
+func TestServerWithAnotherKeyIsAnother(t *testing.T) {
+	body := packet(`<server><get><result><status>ok</status><gen_info><server_name>s</server_name><server_guid>g</server_guid></gen_info></result></get></server>`)
+	identify := func(key string) string {
+		return checkOutcome(&transport.Response{Status: 200, Header: http.Header{"Content-Type": {"text/xml"}}, Body: []byte(body), Key: []byte(key)}).System
+	}
+	require.NotEmpty(t, identify("one"))
+	require.Equal(t, identify("one"), identify("one"))
+	require.NotEqual(t, identify("one"), identify("two"))
+	require.Empty(t, identify(""), "without TLS, nothing is proved")
 }
 
 func TestCheckTargetMakesNoCall(t *testing.T) {

@@ -20,6 +20,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -54,6 +55,9 @@ type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	// Key is the public key of the server, hashed, whose private part the server has: TLS proves that, whether or not the
+	// certificate is trusted. It is empty without TLS.
+	Key []byte
 
 	// sent is the content of the request, see Echoes.
 	sent Secret
@@ -209,7 +213,15 @@ func Do(ctx context.Context, client *Client, method, address string, body []byte
 	if len(content) > bodyLimit {
 		return nil, noAnswer("the response is longer than any that this system sends; check that " + client.endpoint.name() + " points to the right service")
 	}
-	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: content, sent: sent}, nil
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: content, Key: keyOf(resp.TLS), sent: sent}, nil
+}
+
+func keyOf(state *tls.ConnectionState) []byte {
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	sum := sha256.Sum256(state.PeerCertificates[0].RawSubjectPublicKeyInfo)
+	return sum[:]
 }
 
 // JSON encodes the body of a request, without HTML escapes and without a trailing line feed.
