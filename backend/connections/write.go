@@ -305,6 +305,9 @@ func (c *configWrite) verify(ctx context.Context, inUse bool) error {
 		by, at := "", time.Time{}
 		if last != nil {
 			by, at = last.By, last.Time
+			if spent.By == by { // once is enough
+				spent.By = ""
+			}
 		}
 		again := spent.Forgotten
 		if inUse {

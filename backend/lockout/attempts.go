@@ -154,7 +154,8 @@ func (g *login) known(stored Attempts) Attempts {
 		stored.Trials = max(stored.Trials, g.trials)
 		stored.Unanswered = max(0, stored.Unanswered-seen)
 	}
-	stored.Last, stored.By = timing.Later(stored.Last, g.last), cmp.Or(g.by, stored.By)
+	stored.Last = timing.Later(stored.Last, g.last)
+	stored.By = cmp.Or(g.by, stored.By)
 	return stored.correctClock(g.Now())
 }
 

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -144,6 +145,8 @@ type mount struct {
 	path  string
 	sim   *simulator.Simulator
 	out   simulator.Output
+	// token is that of the requests; "": the root token.
+	token string
 	// retries is how often the client repeats a request that fails. 0 by default, so that a test sees each answer.
 	retries int
 }
@@ -213,7 +216,7 @@ func (m *mount) client() *api.Client {
 func (m *mount) retryingClient() *api.Client {
 	client, err := m.vault.Client.CloneWithHeaders()
 	require.NoError(m.t, err)
-	client.SetToken(m.vault.Client.Token())
+	client.SetToken(cmp.Or(m.token, m.vault.Client.Token()))
 	return client
 }
 

@@ -187,6 +187,22 @@ var ofGuards = []mutant{
 		pkg:    rotation, test: "TestThrottleHoldsOneServiceOfKey",
 	},
 	{
+		name: "key-without-its-address", rule: "locked",
+		breaks: "A server of another team holds and pauses every connection whose access key it was shown.",
+		file:   "backend/provider/huaweicloud/fields.go",
+		old:    `credential("key", Address(connection), key)`,
+		new:    `credential("key", key)`,
+		pkg:    rotation, test: "TestNoSequenceOfWritesAffectsOtherTeam",
+	},
+	{
+		name: "upgrade-forgets-refusals", rule: "locked",
+		breaks: "After an upgrade, a credential may be refused as often again, although the remote system has forgotten nothing.",
+		file:   "backend/lockout/attempts.go",
+		old:    `if err != nil || g.former == "" ||`,
+		new:    `if err != nil || g.former != "" ||`,
+		pkg:    lockout, test: "TestCountsOfFormerNameStillCount",
+	},
+	{
 		name: "requests-wait-for-the-hold", rule: "locked",
 		breaks: "A throttle without a hint stops requests of operators long after it has ended.",
 		file:   "backend/rotation/change.go",
