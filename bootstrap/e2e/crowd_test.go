@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,18 +12,6 @@ import (
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
-
-// clientWith returns a client whose token has these rights only; MOUNT stands for the path of the mount.
-func (m *mount) clientWith(name, rules string) *api.Client {
-	m.t.Helper()
-	name = m.path + "-" + name
-	require.NoError(m.t, m.vault.Client.Sys().PutPolicy(name, strings.ReplaceAll(rules, "MOUNT", m.path)))
-	secret, err := m.vault.Client.Auth().Token().Create(&api.TokenCreateRequest{Policies: []string{name}})
-	require.NoError(m.t, err)
-	client := m.client()
-	client.SetToken(secret.Auth.ClientToken)
-	return client
-}
 
 // readAll reads a role many times at once, and returns the errors as they come.
 func (m *mount) readAll(client *api.Client, name string, n int) <-chan error {
@@ -57,7 +44,7 @@ func TestCrowdOfReadersIsRefusedAtOnce(t *testing.T) {
 	m := newMount(t)
 	m.must("config/panel", data{"request_timeout": 30})
 	m.must("roles/victim", alias("ops2"))
-	reader := m.clientWith("reader", `path "MOUNT/creds/team-b-1" { capabilities = ["read"] }`)
+	reader := m.as(`path "MOUNT/creds/team-b-1" { capabilities = ["read"] }`).client()
 	release := m.hold("team-b-1", alias("ops1"))
 	defer release()
 	const readers, places = 400, 60
@@ -92,7 +79,7 @@ func TestRolesOfOneTeamAreLimited(t *testing.T) {
 	m.must("roles/victim", alias("ops1"))
 	_, err := m.client().Logical().Write(m.path+"/settings", data{"max_roles_per_connection": 5})
 	require.NoError(t, err)
-	writer := m.clientWith("writer", `path "MOUNT/roles/team-b-*" { capabilities = ["create", "update", "delete"] }`)
+	writer := m.as(`path "MOUNT/roles/team-b-*" { capabilities = ["create", "update", "delete"] }`).client()
 	create := func(i int) error {
 		name := fmt.Sprintf("team-b-%d", i)
 		_, err := writer.Logical().Write(m.path+"/roles/"+name, data{"connection": "team-b", "login": name, "skip_initial_rotation": true})

@@ -220,6 +220,18 @@ func (m *mount) retryingClient() *api.Client {
 	return client
 }
 
+// as returns the mount for a token that has only these rights. MOUNT in the rules is its path.
+func (m *mount) as(rules string) *mount {
+	m.t.Helper()
+	name := fmt.Sprintf("%s-%d", m.path, mounts.Add(1))
+	require.NoError(m.t, m.vault.Client.Sys().PutPolicy(name, strings.ReplaceAll(rules, "MOUNT", m.path)))
+	secret, err := m.vault.Client.Auth().Token().Create(&api.TokenCreateRequest{Policies: []string{name}})
+	require.NoError(m.t, err)
+	other := *m
+	other.token = secret.Auth.ClientToken
+	return &other
+}
+
 // write returns Vault's answer or error.
 func (m *mount) write(path string, d data) (*api.Secret, error) {
 	secrets.addGiven(d)

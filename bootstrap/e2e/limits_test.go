@@ -8,37 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 )
 
-// team is somebody with rights on a few paths of a mount.
-type team struct {
-	*mount
-	api *api.Client
-}
-
-// asTeam returns a client with these rules, in which MOUNT is the mount.
-func (m *mount) asTeam(rules string) team {
-	m.t.Helper()
-	require.NoError(m.t, m.vault.Client.Sys().PutPolicy(m.path+"-team", strings.ReplaceAll(rules, "MOUNT", m.path)))
-	secret, err := m.vault.Client.Auth().Token().Create(&api.TokenCreateRequest{Policies: []string{m.path + "-team"}})
-	require.NoError(m.t, err)
-	client := m.client()
-	client.SetToken(secret.Auth.ClientToken)
-	return team{m, client}
-}
-
-func (a team) write(path string, d data) (*api.Secret, error) {
-	secrets.addGiven(d)
-	return a.api.Logical().Write(a.path+"/"+path, d)
-}
-
 // refused asserts that a request is a mistake, and returns the message.
-func (a team) refused(path string, d data) string {
-	a.t.Helper()
-	_, err := a.write(path, d)
-	require.Equal(a.t, 400, statusCode(err), "%s: %v", path, err)
+func (m *mount) refused(path string, d data) string {
+	m.t.Helper()
+	_, err := m.write(path, d)
+	require.Equal(m.t, 400, statusCode(err), "%s: %v", path, err)
 	return message(err)
 }
 
@@ -53,7 +30,7 @@ rule "charset" { charset = "abcdefghijklmnopqrstuvwxyz" min-chars = 1 }
 rule "charset" { charset = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" min-chars = 1 }
 rule "charset" { charset = "0123456789" min-chars = 1 }
 rule "charset" { charset = "-_.~!" min-chars = 1 }`)
-	team := m.asTeam(`path "MOUNT/roles/team-*" { capabilities = ["create", "update", "read", "delete"] }
+	team := m.as(`path "MOUNT/roles/team-*" { capabilities = ["create", "update", "read", "delete"] }
 path "MOUNT/rotate-role/team-*" { capabilities = ["update"] }`)
 
 	attack := func(policy string) string {
@@ -85,7 +62,7 @@ func TestRotateRoleTokenCannotRotateAllTheTime(t *testing.T) {
 	m := newMount(t)
 	m.must("roles/web1", alias("ops1"))
 	m.must("settings", data{"min_rotation_interval": "1h"})
-	team := m.asTeam(`path "MOUNT/rotate-role/web1" { capabilities = ["update"] }
+	team := m.as(`path "MOUNT/rotate-role/web1" { capabilities = ["update"] }
 path "MOUNT/settings" { capabilities = ["update"] }`)
 	before := m.workingCreds("web1", alias("ops1"))
 	var warned atomic.Int32
@@ -109,7 +86,7 @@ path "MOUNT/settings" { capabilities = ["update"] }`)
 func TestConnectionWriterCannotReachMetadata(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
-	team := m.asTeam(`path "MOUNT/config/*" { capabilities = ["create", "update", "read"] }`)
+	team := m.as(`path "MOUNT/config/*" { capabilities = ["create", "update", "read"] }`)
 	for _, host := range []string{
 		"169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "[fd00:ec2::254]", "[fd20:ce::254]", "[::a9fe:a9fe]", "[::ffff:a9fe:a9fe]",
 		"[64:ff9b::6464:64c8]", "[64:ff9b:1::a9fe:a9fe]", "[2002:a9fe:a9fe::1]", "[2001:0:c000:201:0:0:5601:5601]",
@@ -127,7 +104,7 @@ func TestConnectionWriterKeepsAllowedHosts(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must("roles/web1", alias("ops1"))
-	team := m.asTeam(`path "MOUNT/config/*" { capabilities = ["create", "update", "read"] }
+	team := m.as(`path "MOUNT/config/*" { capabilities = ["create", "update", "read"] }
 path "MOUNT/rotate-role/*" { capabilities = ["update"] }`)
 	m.must("settings", data{"allowed_hosts": "127.0.0.0/8,*.example.com"})
 	m.must("rotate-role/web1", nil)
@@ -153,7 +130,7 @@ func TestConnectionWriterCannotSwitchVerificationOff(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must("roles/web1", alias("ops1"))
-	team := m.asTeam(`path "MOUNT/config/*" { capabilities = ["create", "update", "read"] }
+	team := m.as(`path "MOUNT/config/*" { capabilities = ["create", "update", "read"] }
 path "MOUNT/rotate-role/*" { capabilities = ["update"] }`)
 	insecure := with(m.panel(), data{"insecure_tls": true})
 	require.Contains(t, team.refused("config/panel", data{"insecure_tls": true}), "credential")
@@ -201,7 +178,7 @@ func TestSilentRemoteSystemKeepsNoSockets(t *testing.T) {
 			}()
 		}
 	}()
-	team := m.asTeam(`path "MOUNT/config/*" { capabilities = ["create", "update"] }`)
+	team := m.as(`path "MOUNT/config/*" { capabilities = ["create", "update"] }`)
 	inParallel(t, make([]int, 20), func(int) {
 		_, err := team.write("config/silent-"+strconv.Itoa(int(accepted.Load())), with(m.panel(), data{"url": "https://" + l.Addr().String(), "request_timeout": 1}))
 		if statusCode(err) < 500 {
@@ -216,7 +193,7 @@ func TestDurationsOfRolesAreBounded(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must("roles/web1", alias("ops1"))
-	team := m.asTeam(`path "MOUNT/roles/web1" { capabilities = ["update"] }`)
+	team := m.as(`path "MOUNT/roles/web1" { capabilities = ["update"] }`)
 	for _, field := range []string{"rotation_period", "rotate_after_read", "max_read_ttl"} {
 		require.Contains(t, team.refused("roles/web1", data{field: "87601h"}), field+" must be at most 315360000 seconds (10 years)")
 		_, err := team.write("roles/web1", data{field: "87600h"})

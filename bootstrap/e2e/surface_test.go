@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/bootstrap/vaulttest"
@@ -15,17 +14,9 @@ func TestHistoryNeedsSudo(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
 	m.must("roles/web1", alias("ops1"))
-	token := func(rules string) *api.Client {
-		require.NoError(t, vault.Client.Sys().PutPolicy(m.path, rules))
-		secret, err := vault.Client.Auth().Token().Create(&api.TokenCreateRequest{Policies: []string{m.path}})
-		require.NoError(t, err)
-		client := m.client()
-		client.SetToken(secret.Auth.ClientToken)
-		return client
-	}
-	_, err := token(`path "` + m.path + `/*" { capabilities = ["read"] }`).Logical().Read(m.path + "/history/web1")
+	_, err := m.as(`path "MOUNT/*" { capabilities = ["read"] }`).client().Logical().Read(m.path + "/history/web1")
 	require.Equal(t, 403, statusCode(err))
-	secret, err := token(`path "` + m.path + `/*" { capabilities = ["read", "sudo"] }`).Logical().Read(m.path + "/history/web1")
+	secret, err := m.as(`path "MOUNT/*" { capabilities = ["read", "sudo"] }`).client().Logical().Read(m.path + "/history/web1")
 	require.NoError(t, err)
 	require.NotEmpty(t, secret.Data["passwords"])
 }

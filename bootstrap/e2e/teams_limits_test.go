@@ -15,21 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 )
-
-// clientWith returns a client whose token has only these rights.
-func (m *mount) clientWith(rules string) *api.Client {
-	m.t.Helper()
-	name := m.path + "-limited"
-	require.NoError(m.t, m.vault.Client.Sys().PutPolicy(name, strings.ReplaceAll(rules, "MOUNT", m.path)))
-	secret, err := m.vault.Client.Auth().Token().Create(&api.TokenCreateRequest{Policies: []string{name}})
-	require.NoError(m.t, err)
-	client := m.client()
-	client.SetToken(secret.Auth.ClientToken)
-	return client
-}
 
 // Whoever may write a role, but not read its password, gets one guess a second until the first rotation, and none after it.
 func TestRoleWriterCannotGuessItsPassword(t *testing.T) {
@@ -37,7 +24,7 @@ func TestRoleWriterCannotGuessItsPassword(t *testing.T) {
 	m := newMount(t)
 	role := with(m.account("app"), data{"skip_initial_rotation": true})
 	m.must("roles/cache", role)
-	writer := m.clientWith(`path "MOUNT/roles/cache" { capabilities = ["update"] }`).Logical()
+	writer := m.as(`path "MOUNT/roles/cache" { capabilities = ["update"] }`).client().Logical()
 	_, err := writer.Read(m.path + "/creds/cache")
 	require.Equal(t, 403, statusCode(err))
 	guess := func(password any) int {
@@ -79,9 +66,9 @@ func TestRoleWriterCannotGuessItsPassword(t *testing.T) {
 func TestOversizedAndMistypedFieldsAreRefused(t *testing.T) {
 	t.Parallel()
 	m := newMount(t)
-	team := m.clientWith(`
+	team := m.as(`
 		path "MOUNT/config/team-b-*" { capabilities = ["create", "update", "patch"] }
-		path "MOUNT/roles/team-b-*" { capabilities = ["create", "update", "patch"] }`).Logical()
+		path "MOUNT/roles/team-b-*" { capabilities = ["create", "update", "patch"] }`).client().Logical()
 	panel := with(m.panel(), data{"allowed_roles": "team-b-*"})
 	role := with(alias("ops1"), data{"connection": "team-b-panel"})
 	_, err := team.Write(m.path+"/config/team-b-panel", panel)
@@ -166,7 +153,7 @@ func TestRequestIDsCarryNoPassword(t *testing.T) {
 	t.Cleanup(server.Close)
 	m.must("config/hostile", with(m.cloud(), data{"url": server.URL, "insecure_tls": true, "ca_cert": "", "verify_connection": false}))
 	m.must("roles/web", with(account, data{"connection": "hostile", "skip_initial_rotation": true, "disable_automated_rotation": true}))
-	reader := m.clientWith(`path "MOUNT/status/*" { capabilities = ["read"] }`).Logical()
+	reader := m.as(`path "MOUNT/status/*" { capabilities = ["read"] }`).client().Logical()
 	for at := range len(forms) + 1 {
 		form.Store(int32(at)) //nolint:gosec // a small number
 		_, err := m.write("rotate-role/web", data{"force": true})

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/hashicorp/vault/api"
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
@@ -19,18 +18,6 @@ const teamB = `
 path "MOUNT/config/team-b-*" { capabilities = ["create", "update", "delete"] }
 path "MOUNT/roles/team-b-*" { capabilities = ["create", "update", "delete"] }
 `
-
-// team returns a mount of the same path with a token that has only these rights.
-func (m *mount) team(rules string) *mount {
-	m.t.Helper()
-	name := m.path + "-team"
-	require.NoError(m.t, m.vault.Client.Sys().PutPolicy(name, strings.ReplaceAll(rules, "MOUNT", m.path)))
-	secret, err := m.vault.Client.Auth().Token().Create(&api.TokenCreateRequest{Policies: []string{name}})
-	require.NoError(m.t, err)
-	other := *m
-	other.token = secret.Auth.ClientToken
-	return &other
-}
 
 // fakeCloud is a server of team B, which throttles for an hour or refuses every credential.
 type fakeCloud struct {
@@ -75,7 +62,7 @@ func TestServerOfOneTeamDoesNotAffectAnother(t *testing.T) {
 	m := newMountIn(t, v)
 	m.must("config/user", m.asUser(m.cloud()))
 	m.must("roles/app", m.account("app"))
-	b, fake := m.team(teamB), newFakeCloud(t, m)
+	b, fake := m.as(teamB), newFakeCloud(t, m)
 	attacks := map[string]data{
 		"team-b-key":  with(m.cloud(), data{"url": fake.URL, "insecure_tls": true, "secret_key": "Wrong-Secret-Key.1"}),
 		"team-b-user": with(m.asUser(m.cloud()), data{"url": fake.URL, "iam_url": fake.URL, "insecure_tls": true, "password": "Wrong-Password.1"}),
