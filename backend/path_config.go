@@ -163,7 +163,6 @@ func (b *Backend) readConfig(ctx context.Context, req *logical.Request, d *frame
 func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 	name, _ := d.Get("name").(string)
 	force, _ := d.Get("force").(bool)
-	insecure := b.switchesVerificationOff(ctx, req, d, name)
 	resp := &logical.Response{}
 	err := b.engine.Connections.Write(ctx, req.Storage, name, connection.Patch{
 		Force:    force,
@@ -176,9 +175,6 @@ func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 		return fail(name, err)
 	}
 	b.send(ctx, eventConfigWrite, req.Path, name, req.Path)
-	if insecure {
-		resp.AddWarning(explain.InsecureTLS(name))
-	}
 	for _, warning := range []string{b.engine.Connections.Warning(ctx, req.Storage, name), b.warnOfRoles(ctx, req, d, name)} {
 		if warning != "" {
 			resp.AddWarning(warning)
@@ -188,15 +184,6 @@ func (b *Backend) writeConfig(ctx context.Context, req *logical.Request, d *fram
 		return nil, nil //nolint:nilnil // Vault's 204
 	}
 	return resp, nil
-}
-
-// switchesVerificationOff reports whether the request sets insecure_tls for a connection that does not have it.
-func (b *Backend) switchesVerificationOff(ctx context.Context, req *logical.Request, d *framework.FieldData, name string) bool {
-	if on := given[bool](d, "insecure_tls"); on == nil || !*on {
-		return false
-	}
-	before, err := b.engine.Connections.Read(ctx, req.Storage, name)
-	return err == nil && !before.TLS.Insecure
 }
 
 // warnOfRoles returns a warning if the request limits the roles of the connection so that it no longer allows all of them;

@@ -88,8 +88,8 @@ type configWrite struct {
 	force bool
 	// refused: the credential was refused before, so that a presumption pays for no attempt.
 	refused bool
-	// warning is for the user; "" if there is none.
-	warning string
+	// warnings are for the user.
+	warnings []string
 }
 
 // Write creates or updates a connection. Unless verify_connection is false, it first checks a new address, TLS setting or
@@ -132,7 +132,7 @@ func (c *Connections) Write(ctx context.Context, storage logical.Storage, name s
 		}
 		w.refused = same != nil
 		if w.replacesWorking(ctx) {
-			w.warning = explain.StoredUnchecked
+			w.warnings = append(w.warnings, explain.StoredUnchecked)
 		}
 	case patch.HasSecret(w.h.Kind):
 		if fresh, err = w.again(ctx); err != nil {
@@ -142,8 +142,13 @@ func (c *Connections) Write(ctx context.Context, storage logical.Storage, name s
 	if err := w.replace(ctx, fresh); err != nil {
 		return err
 	}
-	if patch.Warn != nil && w.warning != "" {
-		patch.Warn(w.warning)
+	if w.before != nil && !w.before.TLS.Insecure && w.h.TLS.Insecure {
+		w.warnings = append(w.warnings, explain.InsecureTLS(name))
+	}
+	if patch.Warn != nil {
+		for _, warning := range w.warnings {
+			patch.Warn(warning)
+		}
 	}
 	return nil
 }
@@ -216,7 +221,7 @@ func (c *configWrite) again(ctx context.Context) (fresh bool, err error) {
 	paused := spent || h.Paused() != nil || pause != nil || c.Health.IsPaused(c.name)
 	switch {
 	case !paused && !c.force && !h.Guard.HeldUntil().After(c.Now()):
-		c.warning = explain.SecretUnchanged
+		c.warnings = append(c.warnings, explain.SecretUnchanged)
 		return false, nil
 	case c.h.VerifyConnection || c.force:
 		if err := c.verify(ctx, true); err != nil {

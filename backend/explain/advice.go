@@ -181,6 +181,8 @@ func (f Facts) failureAdvice() string {
 			return fmt.Sprintf("fix the reported cause on the remote system, which concerns every role of %s: %s", config, f.nextAttempt())
 		case last.OfRemote():
 			return fmt.Sprintf("fix the reported cause on the remote system, which concerns every role of %s, and repeat the request", config)
+		case last.Scope == provider.ScopePassword && last.Given:
+			return "choose another password"
 		case last.Scope == provider.ScopePassword:
 			return "set a password_policy that fits the remote system's rules"
 		}

@@ -29,6 +29,12 @@ func weak() *role.Failure {
 	return failed(provider.Rejected, provider.ScopePassword, "1038", "the remote system refused the password")
 }
 
+func chosenWeak() *role.Failure {
+	f := weak()
+	f.Given = true
+	return f
+}
+
 func wrongOld() *role.Failure {
 	return failed(provider.Mismatch, provider.ScopeTarget, "passwordFailed", "the remote system reports that the current password is wrong")
 }
@@ -125,6 +131,7 @@ func states() []act {
 			{name: "the account was refused", record: active + "make send gone", last: rejected()},
 			{name: "the remote system refuses everything", record: active + "make send gone", last: refusedByRemote()},
 			{name: "generated passwords were refused", record: active + "make send weak", last: weak()},
+			{name: "a chosen password was refused after it had waited", record: active + "make send weak", last: chosenWeak()},
 			{name: "a given password was refused", record: active + "make send weak", last: weak(), given: true},
 			{name: "the old password was refused, though none was presented", record: active + "make send busy", last: wrongOld(), otherwise: "set rotation_method=reset on the role"},
 			{name: "the account is denied", record: active + "make send busy", last: deniedTarget()},

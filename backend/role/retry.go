@@ -112,6 +112,8 @@ type Failure struct {
 	RequestID string           `json:"request_id,omitempty"`
 	Reason    string           `json:"reason"`
 	Time      time.Time        `json:"time"`
+	// Given: an operator chose the password.
+	Given bool `json:"given,omitempty"`
 	// Revision is the revision of the connection that made the call.
 	Revision int `json:"revision,omitempty"`
 	// Parts are the parts of the account that did not take the change, if the remote system reports them.

@@ -242,6 +242,7 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 			r.Record = rec.PasswordRefused()
 		}
 		w.fail(result)
+		r.Retry.Last.Given = sent.Given
 		again, err = w.afterRejected(ctx, result, sent)
 	case provider.Mismatch:
 		r.Record = rec.OldRefused(w.old.Certain, result.TriesLeft, now.Add(max(lockWindow(w.oldPassword()), result.RetryAfter)))
