@@ -352,7 +352,7 @@ func (b *attacker) patch(name string) (patch connection.Patch, what string) {
 	}
 	b.noRoles[name] = b.noRoles[name] || near && !b.near
 	verify, timeout := b.random.IntN(2) == 0, 1+b.random.IntN(60)
-	force := !b.near && b.random.IntN(4) == 0
+	force := b.random.IntN(4) == 0 && !b.near && settings["username"] != "mallory" // it may lock a login
 	return connection.Patch{Provider: ptr(a.provider), Settings: settings, Force: force, Change: func(o *connection.Options) {
 		o.Address, o.AllowedRoles, o.VerifyConnection, o.RequestTimeout = url, []string{"*"}, verify, timeout
 	}}, fmt.Sprintf("%s %q %v, force %v", a.provider, url, settings, force)
