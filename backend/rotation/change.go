@@ -163,14 +163,16 @@ func (w *work) wait(ctx context.Context, step role.Step) error {
 		reason = explain.Held(w.h.Held())
 	}
 	w.role.Retry.NextAttempt = timing.Later(step.At, w.Now()).Add(w.Moment()) // others may wait for the same time
-	// The failure that left an outcome unknown is more important than the wait of the next password.
-	if before == nil || w.role.Record.View(w.Now()).State != credential.StateUncertain {
-		scope := provider.ScopeTarget
-		if step.Why == role.Throttled || step.Why == role.Blocked || step.Why == role.Checking {
-			scope = provider.ScopeConnection
-		}
-		w.role.Retry.Last = &role.Failure{Class: provider.Busy, Scope: scope, Reason: reason, Time: w.Now(), Revision: w.h.Revision}
+	last := role.Failure{Class: provider.Busy, Scope: provider.ScopeTarget, Reason: reason}
+	if step.Why == role.Throttled || step.Why == role.Blocked || step.Why == role.Checking {
+		last.Scope = provider.ScopeConnection
 	}
+	// The failure that left an outcome unknown is more important than the wait of the next password.
+	if before != nil && w.role.Record.View(w.Now()).State == credential.StateUncertain {
+		last = *before
+	}
+	last.Time, last.Revision = w.Now(), w.h.Revision // what mended the failure before has not ended the wait
+	w.role.Retry.Last = &last
 	failpoint.Reach(failpoint.BeforeWait, w.name)
 	if err := w.store(ctx, "storing the new password of role "+w.name); err != nil {
 		return err

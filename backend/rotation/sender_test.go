@@ -1,13 +1,16 @@
 package rotation
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 )
@@ -98,5 +101,45 @@ func TestUnprovedCredentialWaitsForServerToForget(t *testing.T) {
 		require.NoError(t, r.engine.Connections.Write(t.Context(), r.storage, "a", withKey("right")))
 		advance(time.Minute)
 		r.requireVersion("a", 2)
+	})
+}
+
+// What mends the last failure does not end a wait that began after it: the role would be tried over and over.
+func TestMendedRoleWaitsForServerToForget(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		k := r.useServer(5, "a", "b")
+		var lost atomic.Bool
+		k.onCall(func(c call, result *provider.Result) {
+			if c.login == "role" && c.kind == callChange {
+				*result = unreachable
+				if !lost.Swap(true) {
+					*result = unknown
+				}
+			}
+		})
+		_ = r.rotateAll("role")
+		advance(10 * time.Second) // the next attempt does not get through
+		require.Equal(t, credential.StateUncertain, r.read().State)
+		for _, key := range []string{"a", "wrong"} {
+			k.refuse(key, true)
+		}
+		require.Error(t, r.rotateAll("a")[0])
+		require.Error(t, r.engine.Connections.Write(t.Context(), r.storage, "b", withKey("wrong")))
+		puts := 0
+		r.storage.failIf(func(operation, key string) error {
+			if operation == opPut && key == roleKey {
+				if puts++; puts > 100 {
+					return errors.New("the role is stored over and over")
+				}
+			}
+			return nil
+		})
+		r.mustWriteConn(unchecked("another")) // not known to work
+		advance(time.Minute)
+		r.storage.heal()
+		require.LessOrEqual(t, puts, 3)
+		used := k.used("another")
+		advance(10 * time.Minute)
+		require.Greater(t, k.used("another"), used, "the server has forgotten the refusals")
 	})
 }
