@@ -44,6 +44,9 @@ func (w *world) changeFreeze(acc *account, what string, r request) {
 
 func (w *world) writeSettings(acc *account) {
 	n, limit := w.node, []int{60, 900, store.DefaultCatchUpLimit}[w.rng.IntN(3)]
+	for _, other := range w.accounts {
+		other.read = lastRead{} // the connection cache is cold until roles are read again
+	}
 	w.call(acc, "write catch_up_limit, drawn for", false, func(ctx context.Context, n *node) (*rotation.Report, error) {
 		return nil, n.engine.Gate.WriteSettings(ctx, n.store, func(s *store.Settings) { s.CatchUpLimit = limit })
 	})
