@@ -136,7 +136,7 @@ var ofProviders = []mutant{
 		file:   "backend/provider/huaweicloud/api.go",
 		old:    "a.refused.begin(a.Refusal(response))",
 		new:    "_ = a.Refusal(response)",
-		pkg:    "backend/provider/huaweicloud", test: "TestRefusedKeyIsNotSentAgainAtOnce",
+		pkg:    "backend/provider/huaweicloud", test: "TestRefusedKeyIsSentAgainByCheckOnly",
 	},
 	{
 		name: "huawei-sign-another-body", rule: "answer",

@@ -68,7 +68,7 @@ func open(connection provider.Connection, service string, now func() time.Time) 
 		base:    connection.URL,
 		project: settings.String(FieldProjectID),
 		now:     now,
-		refused: &pause{now: now},
+		refused: &pause{},
 	}
 	if settings.Has(FieldAccessKey) {
 		api.signer = &Signer{

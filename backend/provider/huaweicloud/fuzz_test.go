@@ -38,8 +38,8 @@ func FuzzResponse(f *testing.F) {
 	}
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	clock := func() time.Time { return now }
-	byKey := &API{now: clock, signer: &Signer{}, refused: &pause{now: clock}}
-	byUser := &API{now: clock, tokens: &tokens{now: clock}, refused: &pause{now: clock}}
+	byKey := &API{now: clock, signer: &Signer{}, refused: &pause{}}
+	byUser := &API{now: clock, tokens: &tokens{now: clock}, refused: &pause{}}
 	f.Fuzz(func(t *testing.T, status int, id, after, date, value string, body []byte) {
 		response := &transport.Response{Status: status, Body: body, Header: http.Header{
 			"X-Request-Id": {id}, "Retry-After": {after}, "Date": {date}, "X-Subject-Token": {value},
