@@ -24,7 +24,7 @@ func complete(req *logical.Request, resp *logical.Response, err error) (*logical
 		return resp, errors.New(located(req, err.Error()))
 	}
 	if resp == nil {
-		return resp, err
+		return nil, err
 	}
 	if resp.IsError() {
 		resp.Data["error"] = located(req, unchanged(req, resp.Error().Error()))

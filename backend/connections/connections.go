@@ -92,7 +92,7 @@ func (c *Connections) Handle(ctx context.Context, s store.Store, name string) (*
 		return nil, err
 	}
 	if limitsErr != nil {
-		return h, nil // passwords can be read; the next caller reads the settings again
+		return h, nil //nolint:nilerr // passwords can be read; the next caller reads the settings again
 	}
 	return c.Cache.Keep(h, ticket), nil
 }

@@ -37,12 +37,12 @@ func (c *counting) List(ctx context.Context, prefix string) ([]string, error) {
 }
 
 // storeRoles stores roles of a connection, and records them as the sweep does.
-func (r *rig) storeRoles(connection string, n int) {
+func (r *rig) storeRoles(of string, n int) {
 	r.Helper()
 	for i := range n {
-		one := &role.Role{Name: fmt.Sprintf("%s-%d", connection, i), Connection: connection}
+		one := &role.Role{Name: fmt.Sprintf("%s-%d", of, i), Connection: of}
 		require.NoError(r, r.store().PutRole(r.Context(), one))
-		r.c.Health.Creating(one.Name, connection)
+		r.c.Health.Creating(one.Name, of)
 	}
 }
 

@@ -261,7 +261,7 @@ func (c *configWrite) replace(ctx context.Context, fresh bool) error {
 	}
 	if err := c.h.Guard.Renew(ctx, c.s, c.h.VerifyConnection || c.force, !c.refused); err != nil {
 		c.Logger.Warn("could not reset the lockout guard of a connection", "connection", c.name, "error", err)
-	} else if now, err := c.limits(ctx, c.s); err == nil && reflect.DeepEqual(now, c.allowed) { // its client may have a token since the check
+	} else if now, err := c.limits(ctx, c.s); err == nil && reflect.DeepEqual(now, c.allowed) { //nolint:govet // neither has an error; its client may have a token since the check
 		c.Cache.Keep(c.h, ticket)
 	}
 	if err := c.s.Delete(ctx, store.PausePrefix+c.name); err != nil { // a pause of an older revision has no effect

@@ -133,10 +133,10 @@ func (b *Board) Set(f explain.Facts) {
 }
 
 // Creating records a role that is about to be stored for the first time. It is not reported, but its connection has it.
-func (b *Board) Creating(name, connection string) {
+func (b *Board) Creating(name, of string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.put(name, roleHealth{connection: unique.Make(connection), creating: true})
+	b.put(name, roleHealth{connection: unique.Make(of), creating: true})
 }
 
 // put sets the state of a role. b.mu must be held.
@@ -224,14 +224,14 @@ func (b *Board) Complete() bool {
 }
 
 // ConnectionOf returns the connection of a role, if the board has it.
-func (b *Board) ConnectionOf(name string) (connection string, ok bool) {
+func (b *Board) ConnectionOf(name string) (of string, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known, ok := b.roles[name]
 	if ok {
-		connection = known.connection.Value()
+		of = known.connection.Value()
 	}
-	return connection, ok
+	return of, ok
 }
 
 // Paused records the pause of a connection.

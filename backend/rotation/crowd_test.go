@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -28,10 +29,12 @@ func (c *crowd) add(r *rig, n int, request func(i int) error) {
 	began := time.Now()
 	for i := range n {
 		go func() {
-			switch err := request(i); {
+			err := request(i)
+			known, _ := errors.AsType[*problem.Error](err)
+			switch {
 			case err == nil:
 				c.served.Add(1)
-			case kindOf(r.T, err) == problem.KindBusy && time.Since(began) == 0:
+			case known != nil && known.Kind == problem.KindBusy && time.Since(began) == 0:
 				c.refused.Add(1)
 			default:
 				c.other.Add(1)
@@ -44,7 +47,7 @@ func (c *crowd) add(r *rig, n int, request func(i int) error) {
 // require asserts how many requests have ended, and how.
 func (c *crowd) require(t *testing.T, served, refused int) {
 	t.Helper()
-	require.EqualValues(t, []int64{int64(served), int64(refused), 0}, []int64{c.served.Load(), c.refused.Load(), c.other.Load()})
+	require.Equal(t, []int64{int64(served), int64(refused), 0}, []int64{c.served.Load(), c.refused.Load(), c.other.Load()})
 }
 
 // withoutPassword creates roles that have no password yet, so that a read has to set one.

@@ -137,8 +137,8 @@ func (w *remotes) show(ctx context.Context, remembered time.Duration, host, logi
 		login += " of the public cloud" // which locks it for all services
 	}
 	row := w.refused[login]
-	switch {
-	case result.Outcome == provider.Denied:
+	switch result.Outcome {
+	case provider.Denied:
 		if time.Since(row.last) >= remembered {
 			row.n = 0
 		}
@@ -146,8 +146,9 @@ func (w *remotes) show(ctx context.Context, remembered time.Duration, host, logi
 			w.locked = fmt.Sprintf("%s at %v", login, now)
 		}
 		w.refused[login] = refusedInRow{row.n, time.Now()}
-	case result.Outcome == provider.Applied:
+	case provider.Applied:
 		delete(w.refused, login)
+	default:
 	}
 	return result
 }

@@ -155,7 +155,7 @@ func TestRequestIDsCarryNoPassword(t *testing.T) {
 	m.must("roles/web", with(account, data{"connection": "hostile", "skip_initial_rotation": true, "disable_automated_rotation": true}))
 	reader := m.as(`path "MOUNT/status/*" { capabilities = ["read"] }`).client().Logical()
 	for at := range len(forms) + 1 {
-		form.Store(int32(at)) //nolint:gosec // a small number
+		form.Store(int32(at))
 		_, err := m.write("rotate-role/web", data{"force": true})
 		require.Equal(t, 400, statusCode(err), message(err))
 		status, err := reader.Read(m.path + "/status/web")

@@ -74,7 +74,7 @@ func serveNames(conn net.Conn, resolved []string) {
 			}
 		}
 		message[7] = answers
-		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...)); err != nil { //nolint:gosec // it is short
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...)); err != nil {
 			return
 		}
 	}
@@ -147,7 +147,7 @@ func TestAllowedHostsBehindProxy(t *testing.T) {
 		r := record(t)
 		proxy, err := url.Parse("http://127.0.0.1:3128")
 		require.NoError(t, err)
-		r.network.proxy = func(*http.Request) (*url.URL, error) { return proxy, nil }
+		r.proxy = func(*http.Request) (*url.URL, error) { return proxy, nil }
 		result := r.send(t, provider.Hosts{"*.example.com", "10.0.0.0/8"}, "https://"+host)
 		require.Equal(t, dialed, len(r.dialed) > 0, "%s: %s", host, result.Reason)
 		if !dialed {

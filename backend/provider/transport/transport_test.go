@@ -139,7 +139,7 @@ func TestUnsentRequestIsReportedAsNotSent(t *testing.T) {
 	plain.Start()
 	hangup := raw(t, func(net.Conn) {})
 	old := quiet(t, count)
-	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11} //nolint:gosec // refused
+	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS11}
 	old.StartTLS()
 
 	ended, cancel := context.WithCancel(t.Context())
