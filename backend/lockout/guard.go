@@ -165,7 +165,7 @@ func (g *Guard) Room() int {
 // covers these calls and the unanswered ones. g.mu must be held.
 func (g *login) uncounted() int {
 	switch {
-	case !g.Counts(), g.lockout.Session && g.proved:
+	case !g.Counts(), g.lockout.Session && g.proved && g.leased:
 		return math.MaxInt
 	case g.proved && g.leased:
 		return g.together() - g.unanswered

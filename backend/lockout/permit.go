@@ -75,9 +75,7 @@ func (p *Permit) take(ctx context.Context, s Store, byOperator bool) error {
 	var spent *SpentError
 	err := g.update(ctx, s, func(a *Attempts) {
 		known := g.known(*a)
-		if p.trial {
-			known.Unanswered += g.besides()
-		}
+		known.Unanswered += g.endLease()
 		forgotten := known.Last.Add(g.Forgets())
 		at, ok := g.next(known, now)
 		allowed := ok && at.IsZero()
@@ -95,11 +93,7 @@ func (p *Permit) take(ctx context.Context, s Store, byOperator bool) error {
 			spent = &SpentError{Attempts: known, Limit: g.limit(), Next: at, Forgotten: forgotten, By: p.another(known)}
 		}
 		*a = known
-	}, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.leased = false
-	})
+	}, nil)
 	switch { // after an error, what this process knows counts as before
 	case spent == nil:
 		p.taken = err == nil

@@ -79,14 +79,15 @@ func (p *Permit) tries() {
 	p.counted = p.guard.Counts()
 }
 
-// besides returns how many other calls run that a lease covers, which ends with a trial.
-func (g *login) besides() int {
+// endLease ends the lease, and returns how many other calls run that it covered. Calls that begin later are counted.
+func (g *login) endLease() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.leased || g.lockout.Session {
+	if !g.leased {
 		return 0
 	}
-	return max(0, g.running-1)
+	g.leased = false
+	return min(g.together(), max(0, g.running-1))
 }
 
 // forTrials returns how many refusals trials may cause. If the secret in use is refused, they may use all attempts.

@@ -117,6 +117,41 @@ func TestTrialCountsCallsBesideIt(t *testing.T) {
 	r.requireTrialSpent("wrong 2", Trial{})
 }
 
+// Calls in a session present the credential only when it has ended. A trial ends the lease that covers that.
+func TestCrashAfterTrialsHidesNoLogin(t *testing.T) {
+	t.Parallel()
+	for name, run := range map[string]func(r *rig){
+		"the session ends after them": func(r *rig) {
+			require.NoError(r, r.trial("wrong 1", refused, Trial{}))
+			require.NoError(r, r.trial("wrong 2", refused, Trial{}))
+			r.callWith("right", refused)
+		},
+		"it ends beside one": func(r *rig) {
+			p := r.begin()
+			require.NoError(r, r.trial("wrong 1", refused, Trial{}))
+			r.end(p, refused)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, session)
+			r.callWith("right", applied)
+			run(r)
+			logins := r.known(Attempts{}).Refused
+			r.restart()
+			for {
+				p := r.enter()
+				if p.Take(r.Context(), r.memory, false) != nil {
+					break
+				}
+				logins++
+				r.end(p, refused)
+			}
+			require.LessOrEqual(t, logins, r.limit())
+		})
+	}
+}
+
 // That the remote system has probably forgotten refusals pays for a new secret only.
 func TestPresumedWindowPaysForFreshSecretOnly(t *testing.T) {
 	t.Parallel()

@@ -254,7 +254,7 @@ func (c *creation) reserve(ctx context.Context) error {
 		if err != nil {
 			return problem.ErrGivenUp
 		}
-		defer unlock() //nolint:revive // two
+		defer unlock() //nolint:revive,gocritic // two
 	}
 	if now, err := c.s.Connection(ctx, c.h.Name); err != nil {
 		return problem.Storage("reading connection "+c.h.Name, err)
