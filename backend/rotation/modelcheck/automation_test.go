@@ -16,6 +16,8 @@ type gate struct {
 	// far it has got.
 	compared bool
 	step     int
+	// storing: the comparison must store a freeze, and is repeated until that succeeds.
+	storing bool
 	// freeze must be in force; nil: none. since is when the node learned of it.
 	freeze *role.Freeze
 	since  time.Time
@@ -31,6 +33,8 @@ func (g *gate) frozen(now time.Time) bool {
 // reads follows what the node reads, to notice when it compares its heartbeat. w.mu is held.
 func (n *node) reads(key string) {
 	switch {
+	case key == store.SettingsKey && n.gate.compared && !n.gate.storing: // for another setting
+		n.gate.step = 0
 	case key == store.SettingsKey:
 		n.gate.step = 1
 	case key == store.FreezeKey && n.gate.step == 1:
@@ -51,13 +55,14 @@ func (n *node) compare(now time.Time) {
 	last := entry[struct{ Time time.Time }](n.w, store.HeartbeatKey)
 	late := last != nil && now.Sub(last.Time) > limit+min(10*time.Minute, limit/4)+time.Minute
 	f := entry[role.Freeze](n.w, store.FreezeKey)
-	if late && (f == nil || !f.Until.IsZero()) {
+	storing := late && (f == nil || !f.Until.IsZero())
+	if storing {
 		f = &role.Freeze{Since: now}
 		if !n.gate.compared { // else storing the freeze failed
 			n.w.countAll(nil, startFrozen)
 		}
 	}
-	n.gate = gate{compared: true, freeze: f, since: now}
+	n.gate = gate{compared: true, storing: storing, freeze: f, since: now}
 }
 
 // checkGate is A1. w.mu is held.

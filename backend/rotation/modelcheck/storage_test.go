@@ -97,6 +97,9 @@ func (s *nodeStorage) write(ctx context.Context, key string, do func()) error {
 		do()
 		w.disk.writes[key]++
 	}
+	if key == store.FreezeKey && err == nil {
+		s.node.gate.storing = false
+	}
 	if ofRole {
 		w.stored(name, before, made)
 	}
