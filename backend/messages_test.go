@@ -53,9 +53,12 @@ func TestRefusedWritesSayOnceThatNothingChanged(t *testing.T) {
 		text := m.refusal(c.operation, c.path, c.data, http.StatusBadRequest)
 		require.Len(t, says.FindAllString(text, -1), 1, "%s %v: %s", c.path, c.data, text)
 	}
-	for kind, code := range map[lab.Kind]int{lab.Deny: http.StatusBadGateway, lab.Busy: http.StatusServiceUnavailable} {
-		require.NoError(t, m.sim.SetFault(lab.Fault{System: "plesk", Target: "*", Kind: kind, Count: 1}))
-		text := m.refusal(update, "rotate-role/web1", map[string]any{"force": true}, code)
+	for _, c := range []struct {
+		kind lab.Kind
+		code int
+	}{{lab.Deny, http.StatusBadGateway}, {lab.Busy, http.StatusServiceUnavailable}} { // the second one holds the connection
+		require.NoError(t, m.sim.SetFault(lab.Fault{System: "plesk", Target: "*", Kind: c.kind, Count: 1}))
+		text := m.refusal(update, "rotate-role/web1", map[string]any{"force": true}, c.code)
 		require.Len(t, says.FindAllString(text, -1), 1, text)
 		m.do(logical.DeleteOperation, "roles/web1", map[string]any{"force": true})
 		m.do(logical.UpdateOperation, "roles/web1", map[string]any{"connection": "panel", "login": "ops1"})

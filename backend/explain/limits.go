@@ -9,7 +9,7 @@ func Crowded(what, name string, onMount bool, limit int) string {
 	if onMount {
 		where = fmt.Sprintf("on this mount already (limit: %d)", limit)
 	}
-	return "too many requests are waiting " + where + ", so this one was refused at once. No password was set or changed. Try again in a few seconds"
+	return "nothing was changed, because too many requests are waiting " + where + ". Try again in a few seconds"
 }
 
 // TooManyRoles is the error of a request to create one more role on a connection than max_roles_per_connection allows.
