@@ -126,8 +126,11 @@ func (p *Permit) Answered(ctx context.Context, s Store, result provider.Result) 
 	refused := result.Outcome == provider.Denied && result.Scope == provider.ScopeConnection && !result.Unsent
 	worked := accepted(result)
 	lost := result.Unseen || result.Outcome == provider.Unknown && !worked
+	// A call in a session that works presents the credential only when the session has ended, so it proves nothing about it.
+	inSession := g.lockout.Session && p.proved
 	g.mu.Lock()
 	switch {
+	case worked && inSession:
 	case worked:
 		g.refusals = min(g.refusals, g.total.refusals-p.total.refusals)
 		g.trials = min(g.trials, g.total.trials-p.total.trials, g.refusals)
@@ -192,7 +195,7 @@ func (p *Permit) Answered(ctx context.Context, s Store, result provider.Result) 
 			}
 			a.Last, a.By = g.Now(), p.by
 		})
-	case lost: // it may have been refused, so it stays counted
+	case result.Unseen, lost && !inSession: // it may have been refused, so it stays counted
 	default: // the credential was not checked
 		p.GiveBack(ctx, s)
 	}

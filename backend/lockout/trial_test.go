@@ -2,6 +2,7 @@ package lockout
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -150,6 +151,24 @@ func TestCrashAfterTrialsHidesNoLogin(t *testing.T) {
 			require.LessOrEqual(t, logins, r.limit())
 		})
 	}
+}
+
+// The remote system has not forgotten the refusals of a login because a token works.
+func TestCallInSessionResetsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, session)
+	r.callWith("right", applied)
+	require.NoError(t, r.trial("wrong 1", refused, Trial{}))
+	require.NoError(t, r.trial("wrong 2", refused, Trial{}))
+	r.callWith("right", unknown)
+	r.requireStored(2, 0)
+	r.callWith("right", applied)
+	r.requireStored(2, 1)
+	require.Equal(t, math.MaxInt, r.Room(), "calls in a session wait for nothing")
+	r.requireTrialSpent("wrong 3", Trial{})
+	r.pass(6 * time.Minute)
+	require.NoError(t, r.trial("right", applied, Trial{}))
+	r.requireStored(0, 1)
 }
 
 // That the remote system has probably forgotten refusals pays for a new secret only.
