@@ -91,11 +91,27 @@ var ofGuards = []mutant{
 		pkg:    rotation, test: "TestFirstCallAfterStartRunsAlone",
 	},
 	{
+		name: "trial-ends-the-lease", rule: "locked",
+		breaks: "A crash hides a refused login of a session, and the attempts after the restart lock the user.",
+		file:   "backend/lockout/permit.go",
+		old:    "known.Unanswered += g.endLease()",
+		new:    "g.endLease()",
+		pkg:    "backend/lockout", test: "TestCrashAfterTrialsHidesNoLogin",
+	},
+	{
+		name: "token-resets-the-login", rule: "locked",
+		breaks: "A token that works makes the engine forget refused logins, which IAM does not.",
+		file:   "backend/lockout/permit.go",
+		old:    "case worked && inSession:",
+		new:    "case worked && inSession && refused:",
+		pkg:    "backend/lockout", test: "TestCallInSessionResetsNothing",
+	},
+	{
 		name: "discount-lost-answers", rule: "locked",
 		breaks: "A lost response counts as one that did not refuse the credential.",
 		file:   "backend/lockout/permit.go",
-		old:    "case lost: // it may",
-		new:    "case lost && worked: // it may",
+		old:    "case result.Unseen, lost && !inSession: // it may",
+		new:    "case result.Unseen: // it may",
 		pkg:    rotation, test: "TestLostAnswersAfterStartAreRetriedSlowly",
 	},
 	{
@@ -192,7 +208,7 @@ var ofGuards = []mutant{
 		file:   "backend/provider/huaweicloud/fields.go",
 		old:    `credential("key", Address(connection), key)`,
 		new:    `credential("key", key)`,
-		pkg:    rotation, test: "TestNoSequenceOfWritesAffectsOtherTeam",
+		pkg:    "backend/provider/huaweicloud", test: "TestLockoutIsPerAddress",
 	},
 	{
 		name: "upgrade-forgets-refusals", rule: "locked",

@@ -32,7 +32,7 @@ var ofRoles = []mutant{
 		file:   "backend/provider/dcs/dcs.go",
 		old:    "Address:    huaweicloud.Address(connection),",
 		new:    "",
-		pkg:    rotation, test: "TestNoSequenceOfWritesAffectsOtherTeam",
+		pkg:    "backend/provider/dcs", test: "TestTargetNamesInstanceAndAccount",
 	},
 	{
 		name: "former-entry-at-any-address", rule: "target",
