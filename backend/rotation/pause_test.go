@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -171,5 +172,23 @@ func TestDeadConnectionDelaysNoOther(t *testing.T) {
 			}
 		}
 		require.Equal(t, 2, own, "its first retry is in time")
+	})
+}
+
+// Whoever may set a password, but not read it, does not find out the one in force by trying while nothing can be sent: the
+// first wrong guess waits to be sent, and the next ones are not compared.
+func TestSetPasswordRevealsNothingDuringPause(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.mustCreate(nil)
+		password := r.read().Password.Value
+		r.createRoles("other")
+		r.pauseConn()
+		for n := range 3 {
+			_, err := r.setPassword(fmt.Sprintf("%s.%d", chosen, n))
+			require.Error(t, err)
+		}
+		_, err := r.setPassword(password)
+		require.Error(t, err, "it is answered like the others")
+		require.Equal(t, password, r.read().Password.Value)
 	})
 }
