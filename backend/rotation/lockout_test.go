@@ -231,17 +231,6 @@ func (s *sequence) write(name, wrong string, verify bool) error {
 	})
 }
 
-// oneCloud is a provider whose services the engine knows to be of one cloud, as those of the public cloud are. The simulated
-// ones, which lock a key for all of them, have addresses on loopback that have nothing in common.
-type oneCloud struct{ provider.Type }
-
-func (o oneCloud) Lockout(c provider.Connection) provider.Lockout {
-	if o.Name() != "plesk" {
-		c.URL = "https://dcs.ap-southeast-3.myhuaweicloud.com"
-	}
-	return o.Type.Lockout(c)
-}
-
 func (s *sequence) start() {
 	var types []provider.Type
 	for _, kind := range registry.All() {

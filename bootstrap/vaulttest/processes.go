@@ -78,3 +78,20 @@ func peakMemory(pid int) (int64, error) {
 	}
 	return 0, fmt.Errorf("no VmHWM in the status of process %d", pid)
 }
+
+// PeakMemory returns the most memory that Vault and its plugin processes have used, in bytes, where Linux tells.
+func (v *Vault) PeakMemory() (ofVault, ofPlugin int64, err error) {
+	pids, err := children(v.process.Process.Pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, pid := range pids {
+		peak, err := peakMemory(pid)
+		if err != nil {
+			return 0, 0, err
+		}
+		ofPlugin += peak
+	}
+	ofVault, err = peakMemory(v.process.Process.Pid)
+	return ofVault, ofPlugin, err
+}

@@ -308,23 +308,6 @@ func (v *Vault) SignalPlugin(signal syscall.Signal) error {
 	return nil
 }
 
-// PeakMemory returns the most memory that Vault and its plugin processes have used, in bytes, where Linux tells.
-func (v *Vault) PeakMemory() (ofVault, ofPlugin int64, err error) {
-	pids, err := children(v.process.Process.Pid)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, pid := range pids {
-		peak, err := peakMemory(pid)
-		if err != nil {
-			return 0, 0, err
-		}
-		ofPlugin += peak
-	}
-	ofVault, err = peakMemory(v.process.Process.Pid)
-	return ofVault, ofPlugin, err
-}
-
 // Seal seals Vault, which stops the plugin, and unseals it again.
 func (v *Vault) Seal(ctx context.Context) error {
 	if err := v.Client.Sys().SealWithContext(ctx); err != nil {
