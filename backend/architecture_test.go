@@ -32,6 +32,7 @@ var rooms = map[string][]string{
 	"backend/lockout":     {"provider", "timing"},
 	"backend/role":        {"credential", "password", "provider", "timing"},
 	"backend/problem":     {"provider"},
+	"backend/verify":      {"provider"},
 	"backend/provider":    {"password", "timing"},
 	"backend/queue":       {},
 	"backend/locks":       {},

@@ -93,8 +93,8 @@ func roleOptions() []option[role.Options] {
 			Description: "Deleting the role does not require force=true, even if a password that is being sent or is not in force yet would be lost. For tools that cannot send force.",
 		}, func(o *role.Options) any { return &o.ForceDelete }},
 		{"verify", framework.FieldSchema{
-			Type: boolean, DisplayAttrs: verify, Description: "Verify a new password by logging in. This version accepts only false.",
-		}, func(o *role.Options) any { return &o.Verify }},
+			Type: text, Default: provider.LoginNone, DisplayAttrs: verify, Description: "Kind of login that proves passwords.",
+		}, func(o *role.Options) any { return (*string)(&o.Verify) }},
 		{"verify_address", framework.FieldSchema{
 			Type: text, DisplayAttrs: verify, Description: "Address to log in to, as host:port. The connection's allowed_verify_addresses must allow it.",
 		}, func(o *role.Options) any { return &o.VerifyAddress }},

@@ -70,6 +70,7 @@ func (r *remote) LoginIdentity(provider.Connection) string                      
 func (r *remote) Lockout(provider.Connection) provider.Lockout                      { return r.lockout }
 func (r *remote) Rules(provider.Connection, provider.Target) (rules password.Rules) { return rules }
 func (r *remote) OldPassword(provider.Target) (old provider.OldPassword)            { return old }
+func (r *remote) Logins(provider.Connection, provider.Target) []provider.Login      { return nil }
 func (r *remote) SettleAfter(provider.Connection) time.Duration                     { return r.settleAfter }
 
 func (r *remote) Open(provider.Connection) (provider.Client, error) {

@@ -96,6 +96,7 @@ func (r *remote) Lockout(provider.Connection) provider.Lockout {
 }
 func (r *remote) Rules(provider.Connection, provider.Target) (rules password.Rules) { return rules }
 func (r *remote) OldPassword(provider.Target) (old provider.OldPassword)            { return old }
+func (r *remote) Logins(provider.Connection, provider.Target) []provider.Login      { return nil }
 func (r *remote) SettleAfter(provider.Connection) time.Duration                     { return r.settle }
 
 func (r *remote) Open(c provider.Connection) (provider.Client, error) {

@@ -61,6 +61,8 @@ type Type interface {
 	// OldPassword reports whether a change must send the current password, and how long wrong ones lock the account.
 	OldPassword(Target) OldPassword
 
+	// Logins returns the ways to log in to this target of a completed connection, which prove its password.
+	Logins(Connection, Target) []Login
 	// SettleAfter returns how long a queued change (StageAccepted) takes to come into force on a completed connection,
 	// or 0 if the remote system never queues a change.
 	SettleAfter(Connection) time.Duration
@@ -206,6 +208,10 @@ type Target struct {
 	Parts []string `json:"parts,omitempty"`
 	// Username is the login name of the account.
 	Username string `json:"username"`
+	// Restart is how the engine restarts the parts after a change, one at a time; "" if it does not.
+	Restart string `json:"restart,omitempty"`
+	// RestartTimeout is how long a part may take to be back, in seconds.
+	RestartTimeout int `json:"restart_timeout,omitempty"`
 	// Settings are the target fields in canonical form, as returned on read.
 	Settings Settings `json:"settings"`
 }

@@ -1,10 +1,13 @@
 package role
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/timing"
 )
 
@@ -24,20 +27,24 @@ type Options struct {
 	SkipInitialRotation bool `json:"skip_initial_rotation,omitempty"`
 	ForceDelete         bool `json:"force_delete,omitempty"`
 
-	Verify        bool   `json:"verify,omitempty"`
-	VerifyAddress string `json:"verify_address,omitempty"`
-	VerifyHostKey string `json:"verify_host_key,omitempty"`
-	VerifyCACert  string `json:"verify_ca_cert,omitempty"`
-	VerifyTLS     bool   `json:"verify_tls"`
-	VerifyPeriod  int    `json:"verify_period,omitempty"`
-	OnDrift       string `json:"on_drift"`
+	// Verify is the kind of login that proves passwords, one of those of package provider; see Proves. VerifyAddress and
+	// VerifyHostKey have one entry per line, of the form ID=… if the role has several servers.
+	Verify        LoginKind `json:"verify,omitempty"`
+	VerifyAddress string    `json:"verify_address,omitempty"`
+	VerifyHostKey string    `json:"verify_host_key,omitempty"`
+	VerifyCACert  string    `json:"verify_ca_cert,omitempty"`
+	VerifyTLS     bool      `json:"verify_tls"`
+	VerifyPeriod  int       `json:"verify_period,omitempty"`
+	OnDrift       string    `json:"on_drift"`
 }
 
 // Values of rotation_mode and on_drift.
 const (
-	ModeAuto    = "auto"
-	ModeOnRead  = "on_read"
-	DriftReport = "report"
+	ModeAuto     = "auto"
+	ModeOnRead   = "on_read"
+	DriftReport  = "report"
+	DriftRecover = "recover"
+	DriftRotate  = "rotate"
 )
 
 // Bounds and defaults of options.
@@ -51,6 +58,49 @@ const (
 	DefaultHistory = 5
 	maxHistory     = 50
 )
+
+// LoginKind is a kind of login, as stored: earlier versions stored a boolean without effect.
+type LoginKind string
+
+// UnmarshalJSON decodes a boolean as "".
+func (k *LoginKind) UnmarshalJSON(data []byte) error {
+	var kind string
+	if json.Unmarshal(data, &kind) != nil {
+		var former bool
+		if err := json.Unmarshal(data, &former); err != nil {
+			return err //nolint:wrapcheck // it is wrapped where the entry is decoded
+		}
+	}
+	*k = LoginKind(kind)
+	return nil
+}
+
+// Proves reports whether passwords of the role are proved by a login.
+func (o Options) Proves() bool { return o.Verify != "" && o.Verify != provider.LoginNone }
+
+// AddressOf returns the address at which a part of the account is logged in to, or the account if part is ""; "" if the role
+// does not say.
+func (o Options) AddressOf(part string) string {
+	return strings.Join(entriesOf(o.VerifyAddress, part), "")
+}
+
+// HostKeysOf returns the host keys that are expected there.
+func (o Options) HostKeysOf(part string) []string { return entriesOf(o.VerifyHostKey, part) }
+
+// entriesOf returns the lines of a part, without its name.
+func entriesOf(lines, part string) []string {
+	var out []string
+	for line := range strings.Lines(lines) {
+		line = strings.TrimSpace(line)
+		if of, rest, ok := strings.Cut(line, "="); ok && part != "" && strings.EqualFold(of, part) {
+			line = rest
+		}
+		if line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
 
 // Defaults are the options of a new role.
 func Defaults() Options {
@@ -82,10 +132,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("max_read_ttl must be at least %d seconds, or 0 for no maximum", minReadTTL)
 	case o.HistorySize < 0 || o.HistorySize > maxHistory:
 		return fmt.Errorf("history_size must be between 0 and %d", maxHistory)
-	case o.OnDrift != DriftReport:
-		return fmt.Errorf("on_drift must be %q in this version, which cannot verify passwords by logging in", DriftReport)
-	case o.Verify || o.VerifyPeriod > 0:
-		return errors.New("this version cannot verify passwords by logging in: leave verify and verify_period at their defaults")
+	case o.OnDrift != DriftReport && o.OnDrift != DriftRecover && o.OnDrift != DriftRotate:
+		return fmt.Errorf("on_drift must be %q, %q or %q", DriftReport, DriftRecover, DriftRotate)
 	default:
 		return nil
 	}

@@ -57,10 +57,9 @@ func TestOptionsAreValidated(t *testing.T) {
 		"password policy":          {func(o *Options) { o.PasswordPolicy = "any" }, ""},
 		"last password":            {func(o *Options) { o.ReturnLast = true }, ""},
 		"no initial rotation":      {func(o *Options) { o.SkipInitialRotation = true }, ""},
-		"drift unknown":            {func(o *Options) { o.OnDrift = "" }, `on_drift must be "report" in this version`},
-		"recover drift":            {func(o *Options) { o.OnDrift = "recover" }, `on_drift must be "report" in this version`},
-		"verify":                   {func(o *Options) { o.Verify = true }, "this version cannot verify"},
-		"verify period":            {func(o *Options) { o.VerifyPeriod = 60 }, "this version cannot verify"},
+		"drift unknown":            {func(o *Options) { o.OnDrift = "" }, `on_drift must be "report", "recover" or "rotate"`},
+		"recover drift":            {func(o *Options) { o.OnDrift = "recover" }, ""},
+		"verify":                   {func(o *Options) { o.Verify = "ssh" }, ""},
 		"verify without TLS check": {func(o *Options) { o.VerifyTLS = false }, ""},
 		"verify address":           {func(o *Options) { o.VerifyAddress = "host.example:22" }, ""}, // the connection has to allow it
 	} {

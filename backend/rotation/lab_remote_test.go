@@ -74,6 +74,8 @@ type remote struct {
 	lockout provider.Lockout
 	// parts are the servers of a target.
 	parts []string
+	// logins are the ways to log in to a target.
+	logins []provider.Login
 }
 
 func (r *remote) Name() string { return "remote" }
@@ -133,6 +135,7 @@ func (r *remote) Rules(provider.Connection, provider.Target) password.Rules {
 		Recipe: password.Recipe{Length: 20, Classes: []password.Class{{Characters: password.Lower + password.Digits}}},
 	}
 }
+func (r *remote) Logins(provider.Connection, provider.Target) []provider.Login { return r.logins }
 
 func (r *remote) OldPassword(provider.Target) provider.OldPassword {
 	return provider.OldPassword{Required: r.needsOld, LockWindow: 5 * time.Minute}

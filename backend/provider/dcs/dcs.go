@@ -166,6 +166,11 @@ func (Type) OldPassword(target provider.Target) provider.OldPassword {
 	return provider.OldPassword{Required: true, LockWindow: lockWindow, Otherwise: "set rotation_method=reset on the role"}
 }
 
+// Logins returns the logins at the Redis instance, and at its Web CLI.
+func (Type) Logins(provider.Connection, provider.Target) []provider.Login {
+	return []provider.Login{{Kind: provider.LoginRedis}, {Kind: provider.LoginWebCLI}}
+}
+
 // Open returns a client. It returns an error only for invalid TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err := t.Complete(&connection); err != nil {

@@ -103,6 +103,11 @@ func serviceOf(connection provider.Connection) string {
 // OldPassword is not required.
 func (Type) OldPassword(provider.Target) provider.OldPassword { return provider.OldPassword{} }
 
+// Logins returns the login at the SSH server of each server.
+func (Type) Logins(provider.Connection, provider.Target) []provider.Login {
+	return []provider.Login{{Kind: provider.LoginSSH}}
+}
+
 // Open returns a client. It returns an error only for invalid TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err := t.Complete(&connection); err != nil {

@@ -218,6 +218,14 @@ func (Type) SettleAfter(connection provider.Connection) time.Duration {
 	return connection.Settings.Seconds(fieldSettleAfter)
 }
 
+// Logins returns the login at the SSH server or, for the Plesk password, at the XML API of the panel.
+func (Type) Logins(_ provider.Connection, target provider.Target) []provider.Login {
+	if target.Settings.String(fieldAccount) == accountPlesk {
+		return []provider.Login{{Kind: provider.LoginPlesk}}
+	}
+	return []provider.Login{{Kind: provider.LoginSSH}}
+}
+
 // Open returns a client. It returns an error only for invalid TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err := t.Complete(&connection); err != nil {

@@ -243,6 +243,12 @@ func (Type) OldPassword(provider.Target) provider.OldPassword { return provider.
 // SettleAfter returns 0: a change is in force when the response arrives.
 func (Type) SettleAfter(provider.Connection) time.Duration { return 0 }
 
+// Logins returns the login at the XML API of the same server. Whether an additional administrator may use it is not
+// documented: an answer that says so proves nothing.
+func (t Type) Logins(connection provider.Connection, _ provider.Target) []provider.Login {
+	return []provider.Login{{Kind: provider.LoginPlesk, Address: t.Host(connection), TLS: connection.TLS}}
+}
+
 // Open returns a client. It returns an error only for invalid TLS settings or an incomplete connection.
 func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err := t.Complete(&connection); err != nil {

@@ -113,6 +113,8 @@ func (k *kind) Rules(provider.Connection, provider.Target) password.Rules {
 	}
 }
 
+func (k *kind) Logins(provider.Connection, provider.Target) []provider.Login { return nil }
+
 func (k *kind) OldPassword(t provider.Target) provider.OldPassword {
 	return provider.OldPassword{Required: k.old && t.Settings.String("method") != reset, LockWindow: lockWindow}
 }
