@@ -113,7 +113,7 @@ func (r Record) Discard(version int, now time.Time) (Record, error) {
 		out.retireNext(WhyDiscarded)
 	case at >= 0:
 		out.Candidates[at].Why = WhyDiscarded
-	case out.inForce(version) && c.Basis == BasisTime && out.Previous != nil && !out.Exposed():
+	case out.inForce(version) && c.Basis.Assumed() && out.Previous != nil && !out.Exposed():
 		out.Candidates = append(out.Candidates, Candidate{Password: c.Password, Why: WhyDiscarded})
 		back := *out.Previous
 		out.Previous = nil

@@ -83,9 +83,14 @@ const (
 	BasisProof Basis = "proof"
 	// BasisTime: the remote system had staged the password, and enough time has passed.
 	BasisTime Basis = "time"
+	// BasisRestart: the password waited for a restart, and the engine has restarted everything.
+	BasisRestart Basis = "restart"
 	// BasisOperator: an operator said so.
 	BasisOperator Basis = "word"
 )
+
+// Assumed reports whether nobody has seen the password in force: only time has passed, or a restart.
+func (b Basis) Assumed() bool { return b == BasisTime || b == BasisRestart }
 
 // Phase is how far Next has got.
 type Phase string
@@ -121,13 +126,18 @@ type Next struct {
 	// Applied.
 	Confirmed bool `json:"confirmed,omitempty"`
 	Exclusive bool `json:"exclusive,omitempty"`
+	// Reported: it has reported the password in force since, but no login has shown it. LoginsRefused counts the logins with
+	// it that were refused, and Resent means that it was sent again because of that.
+	Reported      bool `json:"reported,omitempty"`
+	LoginsRefused int  `json:"logins_refused,omitempty"`
+	Resent        bool `json:"resent,omitempty"`
 	// Stage is Accepted or RestartRequired once the remote system, or a part of it, has taken the password; otherwise "".
 	Stage Phase `json:"stage,omitempty"`
 	// StagedSince is when the remote system last took the password.
 	StagedSince time.Time `json:"staged_since,omitzero"`
 	// Taken are the parts that have taken the password while others have not. Empty with a Stage: all parts have.
 	Taken []string `json:"taken,omitempty"`
-	// InForceOn are the parts on which an operator has confirmed the password while it is open.
+	// InForceOn are the parts on which an operator has confirmed the password, or a login has proved it, while it is open.
 	InForceOn []string `json:"in_force_on,omitempty"`
 	// Given: an operator chose the password, so the engine must not replace it with another when the remote system
 	// refuses it.
@@ -166,7 +176,7 @@ func (n *Next) Exposed() bool {
 
 // AwaitsForce reports whether the remote system confirmed the password and has not reported it in force yet. Nothing is sent
 // until it has.
-func (n *Next) AwaitsForce() bool { return n != nil && n.Confirmed }
+func (n *Next) AwaitsForce() bool { return n != nil && n.Confirmed && !n.Reported }
 
 // Staged reports whether the remote system, or a part of it, has taken the password without putting it in force, and no
 // request with it is open.
@@ -216,7 +226,7 @@ type Candidate struct {
 	StagedSince time.Time `json:"staged_since,omitzero"`
 	// Taken are the parts that took the password while others did not. Empty with a Stage: all parts did.
 	Taken []string `json:"taken,omitempty"`
-	// InForceOn are the parts on which an operator has confirmed the password.
+	// InForceOn are the parts on which an operator has confirmed the password, or a login has proved it.
 	InForceOn []string `json:"in_force_on,omitempty"`
 	// Given: an operator chose the password.
 	Given bool `json:"given,omitempty"`

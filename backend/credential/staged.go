@@ -67,6 +67,19 @@ func (r Record) InForce(now time.Time, proved bool) Record {
 	return r.putInForce(r.Next.Version, now, proved)
 }
 
+// RestartedOn: these parts have been restarted, and nobody has logged in there. Once all have been, a staged Next of this
+// version counts as in force.
+func (r Record) RestartedOn(version int, parts, all []string, now time.Time) Record {
+	if len(union(r.inForceOn(version), parts)) == len(all) {
+		return r.InForce(now, false)
+	}
+	out, err := r.ConfirmOn(version, parts, all, now)
+	if err != nil {
+		return r.clone()
+	}
+	return out
+}
+
 // SettleByTime: enough time has passed for everything that was queued up to queuedUntil. The newest such password counts as
 // in force.
 func (r Record) SettleByTime(queuedUntil, now time.Time) Record {
@@ -109,8 +122,9 @@ func (c Candidate) queued() bool { return c.Stage == Accepted && c.open() }
 func (r Record) putInForce(version int, now time.Time, proved bool) Record {
 	out := r.clone()
 	var value Password
+	var stage Phase
 	if out.Next != nil && out.Next.Version == version {
-		value = out.Next.Password
+		value, stage = out.Next.Password, out.Next.Phase
 		out.raiseNotBefore(out.Next.UnresolvedUntil)
 		out.Next = nil
 	}
@@ -134,8 +148,11 @@ func (r Record) putInForce(version int, now time.Time, proved bool) Record {
 	}
 	out.Candidates = open
 	basis := BasisTime
-	if proved {
+	switch {
+	case proved:
 		basis = BasisProof
+	case stage == RestartRequired:
+		basis = BasisRestart
 	}
 	out.install(value, now, basis, proved)
 	if proved {

@@ -61,6 +61,7 @@ func (r Record) Send(deadline time.Time, old int) Record {
 			n.UnresolvedUntil = n.SentUntil
 		}
 	}
+	n.Resent = n.Resent || n.Unproved()
 	n.Conditional = old != 0 && (n.Conditional || !n.Exposed())
 	n.Phase = Sending
 	n.SentUntil = deadline
@@ -165,7 +166,7 @@ func (r Record) TargetRefused() Record {
 	if !out.Next.Exposed() {
 		out.withdrawNext()
 	} else {
-		out.Next.Confirmed, out.Next.Exclusive = false, false
+		out.Next.Confirmed, out.Next.Exclusive, out.Next.Reported = false, false, false
 	}
 	return out
 }
@@ -243,7 +244,7 @@ func (r *Record) install(value Password, now time.Time, basis Basis, confirmed b
 			if r.Previous != nil {
 				r.addPast(r.Previous.older())
 			}
-			r.Previous = &Past{Password: old.Password, State: ListedPrevious, Worked: old.Basis != BasisTime}
+			r.Previous = &Past{Password: old.Password, State: ListedPrevious, Worked: !old.Basis.Assumed()}
 			if !r.Previous.Worked {
 				r.Previous.State = ListedUnconfirmed
 			}

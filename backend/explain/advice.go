@@ -58,7 +58,16 @@ func (f Facts) hindranceAdvice() string {
 
 // needsStatement reports whether an operator has to state which password is in force.
 func (f Facts) needsStatement() bool {
-	return f.View.State == credential.StateDrifted || f.View.State == credential.StateRestartRequired || f.Unsettled
+	switch f.View.State {
+	case credential.StateDrifted:
+		return !f.Role.Proofs.Recovering && f.Step.Do != role.Begin
+	case credential.StateRestartRequired:
+		return !f.alone() || partlyRefused(f.Role.Record) != 0
+	case credential.StateUncertain:
+		return f.Unsettled || f.Role.Contradicted()
+	default:
+		return f.Unsettled
+	}
 }
 
 // advice is Advice as a clause, regardless of a pause or a freeze.
@@ -69,7 +78,7 @@ func (f Facts) advice() string {
 	}
 	switch f.View.State {
 	case credential.StateDrifted:
-		return f.currentPassword()
+		return f.driftedAdvice()
 	case credential.StateAccepted:
 		return nothing
 	case credential.StateRestartRequired:
@@ -103,7 +112,7 @@ func (f Facts) settledAdvice() string {
 	switch {
 	case f.Step.Why == role.Window && f.Step.Do == role.Rest:
 		return "correct rotation_schedule of roles/" + r.Name
-	case current.Basis != credential.BasisTime:
+	case !current.Basis.Assumed():
 		return nothing
 	case r.Record.Previous == nil || r.Record.Exposed():
 		return fmt.Sprintf("%s if the password works; otherwise, write the one that works to confirm-role/%s (password=…)", nothing, r.Name)
@@ -118,6 +127,8 @@ func (f Facts) restartAdvice() string {
 	r, next, version := f.Role, f.Role.Record.Next, NextVersion(f.Role, f.View)
 	confirm := fmt.Sprintf("write confirm-role/%s with version=%d", r.Name, version)
 	switch {
+	case next.Staged() && !next.Partial() && f.alone():
+		return f.restartsAdvice()
 	case next.Partial() && next.Phase == credential.Sending:
 		return "wait until the other servers have answered"
 	case next.Partial():
@@ -142,6 +153,9 @@ func (f Facts) restartAdvice() string {
 // uncertainAdvice is the advice in the state uncertain.
 func (f Facts) uncertainAdvice() string {
 	find := findOut(f.Role)
+	if next := f.Role.Record.Next; next.Unproved() && next.LoginsRefused > 0 {
+		return f.contradictionAdvice()
+	}
 	if f.Role.Record.Current == nil {
 		find += ". If the role names the wrong account, delete the role with force=true" + onlyCopy
 	}

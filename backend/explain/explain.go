@@ -37,6 +37,8 @@ type Facts struct {
 	Unsettled bool
 	// Otherwise tells an operator how the role can do without the current password; "" if it cannot.
 	Otherwise string
+	// MayRestart: the connection allows the restarts of the role.
+	MayRestart bool
 	// NotAllowed is why the connection does not allow the role, or nil.
 	NotAllowed *connection.NotAllowedError
 	// Stuck is why work on the role failed before a call was made, or why the mount's storage fails; nil if neither does.
@@ -106,7 +108,7 @@ func (f Facts) stateOnly() string {
 	case credential.StateNone:
 		return noPassword(r)
 	case credential.StateActive:
-		return "The remote system confirmed the password."
+		return inForce(r)
 	case credential.StateAssumed:
 		return assumed(r)
 	case credential.StateAccepted:
@@ -122,16 +124,19 @@ func (f Facts) stateOnly() string {
 				len(rec.Next.Taken), len(r.Target.Parts), f.nextVersion(), list(rec.Next.Missing(r.Target.Parts)),
 				f.readers("Until all servers use it, "), alsoOpen(r))
 		}
-		return fmt.Sprintf("The next password%s is set and takes effect when %s.%s%s", f.nextVersion(), restarting(r), f.readers("Until then, "), alsoOpen(r))
+		return fmt.Sprintf("The next password%s is set and takes effect when %s.%s%s%s", f.nextVersion(), restarting(r), f.restarts(), f.readers("Until then, "), alsoOpen(r))
 	case credential.StateUncertain:
 		return f.uncertain()
 	default:
-		return fmt.Sprintf("The remote system refuses the passwords that Vault holds, so the account's password was probably changed outside Vault. creds/%s returns one that may not work.", r.Name)
+		return drifted(r)
 	}
 }
 
 // uncertain explains the state uncertain, with what was seen.
 func (f Facts) uncertain() string {
+	if next := f.Role.Record.Next; next.Unproved() && next.LoginsRefused > 0 {
+		return f.contradiction()
+	}
 	why, failed, retry := "it may or may not be in force", "", f.Role.Retry
 	switch {
 	case retry.Last == nil:
@@ -184,6 +189,8 @@ func assumed(r *role.Role) string {
 		return fmt.Sprintf("The remote system confirmed the password, but an older one that it never confirmed could still take effect; see history/%s.", r.Name)
 	case current.Basis == credential.BasisTime:
 		return "The remote system queued the password, and enough time has passed for it to take effect. The remote system has not confirmed it."
+	case current.Basis == credential.BasisRestart:
+		return "The engine restarted the servers after the remote system had set the password there. No login has proved it."
 	case current.Basis == credential.BasisOperator:
 		return "An operator stated that this password is in force, with confirm-role or when creating the role. The remote system has not confirmed it."
 	default:
@@ -267,7 +274,7 @@ func restarting(r *role.Role) string {
 	}
 }
 
-// unconfirmed returns the servers on which no operator has confirmed the next password.
+// unconfirmed returns the servers on which the next password is not known to be in force.
 func unconfirmed(r *role.Role) []string {
 	on := r.Record.Next.InForceOn
 	return slices.DeleteFunc(slices.Clone(r.Target.Parts), func(part string) bool { return slices.Contains(on, part) })

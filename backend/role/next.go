@@ -19,6 +19,10 @@ const (
 	Send
 	// Begin: generate a new password and send it.
 	Begin
+	// Prove: log in to find out which password works.
+	Prove
+	// Restart: restart a server, or look at the one that is being restarted.
+	Restart
 )
 
 // Reason is why a step is not taken earlier, or why a role rests.
@@ -37,8 +41,8 @@ const (
 	Window Reason = "window"
 	// RemoteQueue: the remote system has queued the last password, which counts as in force at that time.
 	RemoteQueue Reason = "remote queue"
-	// Restart: the last password comes into force when the remote system restarts.
-	Restart Reason = "restart"
+	// AwaitingRestart: the last password comes into force when the remote system restarts.
+	AwaitingRestart Reason = "restart"
 	// Margin: an earlier request with another password may still be in progress.
 	Margin Reason = "margin"
 	// LockWindow: the remote system has to forget wrong old passwords first.
@@ -57,6 +61,10 @@ const (
 	Disabled Reason = "disabled"
 	// Unsettled: too many passwords have an unknown outcome. An operator has to state which one works.
 	Unsettled Reason = "unsettled"
+	// Restarting: the engine restarts the servers, one at a time.
+	Restarting Reason = "restarting"
+	// Proving: a login shows which password works.
+	Proving Reason = "proving"
 	// Drifted: there is no password left to present as the old one.
 	Drifted Reason = "drifted"
 )
@@ -92,6 +100,8 @@ type Env struct {
 	FrozenUntil time.Time
 	// Margin is the minimum time between the end of an unresolved request and a request with another password.
 	Margin time.Duration
+	// MayRestart: the connection still allows the role's restarts.
+	MayRestart bool
 	// OldPassword: each change must present the current password.
 	OldPassword bool
 	// Requested: an operator made the request, so that what only stops automatic changes does not apply.
@@ -100,8 +110,31 @@ type Env struct {
 
 // Next returns the next step for the role.
 func (r *Role) Next(now time.Time, env Env) Step {
-	step := r.change(now, env)
-	switch at := r.QueuedUntil(); {
+	proof, first := r.prove(now, env)
+	if first {
+		return r.settle(proof, now)
+	}
+	return r.settle(earliest(r.change(now, env), proof, r.restart(now, env)), now)
+}
+
+// earliest returns the step that comes first; the first one if all of them rest.
+func earliest(steps ...Step) Step {
+	out := steps[0]
+	for _, step := range steps[1:] {
+		if step.Do != Rest && (out.Do == Rest || step.At.Before(out.At)) {
+			out = step
+		}
+	}
+	return out
+}
+
+// settle returns the step, or Settle if that is earlier.
+func (r *Role) settle(step Step, now time.Time) Step {
+	at := r.QueuedUntil()
+	if !r.settlesByTime() {
+		at = time.Time{}
+	}
+	switch {
 	case r.settled || r.derived:
 		at = now
 		fallthrough
@@ -122,14 +155,11 @@ func (r *Role) Automatic(now time.Time, env Env) Step {
 		return ended.Next(now, env)
 	}
 	step := r.Next(now, env)
-	switch {
-	case step.Do != Begin || !step.OnRead:
+	if step.Do != Begin || !step.OnRead {
 		return step
-	case r.settled || r.derived:
-		return Step{Do: Settle, At: now, Why: RemoteQueue}
-	default:
-		return Step{Why: step.Why}
 	}
+	proof, _ := r.prove(now, env)
+	return r.settle(earliest(Step{Why: step.Why}, proof, r.restart(now, env)), now)
 }
 
 // MaySend returns when a request may be sent for the role, if one is wanted now. It considers only what is in the way of
@@ -176,7 +206,7 @@ func (r *Role) begin(now time.Time, env Env) Step {
 	case state == credential.StateAccepted:
 		return Step{Why: RemoteQueue}
 	case state == credential.StateRestartRequired:
-		return Step{Why: Restart}
+		return Step{Why: AwaitingRestart}
 	case due.IsZero():
 		return Step{Why: ByHand}
 	case r.Options.Disabled:

@@ -75,7 +75,7 @@ func TestObstaclesDelayStep(t *testing.T) {
 			name + ", by hand":             {given("active"), c.env, resting(ByHand)},
 			name + ", disabled":            {given("active", due(ago), disabled), c.env, resting(Disabled)},
 			name + ", open, disabled":      {given("unknown", disabled), c.env, resting(Disabled)},
-			name + ", staged":              {given("staged", due(ago)), c.env, resting(Restart)},
+			name + ", staged":              {given("staged", due(ago)), c.env, resting(AwaitingRestart)},
 			name + ", too many":            {given("too many"), requested, resting(Unsettled)},
 			name + ", queued":              {given("queued", due(ago)), c.env, settled(settles)},
 			name + ", due later":           {given("active", due(2*hour)), c.env, later(c.begins, 2*hour)},

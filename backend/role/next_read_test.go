@@ -24,7 +24,7 @@ func TestReadTakesDueStep(t *testing.T) {
 		"failed, retry later":           {given("active", due(ago), onRead, busy(time.Minute)), Env{}, byRead(begins(Retrying, time.Minute))},
 		"failed, retry now":             {given("active", due(ago), onRead, busy(0)), Env{}, byRead(begins(Due, ago))},
 		"failed, mended":                {given("active", due(ago), onRead, unreachable(time.Hour)), Env{Revision: 4}, byRead(begins(Due, ago))},
-		"staged":                        {given("staged", due(ago), onRead), Env{}, resting(Restart)},
+		"staged":                        {given("staged", due(ago), onRead), Env{}, resting(AwaitingRestart)},
 		"queued":                        {given("queued", due(ago), onRead), Env{}, settled(settles)},
 		"begun":                         {given("begun", due(ago), onRead), Env{}, sends(Retrying)},
 		"unknown":                       {given("unknown", due(ago), onRead), Env{}, sends(Retrying)},

@@ -53,7 +53,7 @@ func TestNextStepFollowsState(t *testing.T) {
 		"first queued":       {settled(settles), settled(settles)},
 		"queued and asked":   {sends(RemoteQueue, settles), sends(RemoteQueue, settles)},
 		"queued and unknown": {sends(RemoteQueue, settles), sends(RemoteQueue, settles)},
-		"staged":             {resting(Restart), resting(Restart)},
+		"staged":             {resting(AwaitingRestart), resting(AwaitingRestart)},
 		"staged and asked":   {sends(Retrying), sends(Retrying)},
 		// Only an operator can help.
 		"too many": {resting(Unsettled), resting(Unsettled)},
@@ -161,7 +161,7 @@ func TestDueChangeBeginsAtItsTime(t *testing.T) {
 		"disabled, in flight":            {given("sending", disabled), Env{}, resting(Disabled)},
 		"disabled, queued":               {given("queued", disabled), Env{}, settled(settles)},
 		"disabled, queued and asked":     {given("queued and asked", disabled), Env{}, settled(settles)},
-		"disabled, staged":               {given("staged", due(-time.Hour), disabled), Env{}, resting(Restart)},
+		"disabled, staged":               {given("staged", due(-time.Hour), disabled), Env{}, resting(AwaitingRestart)},
 		"disabled, too many":             {given("too many", disabled), Env{}, resting(Unsettled)},
 		"disabled, asked by an operator": {given("asked", disabled), Env{Requested: true}, sends(Retrying)},
 		"disabled, due for an operator":  {given("active", due(-time.Hour), disabled), Env{Requested: true}, resting(Disabled)},

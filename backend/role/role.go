@@ -30,6 +30,10 @@ type Role struct {
 
 	Record credential.Record `json:"record"`
 	Retry  Retry             `json:"retry,omitzero"`
+	// Proofs is what logins have shown; zero without verify.
+	Proofs Proofs `json:"proofs,omitzero"`
+	// Restarts is how far restarts of the servers are; zero without restart.
+	Restarts Restarts `json:"restarts,omitzero"`
 	// Due is when the password in force is due for rotation; zero if it is rotated only manually.
 	Due time.Time `json:"due,omitzero"`
 	// SettlesAt is when the last queued password counts as in force.
@@ -107,7 +111,7 @@ func (r *Role) RotatedAhead(now time.Time) time.Time {
 
 // SettleByTime puts the queued password in force once its time has passed.
 func (r *Role) SettleByTime(now time.Time) {
-	if r.SettlesAt.IsZero() || now.Before(r.SettlesAt) {
+	if r.SettlesAt.IsZero() || now.Before(r.SettlesAt) || !r.settlesByTime() {
 		return
 	}
 	at := r.SettlesAt
@@ -147,6 +151,9 @@ func (r *Role) firstReadAt() time.Time {
 // rotated only manually.
 func (r *Role) DueTime() time.Time {
 	due := r.Due
+	if c := r.Record.Current; c != nil && c.Refused && r.Options.Proves() && r.Options.OnDrift == DriftRotate {
+		due = r.Proofs.Time
+	}
 	if first := r.firstReadAt(); r.Options.RotateAfterRead > 0 && !first.IsZero() {
 		if read := first.Add(timing.Seconds(r.Options.RotateAfterRead)); due.IsZero() || read.Before(due) {
 			due = read

@@ -53,6 +53,9 @@ func (r *Role) remaining(now time.Time, env Env) time.Duration {
 	case r.inFlight(now): // whatever is in the way of the next request
 		return OverdueTTL
 	case state == credential.StateAccepted && !queued.IsZero():
+		if !queued.After(now) && !r.settlesByTime() { // a login has to show it
+			return OverdueTTL
+		}
 		return queued.Sub(now)
 	}
 	unannounced := timing.Seconds(r.Options.lookAgain())

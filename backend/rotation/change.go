@@ -46,8 +46,11 @@ func (w *work) drive(ctx context.Context) error {
 	return nil
 }
 
-// call makes one call, if nothing is in its way, and settles its outcome.
+// call makes one call, if nothing is in its way, and settles its outcome. If a login shows more, it makes that instead.
 func (w *work) call(ctx context.Context) (again bool, err error) {
+	if w.role.ProvesFirst(w.Now(), w.env(w.h, w.role)) {
+		return proving{w}.take(ctx)
+	}
 	if w.role.NeedsAnother(w.oldPassword().Required) {
 		if err := w.make(ctx, "", "to settle an unknown outcome"); err != nil {
 			return false, err
@@ -204,6 +207,7 @@ func (w *work) prepare(ctx context.Context) (push provider.Change, deadline time
 	} else {
 		w.role.Record = before.Send(deadline, 0)
 	}
+	w.role.Proofs.Wanted = w.role.Options.Proves()
 	failpoint.Reach(failpoint.BeforeSending, w.name)
 	if err := w.store(ctx, "storing the new password of role "+w.name); err != nil {
 		w.role.Record = before // nothing is sent
@@ -220,6 +224,8 @@ func (w *work) prepare(ctx context.Context) (push provider.Change, deadline time
 func (w *work) settle(ctx context.Context, result provider.Result, began time.Time) (again bool, err error) {
 	w.unstored = true
 	now, r := w.Now(), w.role
+	wanted := r.Proofs.Wanted
+	r.Proofs.Wanted = false
 	attempt, before := r.Retry.Attempts+1, r.Retry.Last
 	rec, sent := r.Record, r.Record.Next
 	if result.Outcome.Unchanged() && result.Outcome != provider.Mismatch && w.old.Password != nil {
@@ -228,8 +234,12 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 	rec = rec.TakenByParts(result.Taken, phaseOf(result.Stage), now)
 	switch result.Outcome {
 	case provider.Applied:
-		r.Record = rec.Applied(now, result.Exclusive)
 		r.Retry = role.Retry{}
+		if wanted {
+			r.Record, r.Proofs.Wanted, again = rec.Reported(result.Exclusive), true, true
+			break
+		}
+		r.Record = rec.Applied(now, result.Exclusive)
 		r.Record = r.Record.Trim(r.Options.HistorySize)
 		r.Due = r.Options.DueAfter(now)
 	case provider.Staged:
@@ -238,6 +248,7 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 		if result.Stage == provider.StageAccepted {
 			r.SettlesAt = now.Add(w.h.SettleAfter())
 		}
+		r.PlanPolls(now)
 	case provider.Rejected:
 		r.Record = rec.TargetRefused()
 		if result.Scope == provider.ScopePassword {
@@ -249,6 +260,10 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 	case provider.Mismatch:
 		r.Record = rec.OldRefused(w.old.Certain, result.TriesLeft, now.Add(max(lockWindow(w.oldPassword()), result.RetryAfter)))
 		w.fail(result)
+		if r.Proofs.Wanted = wanted; wanted {
+			again = true
+			break
+		}
 		again = w.old.Password != nil && afterMismatch(r, now) // otherwise the same request would get the same answer
 	case provider.Busy:
 		r.Record = rec.NotApplied()
@@ -271,6 +286,7 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 			r.Record = rec.Confirmed(result.Exclusive)
 		}
 		w.fail(result)
+		r.Proofs.Wanted, again = wanted, wanted && !result.Confirmed
 	}
 	w.logCall(result, began, attempt, before)
 	if w.leavesNoTrace(result, sent) { // so only the request needs to know

@@ -31,11 +31,13 @@ import (
 	"vault-plugin-secrets-hosting/backend/locks"
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/proof"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/queue"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/store"
 	"vault-plugin-secrets-hosting/backend/timing"
+	"vault-plugin-secrets-hosting/backend/verify"
 )
 
 // Config is what an Engine needs.
@@ -45,6 +47,8 @@ type Config struct {
 	Logger   hclog.Logger
 	// Writable reports whether this node may write to storage and change remote systems. It is called before all work.
 	Writable func() bool
+	// Login makes a login; nil: verify.Login.Prove does.
+	Login func(context.Context, verify.Login) provider.Proof
 	// Clock and Random default to time.Now and crypto/rand.Reader. Random is used for passwords and jitter, and may be read
 	// concurrently.
 	Clock  func() time.Time
@@ -85,6 +89,7 @@ type Engine struct {
 	events    func(ctx context.Context, kind, name string, metadata []string)
 
 	guards  *lockout.Guards
+	prover  proof.Prover
 	cache   *connection.Cache
 	queue   *queue.Queue[job]
 	health  health.Board
@@ -140,6 +145,7 @@ func New(c Config) *Engine {
 	e.guards = lockout.NewGuards(lockout.Config{
 		Timing: e.Timing, Warn: func(message string, err error) { e.logger.Warn(message, "error", err) },
 	})
+	e.prover = proof.Prover{Guards: e.guards, Login: c.Login}
 	e.cache = connection.NewCache(e.types, e.guards, timing.Scaled(sendMargin))
 	e.sweeper.e = e
 	e.Connections = connections.New(connections.Config{
@@ -301,7 +307,7 @@ func (e *Engine) env(h *connection.Handle, r *role.Role) role.Env {
 	}
 	env.Revision, env.OpenedAt = h.Revision, h.OpenedAt()
 	env.ThrottledUntil, env.ReleasedAt = h.Guard.HeldUntil(), h.Guard.HoldEnded()
-	env.Margin = h.Margin()
+	env.Margin, env.MayRestart = h.Margin(), mayRestart(h.Kind, h.Completed, r.Target)
 	env.OldPassword = h.Kind.OldPassword(r.Target).Required
 	return env
 }

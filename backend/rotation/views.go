@@ -61,7 +61,7 @@ func (e *Engine) report(r *role.Role, h *connection.Handle) *Report {
 func (e *Engine) facts(r *role.Role, h *connection.Handle) explain.Facts {
 	now, env := e.Now(), e.env(h, r)
 	f := explain.Facts{
-		Role: r, View: r.Record.View(now), Step: r.Next(now, env), Now: now, Freeze: e.Gate.Freeze(), Unsettled: r.Unsettled(now, env),
+		Role: r, View: r.Record.View(now), Step: r.Next(now, env), Now: now, Freeze: e.Gate.Freeze(), Unsettled: r.Unsettled(now, env), MayRestart: env.MayRestart,
 	}
 	if h != nil {
 		f.Pause, f.Hold, f.NotAllowed = h.Paused(), h.Held(), h.NotAllowed(r.Name, r.Target)

@@ -24,6 +24,7 @@ const (
 	triggerRead    = "read"
 	triggerResume  = "resume"
 	triggerDue     = "schedule"
+	triggerVerify  = "verify"
 )
 
 // intent is the purpose of work. With only a trigger, the engine takes the role's next step.
@@ -34,6 +35,8 @@ type intent struct {
 	create *NewRole
 	// change is the change of a request. follow is the same, for a request that waits for its password to be sent.
 	change, follow *change
+	// prove is a request to log in.
+	prove *proofs
 }
 
 // change is a requested change of a role's password.
@@ -102,6 +105,8 @@ type work struct {
 	failure failure
 	// unstored: the record has an outcome that is not in storage yet.
 	unstored bool
+	// again is the minimum time until the next work on the role.
+	again time.Duration
 	// kinds are the events to send when the outcome is stored.
 	kinds []string
 	// rejected counts the generated passwords that the remote system refused.
@@ -186,6 +191,7 @@ func (w *work) end(err error) {
 	case err == nil:
 		w.failures.Delete(w.name)
 	}
+	delay = max(delay, w.again)
 	w.noteStuck(err, delay)
 	if w.stored == nil {
 		w.queue.Set(job{name: w.name}, w.lane(), w.Now().Add(delay))
@@ -296,6 +302,8 @@ func (w *work) do(ctx context.Context, in intent) result {
 		return result{err: err}
 	}
 	switch {
+	case in.prove != nil:
+		return proving{w}.requested(ctx, in.prove)
 	case in.change != nil:
 		return w.begin(ctx, in.change)
 	case in.follow != nil:
@@ -333,6 +341,12 @@ func (w *work) step(ctx context.Context) result {
 		return w.done(nil)
 	case step.Do == role.Settle:
 		return w.settled(ctx)
+	case step.Do == role.Prove:
+		if again, err := (proving{w}).take(ctx); err != nil || !again {
+			return w.done(err)
+		}
+	case step.Do == role.Restart:
+		return w.done(restarting{w}.take(ctx))
 	case step.Do == role.Begin:
 		w.trigger = triggerDue
 		if err := w.make(ctx, "", role.ReasonDue); err != nil {

@@ -37,6 +37,10 @@ const (
 	BeforeSettled = "failpoint before the settling is stored"
 	// Settled: it is stored that the password counts as in force.
 	Settled = "failpoint settling stored"
+	// BeforeRestart: the restart of a server is about to be stored and requested.
+	BeforeRestart = "failpoint before the restart is stored"
+	// Restart: it is stored, and not requested.
+	Restart = "failpoint restart stored"
 	// BeforeWord: an operator's confirmation was received, and is not stored.
 	BeforeWord = "failpoint before the word is stored"
 	// Word: the confirmation is stored.
@@ -45,5 +49,5 @@ const (
 
 // All returns the names of all failpoints.
 func All() []string {
-	return []string{BeforeReserved, Reserved, BeforeSending, Sending, BeforeOutcome, Outcome, BeforeWait, Wait, BeforeSettled, Settled, BeforeWord, Word}
+	return []string{BeforeReserved, Reserved, BeforeSending, Sending, BeforeOutcome, Outcome, BeforeWait, Wait, BeforeSettled, Settled, BeforeRestart, Restart, BeforeWord, Word}
 }

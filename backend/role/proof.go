@@ -1,0 +1,310 @@
+package role
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/timing"
+)
+
+// Proofs is what the engine remembers about the logins that prove passwords of a role.
+type Proofs struct {
+	// Time is when the last login was made or attempted, with the password of Version. Verdict and Reason are its result.
+	Time    time.Time        `json:"time,omitzero"`
+	Version int              `json:"version,omitempty"`
+	Verdict provider.Verdict `json:"verdict,omitempty"`
+	Reason  string           `json:"reason,omitempty"`
+	// Wanted: a login has to show what became of the last request, before anything else is sent.
+	Wanted bool `json:"wanted,omitempty"`
+	// Next is when to log in again; zero if that is not planned.
+	Next time.Time `json:"next,omitzero"`
+	// Unsettled counts rounds of logins in a row that settled nothing.
+	Unsettled int `json:"unsettled,omitempty"`
+	// Recovering: the password in force is refused, and the engine tries the others. Refused are the versions that were
+	// refused.
+	Recovering bool  `json:"recovering,omitempty"`
+	Refused    []int `json:"refused,omitempty"`
+}
+
+// Login is the result of one login, with the password of a version, at a part of the account; "" if it has no parts.
+type Login struct {
+	provider.Proof
+	Version int
+	Part    string
+	// Until is when the budget of refused logins allows the login, which was not made; zero if it was.
+	Until time.Time
+}
+
+// Waits between logins.
+const (
+	// firstPoll is how long after a password was staged the engine looks whether it is in force. Then it looks less and less
+	// often, until once in lastPoll.
+	firstPoll = time.Minute
+	lastPoll  = 15 * time.Minute
+	// firstMissing is the first wait for the next login after one that cannot tell whether the password in force works.
+	firstMissing = 5 * time.Minute
+	lastMissing  = time.Hour
+	// repeatRefused is the wait before a login is repeated that contradicts the remote system.
+	repeatRefused = time.Minute
+	// maxLoginsRefused is how many logins may contradict the remote system before an operator is asked.
+	maxLoginsRefused = 3
+)
+
+// Contradicted reports whether the remote system confirmed the next password, but logins with it are refused, even after it
+// was sent again.
+func (r *Role) Contradicted() bool {
+	n := r.Record.Next
+	return n.Unproved() && n.Resent && n.LoginsRefused >= maxLoginsRefused
+}
+
+// prove returns when the engine logs in to find out which password works. first: it does nothing else before.
+func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
+	next := r.Record.Next
+	if !r.Options.Proves() || r.Options.Disabled && !env.Requested || r.inFlight(now) || next.AwaitsForce() || r.Restarts.Part != "" {
+		return Step{}, false
+	}
+	step = Step{Do: Prove, At: r.Proofs.Next, Why: Proving}
+	switch {
+	case r.Proofs.Wanted:
+		step.At, first = time.Time{}, true
+	case next.Unproved() && next.LoginsRefused == maxLoginsRefused-1 && !next.Resent: // it is sent again
+		return Step{}, false
+	case next.Unproved():
+		first = true
+	case r.Proofs.Next.IsZero():
+		return Step{}, false
+	}
+	if env.Frozen && !env.Requested {
+		if env.FrozenUntil.IsZero() {
+			return Step{Why: Frozen}, first
+		}
+		step.delay(now, env.FrozenUntil, Frozen)
+	}
+	return step, first
+}
+
+// ProvesFirst reports whether a login has to show something before anything else is done.
+func (r *Role) ProvesFirst(now time.Time, env Env) bool {
+	step, first := r.prove(now, env)
+	return first && step.Ready(now)
+}
+
+// PlanPolls plans the first login after a password was staged.
+func (r *Role) PlanPolls(now time.Time) {
+	r.Proofs.Next, r.Proofs.Unsettled = time.Time{}, 0
+	switch {
+	case !r.Options.Proves():
+	case !r.SettlesAt.IsZero():
+		r.Proofs.Next = r.SettlesAt
+	default:
+		r.Proofs.Next = now.Add(timing.Scaled(firstPoll))
+	}
+}
+
+// settlesByTime reports whether a queued password counts as in force when its time has passed: always, if no login can show
+// it.
+func (r *Role) settlesByTime() bool {
+	return !r.Options.Proves() || r.Options.Disabled || r.Proofs.Verdict == provider.CannotTell && !r.Proofs.Time.Before(r.SettlesAt)
+}
+
+// Trials returns the passwords to log in with, in that order, until one works. The one that is most likely to work is first,
+// because refused logins may block Vault. all adds those that were in force before.
+func (r *Role) Trials(all bool) []credential.Password {
+	rec, next, current := r.Record, r.Record.Next, r.Record.Current
+	var out []credential.Password
+	add := func(p credential.Password) {
+		known := func(q credential.Password) bool { return q.Value == p.Value }
+		if !slices.ContainsFunc(out, known) && !slices.Contains(r.Proofs.Refused, p.Version) {
+			out = append(out, p)
+		}
+	}
+	drifted := current != nil && current.Refused
+	resting := !rec.Exposed() && !drifted
+	if current != nil && (resting || next.Staged() && !next.Partial() && !drifted) {
+		add(current.Password)
+	}
+	if next.Exposed() {
+		add(next.Password)
+	}
+	if !resting || all {
+		for _, c := range slices.Backward(rec.Candidates) {
+			add(c.Password)
+		}
+	}
+	if current != nil {
+		add(current.Password)
+	}
+	if p := rec.Previous; p != nil && (all || drifted || current != nil && current.Basis.Assumed()) {
+		add(p.Password)
+	}
+	for _, p := range rec.History {
+		if all {
+			add(p.Password)
+		}
+	}
+	return out
+}
+
+// Learn applies the results of logins, in the order in which they were made, and plans the next one. margin is that of Env.
+// It reports whether they changed what readers get.
+func (r *Role) Learn(logins []Login, now time.Time, margin time.Duration) (changed bool) {
+	before, was := r.Record, r.Record.View(now)
+	r.Proofs.Wanted = false
+	if len(logins) == 0 {
+		return false
+	}
+	last := logins[len(logins)-1]
+	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, last.Version, last.Verdict, last.Reason
+	works := r.learnWorks(logins, now, margin)
+	if !works {
+		r.learnRefused(logins, now, margin)
+	}
+	r.planProof(works, logins, now)
+	rec := r.Record
+	if rec.Current != nil && (before.Current == nil || before.Current.Version != rec.Current.Version) {
+		r.Due = r.Options.DueAfter(now)
+	}
+	if before.Unfinished() && !rec.Unfinished() {
+		r.Retry = Retry{}
+	}
+	if !rec.Open(now) {
+		r.Record = rec.Trim(r.Options.HistorySize)
+	}
+	is := r.Record.View(now)
+	return is.State != was.State || versionOf(is.Password) != versionOf(was.Password)
+}
+
+func versionOf(p *credential.Password) int {
+	if p == nil {
+		return 0
+	}
+	return p.Version
+}
+
+// learnWorks applies the logins that worked, and reports whether one password works on all parts.
+func (r *Role) learnWorks(logins []Login, now time.Time, margin time.Duration) bool {
+	parts, on := r.Target.Parts, map[int][]string{}
+	for _, l := range logins {
+		if l.Verdict == provider.Works {
+			on[l.Version] = append(on[l.Version], l.Part)
+		}
+	}
+	before := r.Record.Current
+	for _, version := range slices.Sorted(maps.Keys(on)) {
+		if len(on[version]) >= len(parts) {
+			r.Record = r.Record.Proved(version, now, margin)
+		} else {
+			r.Record = r.Record.ProvedOn(version, on[version], parts, now, margin)
+		}
+	}
+	if r.Record.QueuedSince().IsZero() {
+		r.SettlesAt = time.Time{}
+	}
+	current := r.Record.Current
+	return current != nil && (before == nil || current.Version != before.Version || len(on[current.Version]) >= max(1, len(parts)))
+}
+
+// learnRefused applies logins that have not shown what is in force.
+func (r *Role) learnRefused(logins []Login, now time.Time, margin time.Duration) {
+	next, current := r.Record.Next, r.Record.Current
+	switch {
+	case next.Unproved() && refusedIn(logins, next.Version):
+		r.Record = r.Record.LoginRefused(next.Version, now, margin)
+		if current != nil && refusedIn(logins, current.Version) { // otherwise it stays the one to use
+			r.Record = r.Record.LoginRefused(current.Version, now, margin)
+		}
+	case next.Unproved() && next.LoginsRefused == 0: // what the remote system reports has to do
+		r.Record = r.Record.Applied(now, next.Exclusive)
+	case next.Exposed(): // a request may be late, a restart may come
+	default:
+		for _, l := range logins {
+			if l.Verdict == provider.Refused {
+				r.Record = r.Record.LoginRefused(l.Version, now, margin)
+			}
+		}
+	}
+}
+
+// refusedIn reports whether a login with this version was refused.
+func refusedIn(logins []Login, version int) bool {
+	return slices.ContainsFunc(logins, func(l Login) bool { return l.Version == version && l.Verdict == provider.Refused })
+}
+
+// planProof sets when to log in again.
+func (r *Role) planProof(works bool, logins []Login, now time.Time) {
+	proof, next := &r.Proofs, r.Record.Next
+	wait := func(d time.Duration) { proof.Next = now.Add(timing.Scaled(d)) }
+	proof.Unsettled++
+	proof.Next = time.Time{}
+	drifted := r.Record.Current != nil && r.Record.Current.Refused
+	if works || !drifted {
+		proof.Recovering, proof.Refused = false, nil
+	}
+	switch {
+	case r.Contradicted():
+		wait(lastMissing)
+	case next.Unproved():
+		wait(repeatRefused)
+	case r.Record.Exposed() && !r.Record.Unfinished(): // staged
+		wait(doubled(firstPoll, proof.Unsettled-1, lastPoll))
+		if r.Record.Current == nil { // each login is refused until then
+			wait(lastPoll)
+		}
+		if !r.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell {
+			r.SettlesAt = proof.Next
+		}
+	case r.Record.Unfinished(): // the next request settles it
+	case drifted:
+		r.planRecovery(logins, now)
+	case proof.Verdict == provider.CannotTell:
+		wait(doubled(firstMissing, proof.Unsettled, lastMissing))
+	default:
+		proof.Unsettled = 0
+		if r.Options.VerifyPeriod > 0 {
+			proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))
+		}
+	}
+	if last := logins[len(logins)-1]; !proof.Next.IsZero() {
+		proof.Next = timing.Later(proof.Next, last.Until)
+	}
+}
+
+// planRecovery plans what on_drift says about a password in force that was refused.
+func (r *Role) planRecovery(logins []Login, now time.Time) {
+	proof := &r.Proofs
+	if r.Options.VerifyPeriod > 0 {
+		proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))
+	}
+	if r.Options.OnDrift != DriftRecover {
+		return
+	}
+	found := !proof.Recovering && refusedIn(logins, r.Record.Current.Version)
+	proof.Recovering = proof.Recovering || found
+	if !proof.Recovering {
+		return
+	}
+	for _, l := range logins {
+		if l.Verdict == provider.Refused && !slices.Contains(proof.Refused, l.Version) {
+			proof.Refused = append(proof.Refused, l.Version)
+		}
+	}
+	if len(r.Trials(true)) == 0 {
+		proof.Recovering = false
+		return
+	}
+	proof.Next = now
+	if proof.Verdict == provider.CannotTell {
+		proof.Next = now.Add(timing.Scaled(doubled(repeatRefused, proof.Unsettled, lastMissing)))
+	}
+}
+
+// doubled returns the wait, doubled for each time after the first, at most longest.
+func doubled(wait time.Duration, times int, longest time.Duration) time.Duration {
+	for ; times > 1 && wait < longest; times-- {
+		wait *= 2
+	}
+	return min(wait, longest)
+}

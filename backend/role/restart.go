@@ -1,0 +1,177 @@
+package role
+
+import (
+	"slices"
+	"time"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/timing"
+)
+
+// Restarts is how far the engine is with restarting the servers of a role after a change, one at a time.
+type Restarts struct {
+	// Version is the version for which the servers are restarted; 0 if none ever was.
+	Version int `json:"version,omitempty"`
+	// Part is the server that is being restarted; "" if none is. Since is when its restart was requested, or was about to be,
+	// and Job is that of provider.Restart.
+	Part  string    `json:"part,omitempty"`
+	Since time.Time `json:"since,omitzero"`
+	Job   string    `json:"job,omitempty"`
+	// Back: the server is running again, and a login has to show that the password works. Refused: one was refused.
+	Back    bool `json:"back,omitempty"`
+	Refused bool `json:"refused,omitempty"`
+	// Done are the servers that have been restarted.
+	Done []string `json:"done,omitempty"`
+	// Tries counts requests in a row that were not carried out. NotBefore is when to make the next one.
+	Tries     int       `json:"tries,omitempty"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// Failed is why the restarts have stopped, as a clause, and FailedPart the server; "" if they have not.
+	Failed     string `json:"failed,omitempty"`
+	FailedPart string `json:"failed_part,omitempty"`
+}
+
+// DefaultRestartTimeout is how long a server may take to be back if the target does not say, in seconds.
+const DefaultRestartTimeout = 600
+
+// NextRestart returns the server that has to be restarted next, so that the next password comes into force; "" if there is
+// none, or if an operator restarts them.
+func (r *Role) NextRestart() string {
+	next := r.Record.Next
+	if r.Target.Restart == "" || next == nil || next.Phase != credential.RestartRequired || next.Partial() || r.RestartsFailed() != "" {
+		return ""
+	}
+	for _, part := range r.Target.Parts {
+		if !slices.Contains(next.InForceOn, part) && !(r.Restarts.Version == next.Version && slices.Contains(r.Restarts.Done, part)) {
+			return part
+		}
+	}
+	return ""
+}
+
+// RestartsFailed returns why the restarts for the next password have stopped, as a clause; "" if they have not.
+func (r *Role) RestartsFailed() string {
+	if next := r.Record.Next; next == nil || next.Version != r.Restarts.Version {
+		return ""
+	}
+	return r.Restarts.Failed
+}
+
+// restart returns when the engine restarts a server, or looks at the one that it has restarted. That is looked at whatever
+// happens to the role, because it may be turned off.
+func (r *Role) restart(now time.Time, env Env) Step {
+	step := Step{Do: Restart, Why: Restarting}
+	switch {
+	case r.Restarts.Part != "":
+		env.Requested = true
+		return r.obstacles(step, now, env)
+	case r.NextRestart() == "" || !env.MayRestart || r.Options.Disabled && !env.Requested:
+		return Step{Why: AwaitingRestart}
+	}
+	if r.Restarts.Version == r.Record.Next.Version {
+		step.delay(now, r.Restarts.NotBefore, Retrying)
+	}
+	return r.attempt(step, time.Time{}, r.Record.Next.Reason == ReasonDue && !env.Requested, now, env)
+}
+
+// BeginRestart records that the restart of a server is about to be requested.
+func (r *Role) BeginRestart(part string, now time.Time) {
+	of := r.Restarts
+	if of.Version != r.Record.Next.Version {
+		of = Restarts{Version: r.Record.Next.Version}
+	}
+	of.Part, of.Since, of.Job, of.Back, of.Refused = part, now, "", false, false
+	r.Restarts = of
+}
+
+// RestartAnswered records the answer to the request. If it was not carried out, it is repeated after wait, unless the remote
+// system refuses it.
+func (r *Role) RestartAnswered(result provider.Result, job string, now time.Time, wait func(tries int) time.Duration) {
+	of := &r.Restarts
+	switch result.Outcome {
+	case provider.Busy, provider.Unreachable:
+		of.Tries++
+		of.Part, of.NotBefore = "", now.Add(max(result.RetryAfter, wait(of.Tries)))
+	case provider.Rejected, provider.Denied, provider.Mismatch:
+		r.failRestart("the remote system refuses to restart it: " + (&Failure{Code: result.Code, Reason: result.Reason}).String())
+	default: // it may have been carried out, and must not be requested again
+		of.Tries, of.Job = 0, job
+	}
+}
+
+// RestartFollowed records how far the restart is, and reports whether the server is back.
+func (r *Role) RestartFollowed(progress provider.Progress, job, reason string, now time.Time) (back bool) {
+	of := &r.Restarts
+	of.Job = job
+	switch {
+	case progress == provider.Restarted:
+		of.Back = true
+	case progress == provider.RestartFailed:
+		r.failRestart("the remote system reports that its restart failed: " + reason)
+	case r.restartTimedOut(now):
+		r.failRestart("it has not come back within restart_timeout, and may be turned off")
+	}
+	return of.Back
+}
+
+// restartTimedOut reports whether the server should be back.
+func (r *Role) restartTimedOut(now time.Time) bool {
+	timeout := r.Target.RestartTimeout
+	if timeout == 0 {
+		timeout = DefaultRestartTimeout
+	}
+	return now.After(r.Restarts.Since.Add(timing.Scaled(timing.Seconds(timeout))))
+}
+
+// RestartTrials returns the passwords to log in with at a server that is back. At first, the new one is the most likely.
+func (r *Role) RestartTrials() []credential.Password {
+	if r.Restarts.Refused || r.Record.Next == nil {
+		return r.Trials(false)
+	}
+	return []credential.Password{r.Record.Next.Password}
+}
+
+// RestartProved applies the logins at a server that is back.
+func (r *Role) RestartProved(logins []Login, now time.Time, margin time.Duration) {
+	of, next := &r.Restarts, r.Record.Next
+	if next == nil || next.Version != of.Version { // nothing is expected of it any more
+		r.restartDone()
+		return
+	}
+	version := next.Version
+	r.Learn(logins, now, margin)
+	works := slices.ContainsFunc(logins, func(l Login) bool { return l.Version == version && l.Verdict == provider.Works })
+	switch refused := refusedIn(logins, version); {
+	case works:
+		r.restartDone()
+	case r.restartTimedOut(now) && refused:
+		r.failRestart("it was restarted, but the new password does not log in there")
+	case r.restartTimedOut(now):
+		r.failRestart("it was restarted, but it is not known whether the new password works there: " + r.Proofs.Reason)
+	case refused:
+		of.Refused = true
+	}
+}
+
+// RestartUnproved records that a server is back that nobody logs in to.
+func (r *Role) RestartUnproved(now time.Time) {
+	if next := r.Record.Next; next != nil && next.Version == r.Restarts.Version {
+		r.Record = r.Record.RestartedOn(next.Version, []string{r.Restarts.Part}, r.Target.Parts, now)
+		if r.Record.Next == nil {
+			r.Retry, r.Due = Retry{}, r.Options.DueAfter(now)
+			r.Record = r.Record.Trim(r.Options.HistorySize)
+		}
+	}
+	r.restartDone()
+}
+
+func (r *Role) restartDone() {
+	of := &r.Restarts
+	of.Done = append(slices.Clone(of.Done), of.Part)
+	of.Part, of.Job, of.Back, of.Refused = "", "", false, false
+}
+
+func (r *Role) failRestart(reason string) {
+	of := &r.Restarts
+	of.Failed, of.FailedPart, of.Part, of.Job, of.Back, of.Refused = reason, of.Part, "", "", false, false
+}

@@ -1,0 +1,231 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/vault/sdk/logical"
+	"golang.org/x/sync/errgroup"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/lockout"
+	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/store"
+	"vault-plugin-secrets-hosting/backend/timing"
+)
+
+// EventVerify: logins have shown that another password is in force than was believed, or that none works.
+const EventVerify = "verify"
+
+// Proved is the result of VerifyRole and RecoverRole.
+type Proved struct {
+	provider.Hidden
+	Report *Report
+	Tried  []Tried
+	// Until is when more logins can be made, if too many were refused; otherwise zero.
+	Until time.Time
+}
+
+// Tried is what is known of one password, on one server if the account has several.
+type Tried struct {
+	Version int
+	Server  string
+	// Verdict is one of those of package provider, or NotTried.
+	Verdict, Reason string
+}
+
+// NotTried: no login was made with the password.
+const NotTried = "not_tried"
+
+// VerifyRole logs in with the passwords that may be in force, until one works, and learns from that. It returns a
+// *problem.Error if the role has no verify, problem.ErrNoRole, logical.ErrReadOnly or a storage error.
+func (e *Engine) VerifyRole(ctx context.Context, storage logical.Storage, name string) (*Proved, error) {
+	return e.prove(ctx, storage, name, false)
+}
+
+// RecoverRole is VerifyRole with all passwords of the role, and adopts the one that works.
+func (e *Engine) RecoverRole(ctx context.Context, storage logical.Storage, name string) (*Proved, error) {
+	return e.prove(ctx, storage, name, true)
+}
+
+func (e *Engine) prove(ctx context.Context, storage logical.Storage, name string, all bool) (*Proved, error) {
+	leave, err := e.Connections.Enter("role", name, false)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	s, out := store.Store{Storage: storage}, &Proved{}
+	found := &proofs{name: name, all: all}
+	out.Report, err = e.await(ctx, s, name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
+		return e.answer(name, e.work(work, waiting, promise, s, name, intent{trigger: triggerVerify, prove: found}))
+	})
+	if err != nil {
+		return nil, err
+	}
+	found.report(out)
+	return out, nil
+}
+
+// proofs is a request to log in, and what came of it.
+type proofs struct {
+	provider.Hidden
+	name string
+	all  bool
+	// logins were made, and others are the passwords that were not tried.
+	logins []role.Login
+	others []credential.Listed
+}
+
+// report adds the results.
+func (p *proofs) report(out *Proved) {
+	tried := map[int]bool{}
+	for _, l := range p.logins {
+		tried[l.Version] = true
+		one := Tried{Version: l.Version, Server: l.Part, Verdict: string(l.Verdict), Reason: l.Reason}
+		if !l.Until.IsZero() {
+			one.Verdict, out.Until = NotTried, timing.Later(out.Until, l.Until)
+		}
+		out.Tried = append(out.Tried, one)
+	}
+	for _, other := range p.others {
+		if !tried[other.Version] {
+			out.Tried = append(out.Tried, Tried{Version: other.Version, Verdict: NotTried, Reason: explain.NoLogin(p.name, p.all)})
+		}
+	}
+}
+
+// proving is the part of work that logs in.
+type proving struct{ *work }
+
+// requested answers a request to log in.
+func (w proving) requested(ctx context.Context, request *proofs) result {
+	if !w.role.Options.Proves() {
+		return result{err: problem.Mistake("%s", explain.NoVerify(w.role))}
+	}
+	if w.role.Record.View(w.Now()).Password == nil && !w.role.Record.Exposed() {
+		return result{err: problem.Mistake("role %q has no password yet, so there is nothing to verify. Write rotate-role/%s to set one", w.name, w.name)}
+	}
+	request.others = w.role.Record.List()
+	if !w.promise.commit() {
+		return result{err: problem.ErrGivenUp}
+	}
+	logins, err := w.round(ctx, w.role.Trials(request.all), w.role.Target.Parts)
+	if err != nil {
+		return result{err: err}
+	}
+	request.logins = logins
+	w.learn(logins)
+	if err := w.conclude(ctx); err != nil {
+		return w.done(err)
+	}
+	if w.role.ProvesFirst(w.Now(), role.Env{Requested: true}) || w.role.Record.Next != nil && !w.role.Record.Next.Exposed() {
+		return w.resume(ctx) // the logins have shown how it goes on
+	}
+	return result{role: w.role, h: w.h, asIs: true}
+}
+
+// take makes the logins that the role's next step wants, and stores what they show. again means that a password can be sent
+// now.
+func (w proving) take(ctx context.Context) (again bool, err error) {
+	if !w.promise.commit() {
+		return false, problem.ErrGivenUp
+	}
+	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.Target.Parts)
+	if err != nil {
+		return false, err
+	}
+	works := w.learn(logins)
+	next := w.role.Record.Next
+	if works && next != nil && !next.Exposed() { // it waits for the old password, which is known now
+		w.unstored = true
+		return true, nil
+	}
+	return false, w.conclude(ctx)
+}
+
+// loginsAtOnce is how many servers of a role are logged in to at a time.
+const loginsAtOnce = 8
+
+// round logs in with these passwords, on each part, until one works there or a login cannot tell. It takes requestWait at
+// most: what is not done by then cannot tell.
+func (w proving) round(ctx context.Context, passwords []credential.Password, parts []string) ([]role.Login, error) {
+	expanded := *w.role
+	if err := w.s.Expand(ctx, &expanded); err != nil {
+		return nil, problem.Storage("reading role "+w.name, err)
+	}
+	limited, cancel := context.WithTimeout(ctx, requestWait)
+	defer cancel()
+	if len(parts) == 0 {
+		parts = []string{""}
+	}
+	found := make([][]role.Login, len(parts))
+	group := new(errgroup.Group)
+	group.SetLimit(loginsAtOnce)
+	for i, part := range parts {
+		group.Go(func() (err error) {
+			defer func() {
+				if problem.LogPanic(w.logger, recover(), "logging in", "role", w.name) {
+					err = problem.ErrPanicked
+				}
+			}()
+			for _, password := range passwords {
+				login, err := w.prover.Prove(limited, w.waiting, w.s, w.h, &expanded, part, password)
+				switch {
+				case err == nil:
+				case errors.Is(err, lockout.ErrFull):
+					return problem.ErrFull
+				case limited.Err() != nil && ctx.Err() == nil:
+					login.Proof = provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "no login was made, because there was no time left"}
+				default:
+					return problem.Storage("counting a login of role "+w.name, err)
+				}
+				found[i] = append(found[i], login)
+				if login.Verdict != provider.Refused {
+					return nil
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	logins := slices.Concat(found...)
+	for _, login := range logins {
+		w.logLogin(login)
+	}
+	return logins, err
+}
+
+// learn applies the logins to the role, and reports whether one worked.
+func (w proving) learn(logins []role.Login) (works bool) {
+	before := w.role.Record
+	changed := w.role.Learn(logins, w.Now(), w.h.Margin())
+	for _, l := range logins {
+		works = works || l.Verdict == provider.Works
+	}
+	switch state := w.role.Record.View(w.Now()).State; {
+	case !changed:
+		return works
+	case before.Next.Exposed() && state == credential.StateActive:
+		w.kinds = append(w.kinds, EventRotate)
+	default:
+		w.kinds = append(w.kinds, EventVerify)
+	}
+	state := w.role.Record.View(w.Now()).State
+	w.logger.Info("logins have changed what is known of the password", "role", w.name, "connection", w.h.Name, "provider", w.h.Provider,
+		"trigger", w.trigger, "state", string(state))
+	return works
+}
+
+// logLogin logs a login that did not work.
+func (w proving) logLogin(l role.Login) {
+	if l.Verdict == provider.Works || l.Verdict == w.role.Proofs.Verdict && l.Reason == w.role.Proofs.Reason {
+		return
+	}
+	w.logger.Warn("a login does not prove the password", "role", w.name, "connection", w.h.Name, "provider", w.h.Provider, "trigger", w.trigger,
+		"version", l.Version, "server", l.Part, "result", string(l.Verdict), "reason", l.Reason)
+}
