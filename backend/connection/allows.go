@@ -116,6 +116,15 @@ func validAllowedAddress(text string) bool {
 	return validAddress(text)
 }
 
+// MayRestart reports whether the engine restarts the parts of a target, and the connection still allows it.
+func (h *Handle) MayRestart(target provider.Target) bool {
+	if target.Restart == "" {
+		return false
+	}
+	_, err := h.Kind.Target(h.Completed, target.Settings)
+	return err == nil
+}
+
 // MergeTarget applies target fields of a request to a stored target. Fields that name the account cannot change.
 func (h *Handle) MergeTarget(stored provider.Target, given provider.Settings) (provider.Target, error) {
 	merged := stored.Settings.Clone()

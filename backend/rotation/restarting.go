@@ -143,12 +143,3 @@ func (w restarting) finish(ctx context.Context) error {
 	}
 	return nil
 }
-
-// mayRestart reports whether the connection still allows restarts of the role.
-func mayRestart(kind provider.Type, c provider.Connection, target provider.Target) bool {
-	if target.Restart == "" {
-		return false
-	}
-	_, err := kind.Target(c, target.Settings)
-	return err == nil
-}
