@@ -153,7 +153,7 @@ func (f Facts) restartAdvice() string {
 // uncertainAdvice is the advice in the state uncertain.
 func (f Facts) uncertainAdvice() string {
 	find := findOut(f.Role)
-	if next := f.Role.Record.Next; next.Unproved() && next.LoginsRefused > 0 {
+	if f.contradicted() {
 		return f.contradictionAdvice()
 	}
 	if f.Role.Record.Current == nil {

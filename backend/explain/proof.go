@@ -20,6 +20,12 @@ func inForce(r *role.Role) string {
 	}
 }
 
+// contradicted reports whether a login contradicts what the remote system reports about the next password.
+func (f Facts) contradicted() bool {
+	next := f.Role.Record.Next
+	return next.Unproved() && next.LoginsRefused > 0
+}
+
 // contradiction explains a password that the remote system reports in force, and with which no login works.
 func (f Facts) contradiction() string {
 	r, next := f.Role, f.Role.Record.Next
@@ -127,20 +133,28 @@ func NoLogin(name string, all bool) string {
 
 // Contradicts is the error of a confirmation that a login contradicts. works: the password logs in, although it was
 // discarded.
-func Contradicts(r *role.Role, version int, works bool, reason string) string {
+func Contradicts(r *role.Role, version int, works bool, login role.Login) string {
 	what := "the given password"
 	if version != 0 {
 		what = fmt.Sprintf("version %d", version)
 	}
 	if works {
-		return fmt.Sprintf("%s of role %q was not discarded, because a login with it works. If you discard it all the same, add force=true", what, r.Name)
+		return fmt.Sprintf("%s of role %q was not discarded, because a login with it works%s. To discard it all the same, add force=true", what, r.Name, at(login))
 	}
-	return fmt.Sprintf("%s of role %q was not confirmed, because a login with it was refused: %s. If it is in force all the same, add force=true", what, r.Name, reason)
+	return fmt.Sprintf("%s of role %q was not confirmed, because a login with it was refused%s: %s. If it is in force all the same, add force=true", what, r.Name, at(login), login.Reason)
 }
 
-// NotAdopted is the error of a new role whose password does not log in.
-func NotAdopted(reason string) string {
-	return fmt.Sprintf("the role was not created, because a login with the given password was refused: %s. Give the account's current password", reason)
+// NotAdopted says that the password of a new role does not log in, as a clause.
+func NotAdopted(login role.Login) string {
+	return fmt.Sprintf("a login with the given password was refused%s: %s. Give the account's current password", at(login), login.Reason)
+}
+
+// at names the server of a login; "" if the role has only one.
+func at(login role.Login) string {
+	if login.Part == "" {
+		return ""
+	}
+	return " at server " + login.Part
 }
 
 // Unproved is the warning for a password that an operator gave, and that no login has proved.

@@ -13,6 +13,8 @@ import (
 func (f Facts) Warning() string {
 	r, last := f.Role, f.Role.Retry.Last
 	switch {
+	case f.contradicted():
+		return f.state() + f.hindrances() + " " + f.Advice()
 	case last == nil || r.Record.Next.Staged() && r.Record.Next.Partial():
 		return f.Staged()
 	case f.View.State == credential.StateUncertain:

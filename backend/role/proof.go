@@ -159,7 +159,7 @@ func (r *Role) Learn(logins []Login, now time.Time, margin time.Duration) (chang
 	last := logins[len(logins)-1]
 	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, last.Version, last.Verdict, last.Reason
 	works := r.learnWorks(logins, now, margin)
-	if !works {
+	if !works || r.Record.Next.Unproved() { // the one before works
 		r.learnRefused(logins, now, margin)
 	}
 	r.planProof(works, logins, now)

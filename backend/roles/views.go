@@ -156,6 +156,10 @@ type Status struct {
 	// Attempts counts failed attempts in a row. Last is the last failure, or nil.
 	Attempts int
 	Last     *role.Failure
+	// LastProof is when the last login was made or attempted, and NextProof when the next one is planned; zero if there is
+	// none. ProofResult and ProofReason are the result of the last one.
+	LastProof, NextProof     time.Time
+	ProofResult, ProofReason string
 	// Servers are the servers that share the account; empty if there is only one account.
 	Servers []explain.Server
 }
@@ -173,6 +177,9 @@ func (rd *Reader) Status(ctx context.Context, storage logical.Storage, name stri
 	status := &Status{
 		Connection: r.Connection, Provider: r.Provider, State: f.View.State, NextVersion: explain.NextVersion(r, f.View),
 		Reason: f.Reason(), Advice: f.Advice(), Due: r.DueTime(), NextAttempt: f.NextAttempt(), Attempts: r.Retry.Attempts, Last: r.Retry.Last, Servers: f.Servers(),
+	}
+	if proof := r.Proofs; r.Options.Proves() {
+		status.LastProof, status.ProofResult, status.ProofReason, status.NextProof = proof.Time, string(proof.Verdict), proof.Reason, proof.Next
 	}
 	status.Version, status.LastRotation = served(f.View)
 	if next := r.Record.Next; next != nil && status.NextVersion == 0 { // being sent, or not sent yet

@@ -78,7 +78,7 @@ func (c *creation) create(ctx context.Context) result {
 		return result{err: err}
 	}
 	if c.in.Options.SkipInitialRotation {
-		return result{role: c.role, h: c.h, asIs: true}
+		return c.adopt(ctx)
 	}
 	var err error
 	if until := c.role.Record.Old(c.Now()).NotBefore; c.oldPassword().Required && until.After(c.Now()) { // earlier roles used up the attempts
@@ -97,6 +97,33 @@ func (c *creation) create(ctx context.Context) result {
 		return c.createdSoFar(res, err)
 	}
 	return result{err: c.undo(ctx, err)}
+}
+
+// adopt proves the password with which the role was created, if a login can. If it is refused, the role is deleted again.
+func (c *creation) adopt(ctx context.Context) result {
+	res := result{role: c.role, h: c.h, asIs: true}
+	if c.role.Record.Current == nil || !c.role.Options.Proves() {
+		return res
+	}
+	logins, err := proving{c.work}.round(ctx, c.role.Trials(false), c.role.Target.Parts)
+	if err != nil {
+		res.note = explain.Unproved(err.Error())
+		return res
+	}
+	for _, l := range logins {
+		if l.Verdict == provider.Refused && c.promise.claim() {
+			return result{err: c.undo(ctx, problem.Mistake("%s", explain.NotAdopted(l)))}
+		}
+	}
+	proving{c.work}.learn(logins)
+	if err := c.conclude(ctx); err != nil {
+		return c.done(err)
+	}
+	res.role = c.role
+	if proof := c.role.Proofs; proof.Verdict != provider.Works {
+		res.note = explain.Unproved(proof.Reason)
+	}
+	return res
 }
 
 // leftTrace reports whether the remote system may have the first password, or is only busy.

@@ -17,6 +17,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/store"
+	"vault-plugin-secrets-hosting/backend/verify"
 )
 
 func TestMain(m *testing.M) {
@@ -38,6 +39,8 @@ type rig struct {
 	log      logged
 	// clock is the engine's; nil: its own.
 	clock func() time.Time
+	// login is the engine's; see proves.
+	login func(context.Context, verify.Login) provider.Proof
 	// policy makes passwords for a named password policy.
 	policy func(name string) (string, error)
 }
@@ -72,7 +75,7 @@ func (r *rig) start() { r.startWith(r.remote) }
 // startWith is start with another kind of remote system.
 func (r *rig) startWith(kind provider.Type) {
 	r.engine = New(Config{
-		Types: []provider.Type{kind}, Policies: r, Writable: func() bool { return !r.readOnly.Load() }, Clock: r.clock,
+		Types: []provider.Type{kind}, Policies: r, Writable: func() bool { return !r.readOnly.Load() }, Clock: r.clock, Login: r.login,
 		Logger: hclog.New(&hclog.LoggerOptions{Output: &r.log, Level: hclog.Trace}),
 	})
 	r.engine.Start(r.storage)

@@ -9,12 +9,14 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 	"golang.org/x/sync/errgroup"
 
+	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/lockout"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 	"vault-plugin-secrets-hosting/backend/timing"
 )
@@ -25,7 +27,7 @@ const EventVerify = "verify"
 // Proved is the result of VerifyRole and RecoverRole.
 type Proved struct {
 	provider.Hidden
-	Report *Report
+	Report *roles.Report
 	Tried  []Tried
 	// Until is when more logins can be made, if too many were refused; otherwise zero.
 	Until time.Time
@@ -61,7 +63,7 @@ func (e *Engine) prove(ctx context.Context, storage logical.Storage, name string
 	defer leave()
 	s, out := store.Store{Storage: storage}, &Proved{}
 	found := &proofs{name: name, all: all}
-	out.Report, err = e.await(ctx, s, name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
+	out.Report, err = e.await(ctx, s, name, func(work, waiting context.Context, promise *commitment) (*roles.Report, error) {
 		return e.answer(name, e.work(work, waiting, promise, s, name, intent{trigger: triggerVerify, prove: found}))
 	})
 	if err != nil {
@@ -198,6 +200,51 @@ func (w proving) round(ctx context.Context, passwords []credential.Password, par
 		w.logLogin(login)
 	}
 	return logins, err
+}
+
+// checkConfirmation logs in with the password that an operator's statement is about, and returns an error if that shows the
+// opposite. A login that cannot tell leaves the statement as it is.
+func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.Login, error) {
+	if err := checkConfirmation(w.role, c); err != nil {
+		return nil, err
+	}
+	if c.Force || w.h == nil || !w.role.Options.Proves() {
+		return nil, nil
+	}
+	password := credential.Password{Version: c.Version, Value: c.Password}
+	for _, known := range w.role.Record.List() {
+		if c.Password == "" && known.Version == c.Version {
+			password = known.Password
+		}
+	}
+	if password.Value == "" { // the confirmation will be refused
+		return nil, nil
+	}
+	parts := w.role.Target.Parts
+	if len(c.Servers) > 0 {
+		parts = c.Servers
+	}
+	logins, err := w.round(ctx, []credential.Password{password}, parts)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range logins {
+		if opposite := l.Verdict == provider.Refused && !c.Discard || l.Verdict == provider.Works && c.Discard; opposite {
+			return nil, problem.Mistake("%s", explain.Contradicts(w.role, c.Version, c.Discard, l))
+		}
+	}
+	if c.Discard { // what does not work is said by the operator too
+		return nil, nil
+	}
+	return logins, nil
+}
+
+// margin is the margin of a connection, if it is known.
+func margin(h *connection.Handle) time.Duration {
+	if h == nil {
+		return 0
+	}
+	return h.Margin()
 }
 
 // learn applies the logins to the role, and reports whether one worked.

@@ -170,6 +170,8 @@ type Confirmation struct {
 	Servers []string
 	// Password is in force. If it is "", Version is.
 	Password string
+	// Force: a login that shows the opposite does not matter.
+	Force bool
 }
 
 // Confirm records a confirmation. It sends nothing.
@@ -179,7 +181,11 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 			w.h = nil // neither the confirmation nor the report needs it
 		}
 		before := w.role.Record
-		if err := w.confirm(ctx, c); err != nil {
+		logins, err := proving{w}.checkConfirmation(ctx, c)
+		if err != nil {
+			return err
+		}
+		if err := w.confirm(ctx, c, logins); err != nil {
 			return err
 		}
 		report = e.Report(w.role, w.h)
@@ -190,10 +196,7 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 }
 
 // confirm applies a confirmation to the record and stores it.
-func (w *work) confirm(ctx context.Context, c Confirmation) error {
-	if err := checkConfirmation(w.role, c); err != nil {
-		return err
-	}
+func (w *work) confirm(ctx context.Context, c Confirmation, logins []role.Login) error {
 	now, before := w.Now(), w.role.Record
 	rec := before
 	var err error
@@ -224,6 +227,14 @@ func (w *work) confirm(ctx context.Context, c Confirmation) error {
 		rec = rec.Trim(w.role.Options.HistorySize)
 	}
 	w.role.Record = rec
+	if rec.Current != nil && !c.Discard {
+		for i := range logins { // the version may be another one now
+			if logins[i].Version == 0 || rec.Current.Formerly == logins[i].Version {
+				logins[i].Version = rec.Current.Version
+			}
+		}
+	}
+	w.role.Learn(logins, now, margin(w.h))
 	failpoint.Reach(failpoint.BeforeWord, w.name)
 	if err := w.put(ctx); err != nil {
 		return err
