@@ -22,7 +22,7 @@ const module = "vault-plugin-secrets-hosting/"
 // point one way, from the surface to the record.
 var rooms = map[string][]string{
 	"backend":             {"connection", "explain", "health", "problem", "provider", "provider/registry", "credential", "role", "roles", "rotation", "store", "timing"},
-	"backend/rotation":    {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "locks", "lockout", "password", "problem", "provider", "queue", "role", "roles", "rotation/failpoint", "store", "timing"},
+	"backend/rotation":    {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "locks", "lockout", "password", "problem", "proof", "provider", "queue", "role", "roles", "rotation/failpoint", "store", "timing", "verify"},
 	"backend/roles":       {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "problem", "provider", "role", "store", "timing"},
 	"backend/connections": {"connection", "explain", "health", "locks", "lockout", "password", "problem", "provider", "role", "store", "timing"},
 	"backend/gate":        {"explain", "locks", "problem", "role", "store", "timing"},
@@ -34,6 +34,7 @@ var rooms = map[string][]string{
 	"backend/lockout":     {"provider", "timing"},
 	"backend/role":        {"credential", "password", "provider", "timing"},
 	"backend/problem":     {"provider"},
+	"backend/proof":       {"connection", "credential", "lockout", "provider", "role", "verify"},
 	"backend/verify":      {"provider"},
 	"backend/provider":    {"password", "timing"},
 	"backend/queue":       {},

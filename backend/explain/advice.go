@@ -153,8 +153,8 @@ func (f Facts) restartAdvice() string {
 // uncertainAdvice is the advice in the state uncertain.
 func (f Facts) uncertainAdvice() string {
 	find := findOut(f.Role)
-	if f.contradicted() {
-		return f.contradictionAdvice()
+	if contradicted(f.Role) {
+		return contradictionAdvice(f.Role)
 	}
 	if f.Role.Record.Current == nil {
 		find += ". If the role names the wrong account, delete the role with force=true" + onlyCopy

@@ -134,7 +134,7 @@ func (f Facts) stateOnly() string {
 
 // uncertain explains the state uncertain, with what was seen.
 func (f Facts) uncertain() string {
-	if f.contradicted() {
+	if contradicted(f.Role) {
 		return f.contradiction()
 	}
 	why, failed, retry := "it may or may not be in force", "", f.Role.Retry

@@ -21,8 +21,8 @@ func inForce(r *role.Role) string {
 }
 
 // contradicted reports whether a login contradicts what the remote system reports about the next password.
-func (f Facts) contradicted() bool {
-	next := f.Role.Record.Next
+func contradicted(r *role.Role) bool {
+	next := r.Record.Next
 	return next.Unproved() && next.LoginsRefused > 0
 }
 
@@ -37,13 +37,12 @@ func (f Facts) contradiction() string {
 }
 
 // contradictionAdvice is the advice for it.
-func (f Facts) contradictionAdvice() string {
-	name := f.Role.Name
-	if !f.Role.Contradicted() {
+func contradictionAdvice(r *role.Role) string {
+	if !r.Contradicted() {
 		return nothing + ": the engine logs in again, and then sends the password again"
 	}
 	return fmt.Sprintf("check that this account may log in with a password at verify_address, then write verify-role/%s; if it may not, set verify=none; or find out which password works and write it to confirm-role/%s",
-		name, name)
+		r.Name, r.Name)
 }
 
 // drifted explains the state drifted.
@@ -101,14 +100,14 @@ func (f Facts) restarts() string {
 func (f Facts) restartsAdvice() string {
 	r := f.Role
 	if r.Target.Restart == "" || !f.MayRestart {
-		return fmt.Sprintf("restart %s: the engine logs in from time to time, and notices", f.servers())
+		return fmt.Sprintf("restart %s: the engine logs in from time to time, and notices", serversOf(r))
 	}
 	return nothing + ": the engine restarts the servers, one at a time"
 }
 
-// servers names the servers of the role.
-func (f Facts) servers() string {
-	switch parts := f.Role.Target.Parts; len(parts) {
+// serversOf names the servers of the role.
+func serversOf(r *role.Role) string {
+	switch parts := r.Target.Parts; len(parts) {
 	case 0:
 		return "the remote system"
 	case 1:
@@ -133,7 +132,7 @@ func NoLogin(name string, all bool) string {
 
 // Contradicts is the error of a confirmation that a login contradicts. works: the password logs in, although it was
 // discarded.
-func Contradicts(r *role.Role, version int, works bool, login role.Login) string {
+func Contradicts(r *role.Role, version int, works bool, login role.LoginResult) string {
 	what := "the given password"
 	if version != 0 {
 		what = fmt.Sprintf("version %d", version)
@@ -145,12 +144,12 @@ func Contradicts(r *role.Role, version int, works bool, login role.Login) string
 }
 
 // NotAdopted says that the password of a new role does not log in, as a clause.
-func NotAdopted(login role.Login) string {
+func NotAdopted(login role.LoginResult) string {
 	return fmt.Sprintf("a login with the given password was refused%s: %s. Give the account's current password", at(login), login.Reason)
 }
 
 // at names the server of a login; "" if the role has only one.
-func at(login role.Login) string {
+func at(login role.LoginResult) string {
 	if login.Part == "" {
 		return ""
 	}

@@ -13,7 +13,7 @@ import (
 func (f Facts) Warning() string {
 	r, last := f.Role, f.Role.Retry.Last
 	switch {
-	case f.contradicted():
+	case contradicted(f.Role):
 		return f.state() + f.hindrances() + " " + f.Advice()
 	case last == nil || r.Record.Next.Staged() && r.Record.Next.Partial():
 		return f.Staged()

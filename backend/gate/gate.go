@@ -82,7 +82,7 @@ func New(c Config) *Gate { return &Gate{Config: c} }
 // Open reports whether the engine may act without a request now.
 func (g *Gate) Open() bool {
 	closed, _ := g.Frozen()
-	return !closed && g.isLoaded()
+	return !closed && g.Loaded()
 }
 
 // Freeze returns the current freeze, or nil.
@@ -180,7 +180,7 @@ func (g *Gate) Load(ctx context.Context, s store.Store) error {
 		return err
 	}
 	defer unlock()
-	if g.isLoaded() {
+	if g.Loaded() {
 		return nil
 	}
 	if err := g.compare(ctx, s); err != nil {
@@ -278,7 +278,8 @@ func (g *Gate) beat(ctx context.Context, s store.Store) {
 	}
 }
 
-func (g *Gate) isLoaded() bool {
+// Loaded reports whether it is known whether the mount is frozen.
+func (g *Gate) Loaded() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.loaded
@@ -320,7 +321,7 @@ func (g *Gate) Write(ctx context.Context, storage logical.Storage, duration time
 	if err := s.PutFreeze(ctx, f); err != nil {
 		return nil, problem.NotStored("storing the freeze", err)
 	}
-	g.set(f, g.isLoaded())
+	g.set(f, g.Loaded())
 	g.Logger.Warn("automatic changes are frozen", "since", explain.Time(f.Since), "until", explain.Time(f.Until), "reason", reason)
 	return f, nil
 }
@@ -343,7 +344,7 @@ func (g *Gate) Read(ctx context.Context, storage logical.Storage) (*role.Freeze,
 // no freeze.
 func (g *Gate) End(ctx context.Context, storage logical.Storage) error {
 	s := store.Store{Storage: storage}
-	if !g.isLoaded() { // a damaged freeze would prevent that
+	if !g.Loaded() { // a damaged freeze would prevent that
 		if err := g.remove(ctx, s); err != nil {
 			return err
 		}
@@ -364,7 +365,7 @@ func (g *Gate) remove(ctx context.Context, s store.Store) error {
 	if err := s.Remove(ctx, store.FreezeKey); err != nil {
 		return problem.NotStored("ending the freeze", err)
 	}
-	if !g.isLoaded() || g.Freeze() == nil {
+	if !g.Loaded() || g.Freeze() == nil {
 		return nil
 	}
 	g.set(nil, true)

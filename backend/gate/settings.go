@@ -96,7 +96,7 @@ func (g *Gate) ResetSettings(ctx context.Context, storage logical.Storage) error
 // changed applies settings that were stored.
 func (g *Gate) changed(ctx context.Context, s store.Store, settings store.Settings) {
 	g.setLimit(settings)
-	if g.isLoaded() { // write a heartbeat now: the last one may be older than the new limit
+	if g.Loaded() { // write a heartbeat now: the last one may be older than the new limit
 		g.beat(ctx, s)
 	}
 }

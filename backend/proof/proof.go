@@ -35,8 +35,8 @@ type Prover struct {
 //
 // An error means that the login was not made and can be made later: [lockout.ErrFull] if the caller does not wait, that of a
 // context, or a storage error.
-func (p Prover) Prove(ctx, waiting context.Context, s lockout.Store, h *connection.Handle, r *role.Role, part string, password credential.Password) (role.Login, error) {
-	out := role.Login{Version: password.Version, Part: part}
+func (p Prover) Prove(ctx, waiting context.Context, s lockout.Store, h *connection.Handle, r *role.Role, part string, password credential.Password) (role.LoginResult, error) {
+	out := role.LoginResult{Version: password.Version, Part: part}
 	way, err := p.wayOf(h, r, part)
 	if err != nil {
 		out.Proof = provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: err.Error()}

@@ -27,8 +27,8 @@ type Config[K comparable] struct {
 	Work func(ctx context.Context, key K, lane string)
 	// Room returns how many jobs of a lane may run at a time. It must not call the queue.
 	Room func(lane string) int
-	// Open reports whether jobs may start. It must not call the queue. Call [Queue.Wake] when it changes.
-	Open func() bool
+	// Open reports whether jobs of a lane may start. It must not call the queue. Call [Queue.Wake] when it changes.
+	Open func(lane string) bool
 }
 
 // Queue runs jobs at their times. Its methods may be called concurrently.
@@ -234,9 +234,7 @@ func (q *Queue[K]) next() (started []start[K], wait time.Duration) {
 		it.where = due
 		heap.Push(&it.lane.due, it)
 	}
-	if q.config.Open() {
-		started = q.start()
-	}
+	started = q.start()
 	wait = time.Hour
 	if len(q.waits) > 0 {
 		wait = min(wait, time.Duration(q.waits[0].at-now))
@@ -257,7 +255,7 @@ func (q *Queue[K]) start() (started []start[K]) {
 			q.busy = slices.Delete(q.busy, q.turn, q.turn+1)
 			continue
 		}
-		if l.running > 0 && l.running >= Workers-q.running || l.running >= q.config.Room(l.name) {
+		if l.running > 0 && l.running >= Workers-q.running || l.running >= q.config.Room(l.name) || !q.config.Open(l.name) {
 			q.turn++
 			passed++
 			continue

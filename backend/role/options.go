@@ -92,8 +92,10 @@ func entriesOf(lines, part string) []string {
 	var out []string
 	for line := range strings.Lines(lines) {
 		line = strings.TrimSpace(line)
-		if of, rest, ok := strings.Cut(line, "="); ok && part != "" && strings.EqualFold(of, part) {
-			line = rest
+		if of, rest, ok := strings.Cut(line, "="); ok && part != "" && !strings.ContainsAny(of, " :/+") {
+			if line = rest; !strings.EqualFold(of, part) {
+				continue
+			}
 		}
 		if line != "" {
 			out = append(out, line)

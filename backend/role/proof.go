@@ -29,8 +29,8 @@ type Proofs struct {
 	Refused    []int `json:"refused,omitempty"`
 }
 
-// Login is the result of one login, with the password of a version, at a part of the account; "" if it has no parts.
-type Login struct {
+// LoginResult is the result of one login, with the password of a version, at a part of the account; "" if it has no parts.
+type LoginResult struct {
 	provider.Proof
 	Version int
 	Part    string
@@ -150,7 +150,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 
 // Learn applies the results of logins, in the order in which they were made, and plans the next one. margin is that of Env.
 // It reports whether they changed what readers get.
-func (r *Role) Learn(logins []Login, now time.Time, margin time.Duration) (changed bool) {
+func (r *Role) Learn(logins []LoginResult, now time.Time, margin time.Duration) (changed bool) {
 	before, was := r.Record, r.Record.View(now)
 	r.Proofs.Wanted = false
 	if len(logins) == 0 {
@@ -185,7 +185,7 @@ func versionOf(p *credential.Password) int {
 }
 
 // learnWorks applies the logins that worked, and reports whether one password works on all parts.
-func (r *Role) learnWorks(logins []Login, now time.Time, margin time.Duration) bool {
+func (r *Role) learnWorks(logins []LoginResult, now time.Time, margin time.Duration) bool {
 	parts, on := r.Target.Parts, map[int][]string{}
 	for _, l := range logins {
 		if l.Verdict == provider.Works {
@@ -208,7 +208,7 @@ func (r *Role) learnWorks(logins []Login, now time.Time, margin time.Duration) b
 }
 
 // learnRefused applies logins that have not shown what is in force.
-func (r *Role) learnRefused(logins []Login, now time.Time, margin time.Duration) {
+func (r *Role) learnRefused(logins []LoginResult, now time.Time, margin time.Duration) {
 	next, current := r.Record.Next, r.Record.Current
 	switch {
 	case next.Unproved() && refusedIn(logins, next.Version):
@@ -229,12 +229,12 @@ func (r *Role) learnRefused(logins []Login, now time.Time, margin time.Duration)
 }
 
 // refusedIn reports whether a login with this version was refused.
-func refusedIn(logins []Login, version int) bool {
-	return slices.ContainsFunc(logins, func(l Login) bool { return l.Version == version && l.Verdict == provider.Refused })
+func refusedIn(logins []LoginResult, version int) bool {
+	return slices.ContainsFunc(logins, func(l LoginResult) bool { return l.Version == version && l.Verdict == provider.Refused })
 }
 
 // planProof sets when to log in again.
-func (r *Role) planProof(works bool, logins []Login, now time.Time) {
+func (r *Role) planProof(works bool, logins []LoginResult, now time.Time) {
 	proof, next := &r.Proofs, r.Record.Next
 	wait := func(d time.Duration) { proof.Next = now.Add(timing.Scaled(d)) }
 	proof.Unsettled++
@@ -273,7 +273,7 @@ func (r *Role) planProof(works bool, logins []Login, now time.Time) {
 }
 
 // planRecovery plans what on_drift says about a password in force that was refused.
-func (r *Role) planRecovery(logins []Login, now time.Time) {
+func (r *Role) planRecovery(logins []LoginResult, now time.Time) {
 	proof := &r.Proofs
 	if r.Options.VerifyPeriod > 0 {
 		proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))

@@ -57,13 +57,18 @@ func (r *Role) RestartsFailed() string {
 	return r.Restarts.Failed
 }
 
+// FollowsRestart reports whether a server is being restarted, and may be turned off: a freeze does not stop that.
+func (r *Role) FollowsRestart(now time.Time) bool {
+	return r.Restarts.Part != "" && !r.restartTimedOut(now)
+}
+
 // restart returns when the engine restarts a server, or looks at the one that it has restarted. That is looked at whatever
 // happens to the role, because it may be turned off.
 func (r *Role) restart(now time.Time, env Env) Step {
 	step := Step{Do: Restart, Why: Restarting}
 	switch {
 	case r.Restarts.Part != "":
-		env.Requested = true
+		env.Requested = env.Requested || r.FollowsRestart(now)
 		return r.obstacles(step, now, env)
 	case r.NextRestart() == "" || !env.MayRestart || r.Options.Disabled && !env.Requested:
 		return Step{Why: AwaitingRestart}
@@ -132,7 +137,7 @@ func (r *Role) RestartTrials() []credential.Password {
 }
 
 // RestartProved applies the logins at a server that is back.
-func (r *Role) RestartProved(logins []Login, now time.Time, margin time.Duration) {
+func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Duration) {
 	of, next := &r.Restarts, r.Record.Next
 	if next == nil || next.Version != of.Version { // nothing is expected of it any more
 		r.restartDone()
@@ -140,11 +145,11 @@ func (r *Role) RestartProved(logins []Login, now time.Time, margin time.Duration
 	}
 	version := next.Version
 	r.Learn(logins, now, margin)
-	works := slices.ContainsFunc(logins, func(l Login) bool { return l.Version == version && l.Verdict == provider.Works })
+	works := slices.ContainsFunc(logins, func(l LoginResult) bool { return l.Version == version && l.Verdict == provider.Works })
 	switch refused := refusedIn(logins, version); {
 	case works:
 		r.restartDone()
-	case r.restartTimedOut(now) && refused:
+	case r.restartTimedOut(now) && (refused || of.Refused):
 		r.failRestart("it was restarted, but the new password does not log in there")
 	case r.restartTimedOut(now):
 		r.failRestart("it was restarted, but it is not known whether the new password works there: " + r.Proofs.Reason)

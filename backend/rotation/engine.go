@@ -182,7 +182,7 @@ func New(c Config) *Engine {
 		Timing: e.Timing, Types: e.types, Connections: e.Connections, Gate: e.Gate, Reads: e.reads, Failures: &e.failures,
 		Writable: e.writable, Working: e.locks.Held,
 	})
-	e.queue = queue.New(queue.Config[job]{Clock: e.Now, Work: e.due, Room: e.room, Open: e.Gate.Open})
+	e.queue = queue.New(queue.Config[job]{Clock: e.Now, Work: e.due, Room: e.room, Open: e.open})
 	return e
 }
 
@@ -286,9 +286,18 @@ func (e *Engine) due(ctx context.Context, j job, lane string) {
 	}
 }
 
+// restartsLane begins the names of the lanes for roles with a server that is being restarted. They have a lane of their own
+// for each connection.
+const restartsLane = "restarts|"
+
+// open reports whether jobs of a lane may start. A freeze does not stop the engine from turning a server on again.
+func (e *Engine) open(lane string) bool {
+	return e.Gate.Open() || strings.HasPrefix(lane, restartsLane) && e.Gate.Loaded()
+}
+
 // room returns how many changes of a connection may run for which no request waits.
 func (e *Engine) room(name string) int {
-	if h, _ := e.cache.Get(name); h != nil {
+	if h, _ := e.cache.Get(strings.TrimPrefix(name, restartsLane)); h != nil {
 		return h.Room()
 	}
 	return connection.DefaultMaxInFlight // the first change opens the connection
@@ -328,11 +337,14 @@ func (e *Engine) schedule(r *role.Role, h *connection.Handle, delay time.Duratio
 		step.At = step.At.Add(e.Moment())
 	default:
 	}
-	key := job{name: r.Name}
+	key, lane := job{name: r.Name}, r.Connection
+	if r.FollowsRestart(now) {
+		lane = restartsLane + lane
+	}
 	if step.Do == role.Rest {
-		e.queue.Rest(key, r.Connection)
+		e.queue.Rest(key, lane)
 	} else {
-		e.queue.Set(key, r.Connection, timing.Later(step.At, now.Add(delay)))
+		e.queue.Set(key, lane, timing.Later(step.At, now.Add(delay)))
 	}
 	if f, ok := e.reads.Get(r.Name); ok && r.Options.RotateAfterRead > 0 && !timing.Ahead(f.Time, now) && r.FirstRead(f.Version, f.Created, f.Time) { // it was read meanwhile
 		e.recheckSoon(r.Name)

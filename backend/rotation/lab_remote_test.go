@@ -74,6 +74,9 @@ type remote struct {
 	lockout provider.Lockout
 	// parts are the servers of a target.
 	parts []string
+	// restarts is how targets are restarted, and servers does it; see restarts.
+	restart string
+	servers *restarts
 	// logins are the ways to log in to a target.
 	logins []provider.Login
 }
@@ -111,7 +114,7 @@ func (r *remote) Target(c provider.Connection, s provider.Settings) (provider.Ta
 	if r.perAddress {
 		system = r.Host(c)
 	}
-	return provider.Target{Names: []string{login}, Identities: []string{system + "|" + login}, Parts: r.parts, Username: login, Settings: s}, nil
+	return provider.Target{Names: []string{login}, Identities: []string{system + "|" + login}, Parts: r.parts, Restart: r.restart, Username: login, Settings: s}, nil
 }
 
 func (r *remote) SettleAfter(provider.Connection) time.Duration {
@@ -141,7 +144,12 @@ func (r *remote) OldPassword(provider.Target) provider.OldPassword {
 	return provider.OldPassword{Required: r.needsOld, LockWindow: 5 * time.Minute}
 }
 
-func (r *remote) Open(provider.Connection) (provider.Client, error) { return r, nil }
+func (r *remote) Open(provider.Connection) (provider.Client, error) {
+	if r.servers != nil {
+		return r.servers, nil
+	}
+	return r, nil
+}
 
 func (r *remote) Check(context.Context) provider.Result {
 	r.mu.Lock()

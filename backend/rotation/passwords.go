@@ -55,7 +55,7 @@ func (g generator) checkOptions(ctx context.Context, h *connection.Handle, r *ro
 	if settle := h.SettleAfter(); !o.Leaves(settle, now) {
 		return problem.Mistake("the time between two rotations must exceed the connection's settle_after (%d seconds): set a longer rotation_period, or another rotation_schedule", int(settle.Seconds()))
 	}
-	if o.VerifyAddress != "" {
+	if o.VerifyAddress != "" && len(r.Target.Parts) < 2 {
 		if err := cmp.Or(h.AllowsAddress(o.VerifyAddress), h.Limits().RefusesAddress(o.VerifyAddress)); err != nil {
 			return problem.Mistake("%s", err)
 		}

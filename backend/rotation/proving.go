@@ -79,7 +79,7 @@ type proofs struct {
 	name string
 	all  bool
 	// logins were made, and others are the passwords that were not tried.
-	logins []role.Login
+	logins []role.LoginResult
 	others []credential.Listed
 }
 
@@ -155,7 +155,7 @@ const loginsAtOnce = 8
 
 // round logs in with these passwords, on each part, until one works there or a login cannot tell. It takes requestWait at
 // most: what is not done by then cannot tell.
-func (w proving) round(ctx context.Context, passwords []credential.Password, parts []string) ([]role.Login, error) {
+func (w proving) round(ctx context.Context, passwords []credential.Password, parts []string) ([]role.LoginResult, error) {
 	expanded := *w.role
 	if err := w.s.Expand(ctx, &expanded); err != nil {
 		return nil, problem.Storage("reading role "+w.name, err)
@@ -165,7 +165,7 @@ func (w proving) round(ctx context.Context, passwords []credential.Password, par
 	if len(parts) == 0 {
 		parts = []string{""}
 	}
-	found := make([][]role.Login, len(parts))
+	found := make([][]role.LoginResult, len(parts))
 	group := new(errgroup.Group)
 	group.SetLimit(loginsAtOnce)
 	for i, part := range parts {
@@ -204,7 +204,7 @@ func (w proving) round(ctx context.Context, passwords []credential.Password, par
 
 // checkConfirmation logs in with the password that an operator's statement is about, and returns an error if that shows the
 // opposite. A login that cannot tell leaves the statement as it is.
-func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.Login, error) {
+func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.LoginResult, error) {
 	if err := checkConfirmation(w.role, c); err != nil {
 		return nil, err
 	}
@@ -248,7 +248,7 @@ func margin(h *connection.Handle) time.Duration {
 }
 
 // learn applies the logins to the role, and reports whether one worked.
-func (w proving) learn(logins []role.Login) (works bool) {
+func (w proving) learn(logins []role.LoginResult) (works bool) {
 	before := w.role.Record
 	changed := w.role.Learn(logins, w.Now(), w.h.Margin())
 	for _, l := range logins {
@@ -269,7 +269,7 @@ func (w proving) learn(logins []role.Login) (works bool) {
 }
 
 // logLogin logs a login that did not work.
-func (w proving) logLogin(l role.Login) {
+func (w proving) logLogin(l role.LoginResult) {
 	if l.Verdict == provider.Works || l.Verdict == w.role.Proofs.Verdict && l.Reason == w.role.Proofs.Reason {
 		return
 	}

@@ -11,8 +11,12 @@ import (
 	"vault-plugin-secrets-hosting/backend/timing"
 )
 
-// restartPoll is how often the engine looks at a server that is being restarted.
-const restartPoll = 5 * time.Second
+const (
+	// restartPoll is how often the engine looks at a server that is being restarted.
+	restartPoll = 5 * time.Second
+	// provePoll is how often it logs in to a server that is back until a login can tell.
+	provePoll = 20 * time.Second
+)
 
 // restarting is the part of work that restarts servers, one at a time. A crash leaves in storage:
 //
@@ -43,6 +47,7 @@ func (w restarting) next(ctx context.Context) error {
 		}
 	}
 	if of.Back {
+		w.again = timing.Scaled(provePoll)
 		if err := w.prove(ctx); err != nil {
 			return err
 		}

@@ -196,7 +196,7 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 }
 
 // confirm applies a confirmation to the record and stores it.
-func (w *work) confirm(ctx context.Context, c Confirmation, logins []role.Login) error {
+func (w *work) confirm(ctx context.Context, c Confirmation, logins []role.LoginResult) error {
 	now, before := w.Now(), w.role.Record
 	rec := before
 	var err error
