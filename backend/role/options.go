@@ -78,6 +78,11 @@ func (k *LoginKind) UnmarshalJSON(data []byte) error {
 // Proves reports whether passwords of the role are proved by a login.
 func (o Options) Proves() bool { return o.Verify != "" && o.Verify != provider.LoginNone }
 
+// verification returns the options that decide how and when passwords are proved, for comparison.
+func (o Options) verification() [7]any {
+	return [7]any{o.Verify, o.VerifyAddress, o.VerifyHostKey, o.VerifyCACert, o.VerifyTLS, o.VerifyPeriod, o.OnDrift}
+}
+
 // AddressOf returns the address at which a part of the account is logged in to, or the account if part is ""; "" if the role
 // does not say.
 func (o Options) AddressOf(part string) string {

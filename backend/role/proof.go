@@ -104,6 +104,16 @@ func (r *Role) PlanPolls(now time.Time) {
 	}
 }
 
+// PlanProof plans a login if it would prove something that it did not with the options before.
+func (r *Role) PlanProof(before Options, now time.Time) {
+	switch {
+	case !r.Options.Proves():
+		r.Proofs = Proofs{}
+	case r.Options.verification() != before.verification():
+		r.Proofs.Next = now
+	}
+}
+
 // settlesByTime reports whether a queued password counts as in force when its time has passed: always, if no login can show
 // it.
 func (r *Role) settlesByTime() bool {

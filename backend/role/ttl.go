@@ -60,7 +60,12 @@ func (r *Role) remaining(now time.Time, env Env) time.Duration {
 	}
 	unannounced := timing.Seconds(r.Options.lookAgain())
 	wait, step := OverdueTTL, r.change(now, env)
+	if proof, first := r.prove(now, env); first {
+		step = proof
+	}
 	switch {
+	case step.Do == Prove:
+		wait = min(unannounced, max(OverdueTTL, step.At.Sub(now)))
 	case step.Do == Rest, state == credential.StateRestartRequired:
 		wait = unannounced
 	case step.Do == Send:

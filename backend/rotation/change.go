@@ -48,7 +48,7 @@ func (w *work) drive(ctx context.Context) error {
 
 // call makes one call, if nothing is in its way, and settles its outcome. If a login shows more, it makes that instead.
 func (w *work) call(ctx context.Context) (again bool, err error) {
-	if w.role.ProvesFirst(w.Now(), w.env(w.h, w.role)) {
+	if w.role.ProvesFirst(w.Now(), role.Env{Requested: true}) { // the work has begun, whatever began since
 		return proving{w}.take(ctx)
 	}
 	if w.role.NeedsAnother(w.oldPassword().Required) {

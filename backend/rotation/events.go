@@ -21,6 +21,7 @@ const (
 // events as often as it logs.
 func (w *work) note(result provider.Result, before *role.Failure) {
 	switch {
+	case w.role.Record.Next.Unproved(): // logins decide
 	case result.Outcome == provider.Applied, result.Outcome == provider.Staged:
 		w.kinds = append(w.kinds, EventRotate)
 	case !w.role.Retry.Last.Same(before), worthALine(w.role.Retry.Attempts):

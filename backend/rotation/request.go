@@ -218,6 +218,8 @@ func (w *work) answered(c *change) (result, bool) {
 	case rec.Next.Staged() && !rec.Next.Partial() && (c.ifVersion > 0 || c.given != "" && c.given == rec.Next.Value):
 		standing.note = "Nothing was done, because this request was carried out before. " + w.facts(w.role, w.h).Staged()
 		return standing, true
+	case !c.force && rec.Next.Unproved() && rec.Next.LoginsRefused > 0 && (c.ifVersion > 0 || c.given != "" && c.given == rec.Next.Value):
+		return result{role: w.role, h: w.h}, true // it was carried out before
 	case c.given != "" && rec.Current != nil && c.given == rec.Current.Value && view.State == credential.StateActive && rec.Next == nil &&
 		w.role.MaySend(now, w.env(w.h, w.role)).Ready(now): // otherwise one could find it out by trying, at no cost
 		standing.note = "Nothing was done: this password is already in force."

@@ -98,6 +98,7 @@ func (w *work) update(ctx context.Context, options role.Options, given provider.
 	changed := slices.ContainsFunc(w.h.Kind.TargetFields(), func(f provider.Field) bool { // these say how the password is changed
 		return !connection.Equal(target.Settings[f.Name], w.role.Target.Settings[f.Name])
 	})
+	updated.PlanProof(w.role.Options, now)
 	if changed || w.role.Retry.Last.MendedByOptions() && options != w.role.Options {
 		updated.Retry.NextAttempt = time.Time{} // the update may have fixed the failure
 	}
