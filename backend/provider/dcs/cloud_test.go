@@ -32,13 +32,23 @@ const oneAccount = `{"accounts":[
 	{"account_id":"acc-1","account_name":"app","account_type":"normal","account_role":"write","instance_id":"inst-1","status":"AVAILABLE","error_code":null}
 ]}`
 
+// Documented responses to showing the instance and to a login to its Web CLI.
+const (
+	oneInstance = `{"instance_id":"inst-1","status":"RUNNING","engine_version":"5.0","no_password_access":"false"}`
+	loggedIn    = `{"client_id":"c-4711","databases":256}`
+)
+
 // cloud is a fake DCS with configurable responses. It records the requests it receives.
 type cloud struct {
 	*httptest.Server
 	mu     sync.Mutex
 	listed int
 	puts   []captured
+	posts  []captured
 	list   http.HandlerFunc
+	show   http.HandlerFunc
+	login  http.HandlerFunc
+	logout http.HandlerFunc
 	change http.HandlerFunc
 	check  http.HandlerFunc
 }
@@ -57,7 +67,7 @@ func (c *cloud) lists() int {
 
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{list: says(200, oneAccount), change: says(500, ""), check: says(500, "")}
+	c := &cloud{list: says(200, oneAccount), change: says(500, ""), check: says(500, ""), show: says(200, oneInstance), login: says(200, loggedIn), logout: says(204, "")}
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("X-Request-Id", "req-5f0c1d2e3b4a59687766554433221100")
@@ -69,6 +79,17 @@ func newCloud(t *testing.T) *cloud {
 			c.list(w, r)
 		case r.Method == http.MethodGet && r.RequestURI == "/v2/p1/instances?limit=1":
 			c.check(w, r)
+		case r.Method == http.MethodGet && r.RequestURI == "/v2/p1/instances/inst-1":
+			c.show(w, r)
+		case r.Method == http.MethodPost:
+			c.mu.Lock()
+			c.posts = append(c.posts, captured{r, string(body)})
+			c.mu.Unlock()
+			if strings.HasSuffix(r.RequestURI, "/webcli/auth") {
+				c.login(w, r)
+			} else {
+				c.logout(w, r)
+			}
 		case r.Method == http.MethodPut:
 			c.mu.Lock()
 			c.puts = append(c.puts, captured{r, string(body)})
@@ -95,6 +116,13 @@ func (c *cloud) sent() []captured {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.puts
+}
+
+// logins returns the requests to the Web CLI.
+func (c *cloud) logins() []captured {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.posts
 }
 
 func (c *cloud) connection() provider.Connection {

@@ -13,7 +13,7 @@
 // A confirmed change comes into force when the account is available again, so each change also waits for that.
 //
 // Files: dcs.go defines connections and accounts, accounts.go looks up an account, client.go makes the calls, outcome.go
-// maps responses to outcomes, inforce.go waits for a change to come into force.
+// maps responses to outcomes, inforce.go waits for a change to come into force, webcli.go proves a password.
 package dcs
 
 import (

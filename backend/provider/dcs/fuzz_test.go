@@ -29,11 +29,15 @@ var responseSeeds = []string{
 	`{"accounts":[{"account_id":"acc-1","account_name":"app","account_type":"normal","status":"UPDATING"},{"account_id":"acc-1"}]}`,
 	`{"accounts":[{"account_id":"acc-1","account_name":"app","account_type":"super","status":"AVAILABLE"}]}`,
 	`{"accounts":[null]}`, `{"accounts":{}}`, `{"instances":[],"instance_num":0}`,
+	`{"client_id":"c-1","databases":256}`, `{"client_id":""}`, `{"client_id":"c-1","error_code":"DCS.4080"}`, `{"client_id":4711}`, `{"client_id":null}`,
+	`{"instance_id":"inst-1","no_password_access":"false"}`, `{"no_password_access":true}`, `{"no_password_access":false,"error_code":"x"}`,
+	`{"error_code":"DCS.1004"}`, `{"error_code":"APIG.0301"}`, `{"error_code":"APIGW.0301"}`,
 	`{}`, `[]`, `null`, ``, `"success"`, `<html>`, `{"result":"success"}{"result":"failed"}`, `{"result":"failed","result":"success"}`, strings.Repeat(`{"result":`, 300),
 }
 
 // No response causes a panic. A response counts as a success only if it is a 200 that says so: modify by its result,
-// reset by the absence of an error, a list by the account that the role names.
+// reset by the absence of an error, a list by the account that the role names, a login by its session. Only a 400 with the
+// code for a wrong password refuses one.
 func FuzzResponse(f *testing.F) {
 	for _, seed := range responseSeeds {
 		for _, status := range []int{200, 204, 302, 400, 401, 403, 404, 429, 500, 503} {
@@ -52,11 +56,15 @@ func FuzzResponse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, after string, body []byte) {
 		response := &transport.Response{Status: status, Header: http.Header{"Retry-After": {after}}, Body: body}
-		var modify, reset, find, check provider.Result
+		var modify, reset, find, check, show, login provider.Result
+		var proof provider.Proof
+		var session string
 		providertest.Bounded(t, len(body), func() {
 			modify, reset = client.changeOutcome(response, methodModify), client.changeOutcome(response, methodReset)
 			find = client.findOutcome(response, account{instanceID: "inst-1", accountID: "acc-1", username: "app"})
 			check = client.api.CheckOutcome(response, "", refusal)
+			show = client.needsPasswordOutcome(response)
+			login, proof, session = client.loginOutcome(response)
 		})
 
 		object := providertest.Decoded(body)
@@ -75,8 +83,17 @@ func FuzzResponse(f *testing.F) {
 		if check.Outcome == provider.Applied && !sound {
 			t.Fatalf("taken for a list of instances: %d %q", status, body)
 		}
+		if open := fmt.Sprint(object["no_password_access"]); show.Outcome == provider.Applied && (!sound || open != "false") {
+			t.Fatalf("taken for an instance with passwords: %d %q", status, body)
+		}
+		id := object["client_id"]
+		denied := status == http.StatusBadRequest && object["error_code"] == "DCS.4080"
+		if proof.Verdict == provider.Works && (!sound || id == nil || id == "" || session != fmt.Sprint(id)) || proof.Verdict == provider.Refused != denied ||
+			(proof.Verdict == provider.CannotTell) == (login.Outcome == provider.Applied) || proof.Reason == "" {
+			t.Fatalf("unproven login: %v %v of %d %q", proof, login, status, body)
+		}
 		wrong := strings.EqualFold(said, "passwordFailed") && sound || status == http.StatusBadRequest && object["error_code"] == "DCS.4080"
-		for name, out := range map[string]provider.Result{"modify": modify, "reset": reset, "find": find, "check": check} {
+		for name, out := range map[string]provider.Result{"modify": modify, "reset": reset, "find": find, "check": check, "show": show} {
 			if out.Outcome == provider.Staged || out.Outcome == provider.Mismatch && !wrong || out.Exclusive && name != "modify" {
 				t.Fatalf("%s: unproven outcome: %v of %d %q", name, out, status, body)
 			}

@@ -19,6 +19,8 @@ const maxLock = 15 * time.Minute
 
 const mismatchReason = "the remote system reports that the current password is wrong; it may have been changed outside Vault (five wrong passwords lock the account for five minutes)"
 
+const passwordFreeReason = "the instance uses password-free access, so its accounts have no passwords; disable password-free access"
+
 // modifyOutcome completes the result of a 200 response to modify. The status proves nothing: wrong passwords and locks
 // also return 200, and only the field "result" tells them apart. Some editions of the documentation capitalize its
 // values.
@@ -127,7 +129,7 @@ func refusal(response *transport.Response, result provider.Result) provider.Resu
 	case huaweicloud.ParseEnvelope(response).Prefix() != "DCS":
 	case result.Code == "DCS.4850":
 		result.Outcome = provider.Rejected
-		result.Reason = "the instance uses password-free access, so its accounts have no passwords; disable password-free access"
+		result.Reason = passwordFreeReason
 	default:
 		result.Outcome = provider.Rejected
 		result.Reason = "the remote system rejected the request; check the code, the IDs, and the status of the instance"

@@ -49,6 +49,9 @@ type Request struct {
 	// Follows: the request follows one of the same change, which had a token. If that is refused, it gets no other one,
 	// because the result of the change could not tell whether the login for it was refused.
 	Follows bool
+	// Refused reports whether an error with status 401 refuses the credential of the connection; nil means that every one
+	// does. A request that carries another credential sets it.
+	Refused func(Envelope) bool
 }
 
 // Open returns the API of a completed connection to the service. It does no I/O and returns an error only for invalid TLS
@@ -117,7 +120,7 @@ func (a *API) Call(ctx context.Context, request Request) (*transport.Response, e
 	if a.signer != nil {
 		ctx = transport.Hiding(ctx, a.signer.SecretKey.Reveal())
 		response, err := a.send(ctx, request, body, "")
-		if err == nil && unauthorized(response) {
+		if err == nil && request.unauthorized(response) {
 			a.refused.begin(a.Refusal(response))
 		}
 		return response, err
@@ -129,7 +132,7 @@ func (a *API) Call(ctx context.Context, request Request) (*transport.Response, e
 		return nil, err
 	}
 	response, err := a.send(ctx, request, body, first.value.Reveal())
-	if err != nil || !unauthorized(response) || request.Follows {
+	if err != nil || !request.unauthorized(response) || request.Follows {
 		return response, err
 	}
 	// Modifying the user invalidates its tokens early ("The token must be updated").
@@ -188,8 +191,9 @@ func (a *API) CheckOutcome(response *transport.Response, list string, refine Ref
 	return result
 }
 
-func unauthorized(response *transport.Response) bool {
-	return response.Status == http.StatusUnauthorized && ParseEnvelope(response).Refusal
+func (r Request) unauthorized(response *transport.Response) bool {
+	envelope := ParseEnvelope(response)
+	return response.Status == http.StatusUnauthorized && envelope.Refusal && (r.Refused == nil || r.Refused(envelope))
 }
 
 // maxSkew is the clock difference above which a reason mentions it: signatures are refused from 15 minutes on.

@@ -228,6 +228,30 @@ func TestForeign401DoesNotRefuseKey(t *testing.T) {
 	}
 }
 
+// A request that logs in to something else with another credential says which errors are about that.
+func TestOther401RefusesNeitherKeyNorToken(t *testing.T) {
+	for _, credential := range []provider.Settings{byKey(), byUser()} {
+		c := newCloud(t)
+		c.service = says(401, `{"error_code":"DCS.4080"}`)
+		api := c.open(t, credential)
+		login := put
+		login.Refused = func(e Envelope) bool { return e.Code != "DCS.4080" }
+		for range 2 {
+			_, err := api.Call(t.Context(), login)
+			require.NoError(t, err, "no pause")
+		}
+		logins, calls := c.counts()
+		require.Equal(t, 2, calls, "nothing must be sent twice")
+		require.LessOrEqual(t, logins, 1)
+
+		c.service = says(401, refused)
+		_, err := api.Call(t.Context(), login)
+		require.NoError(t, err)
+		_, err = api.Call(t.Context(), login)
+		require.Equal(t, credential.Has(FieldAccessKey), err != nil, "a refused key pauses")
+	}
+}
+
 func TestRefusalOutcomes(t *testing.T) {
 	gateway := `{"error_code":"APIGW.0201","error_msg":"m","request_id":"5f0c1d2e3b4a59687766554433221100"}`
 	service := `{"error_code":"DCS.5000","error_msg":"m"}`
