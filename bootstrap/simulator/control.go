@@ -29,8 +29,8 @@ POST   /v1/clock       {"advance_seconds":300}
 PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}: change a password behind the engine's back
 POST   /v1/restart     {"system":"ecs","target":"ID"}: restart a server, as an operator would
 
-Systems: plesk, iam, dcs, ecs, mediatemple. For faults only: redis and ssh (kinds busy, cut and unreachable), and panel (the
-  Plesk panels of Media Temple services).
+Systems: plesk, iam, dcs, ecs, mediatemple. For faults only: redis and ssh (kinds busy, cut and unreachable; redis also stall), and
+  panel (the Plesk panels of Media Temple services).
 
 Targets, "*" for any:
   plesk            login
@@ -63,7 +63,7 @@ Further fields of a fault:
   "retry_after_date"  true: send Retry-After as a date
   "operations"        classes of operations that it affects; default ["change"], for iam ["token"], for redis and ssh ["login"],
                       for panel ["check"]. Classes: change, check, list, token (IAM), root (changes the caller's own credential,
-                      such as a Plesk secret key), login (Redis AUTH, SSH), restart (ecs).
+                      such as a Plesk secret key), login (Redis AUTH, the Web CLI of dcs, SSH), restart (ecs).
 
 Switches, for PUT /v1/switches: system, name, values
 `

@@ -115,6 +115,17 @@ func TestFaultsMatchTargetAndOperation(t *testing.T) {
 	require.NoError(t, b.LoginRedis("app", b.initial("dcs")))
 }
 
+func TestStalledRedisLoginHangs(t *testing.T) {
+	b := start(t)
+	require.NoError(t, b.SetFault(lab.Fault{System: "redis", Target: "*", Kind: lab.Stall, Count: 1}))
+	done := make(chan error, 1)
+	go func() { done <- b.LoginRedis("app", b.initial("dcs")) }()
+	require.Eventually(t, func() bool { return b.Faults()[0].Holding == 1 }, 20*time.Second, 5*time.Millisecond)
+	require.NoError(t, b.LoginRedis("app", b.initial("dcs")), "others go on")
+	require.NoError(t, b.ClearFaults("", ""))
+	require.ErrorContains(t, <-done, "EOF")
+}
+
 func TestRedirectLeadsToTrap(t *testing.T) {
 	b := start(t)
 	require.NoError(t, b.SetFault(lab.Fault{System: "dcs", Target: "*", Kind: lab.Redirect}))

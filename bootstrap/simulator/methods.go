@@ -92,8 +92,8 @@ func (s *Simulator) SetFault(f lab.Fault) error {
 		return fmt.Errorf("unknown system %q: use one of %s", f.System, strings.Join(s.Systems(), ", "))
 	}
 	door := f.System == dcs.DoorName || f.System == shell.DoorName
-	if door && !slices.Contains([]lab.Kind{lab.Busy, lab.Cut, lab.Unreachable}, f.Kind) {
-		return fmt.Errorf("system %s supports only the faults busy, cut and unreachable", f.System)
+	if door && !slices.Contains([]lab.Kind{lab.Busy, lab.Cut, lab.Unreachable}, f.Kind) && (f.System != dcs.DoorName || f.Kind != lab.Stall) {
+		return fmt.Errorf("system %s supports only the faults busy, cut and unreachable; redis also stall", f.System)
 	}
 	if len(f.Operations) == 0 {
 		switch {
@@ -197,6 +197,9 @@ func (s *Simulator) LoginPlesk(name, password string) error {
 // LoginRedis logs in at the first instance's Redis port. It returns a
 // *[login.RefusedError] if the password is refused.
 func (s *Simulator) LoginRedis(name, password string) error {
+	if instances := s.state.DCS.Instances; len(instances) > 0 && instances[0].SSL {
+		return login.RedisTLS(context.Background(), s.RedisAddress(), s.authority.PEM, name, password)
+	}
 	return login.Redis(context.Background(), s.RedisAddress(), name, password)
 }
 
@@ -254,6 +257,15 @@ func (s *Simulator) DCS(target string) dcs.AccountState {
 		return cache.Account(target)
 	}
 	return dcs.AccountState{}
+}
+
+// DCSLogins counts the refused logins of all accounts, at the Redis ports and the
+// Web CLI.
+func (s *Simulator) DCSLogins() dcs.LoginState {
+	if cache, ok := s.systems[dcs.Name].(*dcs.Service); ok {
+		return cache.Logins()
+	}
+	return dcs.LoginState{}
 }
 
 // AccessKeys describes all access keys, for instance to prove that none was locked.

@@ -30,7 +30,7 @@
 //	POST   /v1/restart     {"system":"ecs","target":"..."}: an operator restarts a server
 //
 // The systems are plesk, iam, dcs, ecs and mediatemple. Faults can also be set
-// for redis and ssh (operation class login) and for panel (Media Temple's Plesk
+// for redis and ssh (operation class login, as for the Web CLI of dcs) and for panel (Media Temple's Plesk
 // panels; class check by default). A target is a Plesk login, an IAM user,
 // "instance_id/account_id" for dcs, "service_id/root" or "service_id/plesk" for
 // mediatemple, an instance id for redis, and a server id for ecs, ssh and panel;
@@ -193,7 +193,7 @@ func (s *Simulator) startRedis(ctx context.Context, cache *dcs.Service, address 
 		if err != nil {
 			return err
 		}
-		if err := s.redis.Serve(cache, id, door); err != nil {
+		if err := s.redis.Serve(cache, id, door, s.authority.ServerConfig()); err != nil {
 			return errors.Join(err, door.Close())
 		}
 		s.redisAddresses = append(s.redisAddresses, door.Addr().String())

@@ -135,6 +135,49 @@ func TestChangedPasswordLogsIn(t *testing.T) {
 	assert.Zero(t, b.AccessKeys()[0].Locks)
 }
 
+func TestWebCLILogsInAndOut(t *testing.T) {
+	b := start(t)
+	in := b.InitialState().DCS.Instances[0]
+	post := func(operation, body string) (int, string) {
+		url := fmt.Sprintf("%s/v2/%s/instances/%s/webcli/%s", b.DCSURL(), in.ProjectID, in.ID, operation)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/json")
+		huaweicloud.Sign(r, []byte(body), b.InitialState().HuaweiCloud.AccessKeys[0], b.Now())
+		status, _, answer, err := b.do(r)
+		require.NoError(t, err)
+		return status, answer
+	}
+	status, _ := post("auth", `{"password":"app:wrong"}`)
+	assert.Equal(t, http.StatusBadRequest, status)
+	status, answer := post("auth", fmt.Sprintf(`{"password":"app:%s"}`, b.initial("dcs")))
+	assert.Equal(t, http.StatusOK, status)
+	var session struct {
+		ClientID string `json:"client_id"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(answer), &session))
+	status, answer = post("logout", fmt.Sprintf(`{"client_id":%q}`, session.ClientID))
+	assert.Equal(t, http.StatusNoContent, status)
+	assert.Empty(t, answer)
+	assert.Equal(t, 1, b.DCS(b.target("dcs")).Logins.WebCLI)
+	assert.Equal(t, 1, b.DCSLogins().WebCLI)
+	_, body := b.control("GET", "/v1/state", "")
+	assert.Contains(t, body, `"refused_webcli": 1`)
+	assert.Contains(t, body, `"webcli_sessions": 0`)
+}
+
+// A Redis 6.0 instance can have TLS, with the CA of the other systems.
+func TestRedisSpeaksTLSIfStateSaysSo(t *testing.T) {
+	state := DefaultState()
+	state.DCS.Instances[0].EngineVersion, state.DCS.Instances[0].SSL = "6.0", true
+	s, err := Start(t.Context(), Config{State: state})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	app := state.DCS.Instances[0].Accounts[1]
+	require.NoError(t, s.LoginRedis(app.Name, app.Password))
+	require.Error(t, login.Redis(t.Context(), s.RedisAddress(), app.Name, app.Password))
+}
+
 func TestSetPasswordBypassesTheAPI(t *testing.T) {
 	b := start(t)
 	for _, system := range []string{"plesk", "dcs"} {
@@ -212,7 +255,7 @@ func TestControlAPIExplainsErrors(t *testing.T) {
 		{"PUT", "/v1/faults", `{"system":"plesk","target":"ops1","kind":"unreachable"}`, "whole system"},
 		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"unreachable","count":1}`, "cannot be counted"},
 		{"PUT", "/v1/faults", `{"system":"plesk","target":"*","kind":"cut","count":-1}`, "negative"},
-		{"PUT", "/v1/faults", `{"system":"redis","target":"*","kind":"huge"}`, "busy, cut and unreachable"},
+		{"PUT", "/v1/faults", `{"system":"redis","target":"*","kind":"huge"}`, "redis also stall"},
 		{"PUT", "/v1/faults", `not JSON`, "reading JSON"},
 		{"PUT", "/v1/switches", `{"system":"plesk","policy":"silly"}`, "must be one of"},
 		{"PUT", "/v1/switches", `{"system":"ssh","policy":"silly"}`, "unknown system"},

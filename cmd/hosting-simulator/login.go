@@ -35,25 +35,30 @@ func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 		if *url == "" || *name == "" {
 			return errors.New("login plesk needs -url and -username")
 		}
-		var ca []byte
-		if *caFile != "" {
-			var err error
-			if ca, err = os.ReadFile(*caFile); err != nil {
-				return fmt.Errorf("reading the CA certificate: %w", err)
-			}
+		ca, err := readCA(*caFile)
+		if err != nil {
+			return err
 		}
 		return try(stdin, stdout, func(password string) error { return login.Plesk(ctx, *url, ca, *name, password) })
 	case "redis":
 		flags := loginFlags("redis", stderr)
 		address := flags.String("addr", "", "`host:port` of the Redis server")
 		name := flags.String("username", "", "`name` of the ACL account (\"default\" for the default account)")
+		caFile := flags.String("ca-file", "", "log in over TLS and trust the CA in this PEM `file` (default: no TLS)")
 		if err := parse(flags, args[1:]); err != nil {
 			return err
 		}
 		if *address == "" || *name == "" {
 			return errors.New("login redis needs -addr and -username")
 		}
-		return try(stdin, stdout, func(password string) error { return login.Redis(ctx, *address, *name, password) })
+		if *caFile == "" {
+			return try(stdin, stdout, func(password string) error { return login.Redis(ctx, *address, *name, password) })
+		}
+		ca, err := readCA(*caFile)
+		if err != nil {
+			return err
+		}
+		return try(stdin, stdout, func(password string) error { return login.RedisTLS(ctx, *address, ca, *name, password) })
 	case "ssh":
 		flags := loginFlags("ssh", stderr)
 		address := flags.String("addr", "", "`host:port` of the SSH server")
@@ -68,6 +73,18 @@ func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 		return try(stdin, stdout, func(password string) error { return login.SSH(ctx, *address, *name, password, *hostKey) })
 	}
 	return errors.New("specify where to log in: hosting-simulator login plesk, login redis or login ssh; see hosting-simulator -help")
+}
+
+// readCA returns the content of the file, or nil if name is "".
+func readCA(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	ca, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA certificate: %w", err)
+	}
+	return ca, nil
 }
 
 func loginFlags(kind string, stderr io.Writer) *flag.FlagSet {

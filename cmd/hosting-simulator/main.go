@@ -27,14 +27,14 @@ const usage = `hosting-simulator simulates the remote systems that vault-plugin-
 listen on loopback:
 
   - Plesk: the XML API of a server
-  - Huawei Cloud: IAM; DCS, with a Redis port for each instance; CloudDC and Elastic Cloud Server, with an SSH
-    port for each server
+  - Huawei Cloud: IAM; DCS, with a Web CLI and a Redis port for each instance; CloudDC and Elastic Cloud
+    Server, with an SSH port for each server
   - Media Temple: the API, with an SSH port and a Plesk panel for each service
 
 Usage:
   hosting-simulator [flags]                                      run until interrupted
   hosting-simulator login plesk -url URL -username NAME [-ca-file FILE]
-  hosting-simulator login redis -addr ADDRESS -username NAME
+  hosting-simulator login redis -addr ADDRESS -username NAME [-ca-file FILE]
   hosting-simulator login ssh -addr ADDRESS -username NAME [-host-key KEY]
 
 By default the simulator picks free ports and random passwords. It prints the addresses, and then "ready".

@@ -123,6 +123,8 @@ func TestCommandLineErrors(t *testing.T) {
 		{[]string{"login", "plesk", "-username", "x"}, 2, "needs -url"},
 		{[]string{"login", "redis", "-password", "x"}, 2, "not defined"},
 		{[]string{"login", "redis", "-addr", "127.0.0.1:1", "-username", "x"}, 2, "connecting to Redis"},
+		{[]string{"login", "redis", "-addr", "127.0.0.1:1", "-username", "x", "-ca-file", "/nonexistent"}, 2, "CA certificate"},
+		{[]string{"login", "redis", "-addr", "127.0.0.1:1", "-username", "x", "-ca-file", "main_test.go"}, 2, "no certificate"},
 		{[]string{"login", "ssh", "-addr", "127.0.0.1:1"}, 2, "needs -addr"},
 		{[]string{"login", "ssh", "-addr", "127.0.0.1:1", "-username", "x"}, 2, "connecting to the SSH server"},
 		{[]string{"login", "ssh", "-addr", "127.0.0.1:1", "-username", "x", "-host-key", "x"}, 2, "not a line from a known_hosts"},

@@ -1,6 +1,6 @@
 // Package dcs simulates the parts of Huawei Cloud's Distributed Cache Service
-// that concern the passwords of Redis ACL accounts: the REST API v2, and a Redis
-// port ("door") for each instance.
+// that concern the passwords of Redis ACL accounts: the REST API v2 with the login
+// to the Web CLI, and a Redis port ("door") for each instance.
 //
 // [New] creates a service from a [State]. [Service.ServeHTTP] serves the API,
 // [Doors.Serve] a Redis port. Package huaweicloud authenticates and authorizes
@@ -15,6 +15,9 @@
 //     https://support.huaweicloud.com/intl/en-us/usermanual-dcs/dcs-ug-0312040.html
 //   - how an account logs in:
 //     https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html
+//   - the Web CLI: https://support.huaweicloud.com/intl/ja-jp/api-dcs/LoginWebCli.html
+//     and https://support.huaweicloud.com/api-dcs/LogoffWebCli.html
+//   - TLS: https://support.huaweicloud.com/eu/api-dcs/UpdateSSLSwitch.html
 //   - error codes: https://github.com/opentelekomcloud-docs/distributed-cache-service
 //
 // Behaviour that those documents leave open is marked "assumed". Most of it can
@@ -23,7 +26,6 @@ package dcs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -51,6 +53,7 @@ type Instance struct {
 	EngineVersion string    `json:"engine_version"`
 	Status        string    `json:"status,omitempty"` // default RUNNING
 	NoPassword    bool      `json:"no_password_access,omitempty"`
+	SSL           bool      `json:"enable_ssl,omitempty"` // its Redis port speaks TLS; Redis 6.0 or newer
 	Accounts      []Account `json:"accounts"`
 }
 
@@ -85,6 +88,7 @@ type account struct {
 	locks       int
 	pending     *pending // nil if no change is in progress
 	changes     int
+	logins      logins
 }
 
 type instance struct {
@@ -93,25 +97,7 @@ type instance struct {
 	host     string // address of its Redis port
 	port     int
 	data     map[string]string
-}
-
-type switches struct {
-	unknownAccount   string
-	refusalCode      string
-	fifthFailure     string
-	missingOld       string
-	wrongOld         string
-	samePassword     string
-	resetWhileLocked string
-	resetKeepsCount  bool
-	busyCode         string
-	settleMS         int
-	settleResult     string
-	lockUnit         string
-	shape            string
-	result           string
-	twoArguments     bool
-	echo             bool
+	sessions map[string]time.Time // of the Web CLI, by client_id: when they end
 }
 
 // Service is the DCS of one region. It is safe for concurrent use.
@@ -123,16 +109,13 @@ type Service struct {
 	mu        sync.Mutex
 	instances []*instance
 	switches  switches
+	logins    logins // of all accounts, and of names that no account has
 }
 
 // New creates a service. realRedis is the host:port of a Redis server on which to
 // set every password too, or "".
 func New(ctx context.Context, l *lab.Lab, cloud *huaweicloud.Cloud, state State, realRedis string) (*Service, error) {
-	s := &Service{lab: l, cloud: cloud, switches: switches{
-		unknownAccount: "404", refusalCode: "DCS.4961", fifthFailure: "passwordFailed", missingOld: "refuse", wrongOld: "result",
-		samePassword: "refuse", resetWhileLocked: "allow", busyCode: "DCS.4115", settleResult: "new", lockUnit: "minutes", shape: "normal",
-		result: "success",
-	}}
+	s := &Service{lab: l, cloud: cloud, switches: defaults}
 	for _, in := range state.Instances {
 		i, err := newInstance(in)
 		if err != nil {
@@ -156,7 +139,7 @@ func New(ctx context.Context, l *lab.Lab, cloud *huaweicloud.Cloud, state State,
 }
 
 func newInstance(in Instance) (*instance, error) {
-	i := &instance{Instance: in, data: map[string]string{}}
+	i := &instance{Instance: in, data: map[string]string{}, sessions: map[string]time.Time{}}
 	if in.ID == "" || in.ProjectID == "" {
 		return nil, errors.New("dcs: an instance in the state has no id or project_id")
 	}
@@ -165,6 +148,9 @@ func newInstance(in Instance) (*instance, error) {
 	}
 	if i.EngineVersion == "" {
 		i.EngineVersion = "5.0"
+	}
+	if i.SSL && i.version() < 6 {
+		return nil, fmt.Errorf("dcs: instance %s has enable_ssl, which needs Redis 6.0 or newer", in.ID)
 	}
 	for _, a := range in.Accounts {
 		if a.ID == "" || a.Name == "" || a.Password == "" {
@@ -227,6 +213,7 @@ type AccountState struct {
 	Failed      int        `json:"failed"`  // wrong old passwords in a row
 	LockedUntil *time.Time `json:"locked_until,omitempty"`
 	Locks       int        `json:"locks"` // how often it was locked
+	Logins      LoginState `json:"logins"`
 }
 
 // State implements [lab.System].
@@ -241,22 +228,24 @@ func (s *Service) State() any {
 		Status     string         `json:"status"`
 		NoPassword bool           `json:"no_password_access"`
 		Redis      string         `json:"redis_address"`
+		Sessions   int            `json:"webcli_sessions"` // open ones
 		Accounts   []AccountState `json:"accounts"`
 	}
 	result := []instanceState{}
 	for _, i := range s.instances {
-		st := instanceState{ID: i.ID, Name: i.Name, Status: i.Status, NoPassword: i.NoPassword, Redis: i.address(), Accounts: []AccountState{}}
+		st := instanceState{ID: i.ID, Name: i.Name, Status: i.Status, NoPassword: i.NoPassword, Redis: i.address(),
+			Sessions: i.open(now), Accounts: []AccountState{}}
 		for _, a := range i.accounts {
 			st.Accounts = append(st.Accounts, i.accountState(a, now))
 		}
 		result = append(result, st)
 	}
-	return map[string]any{"instances": result}
+	return map[string]any{"instances": result, "logins": s.logins.state()}
 }
 
 func (i *instance) accountState(a *account, now time.Time) AccountState {
 	st := AccountState{Target: i.ID + "/" + a.ID, Name: a.Name, Type: a.Type, Role: a.Role, Status: a.status(),
-		Changes: a.changes, Failed: a.failed, Locks: a.locks}
+		Changes: a.changes, Failed: a.failed, Locks: a.locks, Logins: a.logins.state()}
 	if a.lockedUntil.After(now) {
 		until := a.lockedUntil
 		st.LockedUntil = &until
@@ -285,91 +274,6 @@ func (s *Service) Account(target string) AccountState {
 		return i.accountState(a, s.lab.Clock.Now())
 	}
 	return AccountState{}
-}
-
-// Switches implements [lab.System]. The lock must be held to set one.
-//
-//	unknown_account     404 (default) or 400: status for an unknown account
-//	refusal_code        DCS.4961 (default) or DCS.4019: code for a refused new password
-//	fifth_failure       passwordFailed (default) or locked: result for the wrong old password that locks the account
-//	missing_old         refuse (default) or passwordFailed: answer to a modify without old_password
-//	wrong_old           result (default) or DCS.4080: how a wrong old password is reported
-//	same_password       refuse (default) or accept: a modify whose new password equals the old one
-//	reset_while_locked  allow (default) or refuse
-//	reset_keeps_count   true: a reset does not clear the failure count and the lock
-//	busy_code           code of the fault "busy", one of those that mean it (default DCS.4115)
-//	settle_ms           how long an account stays UPDATING after the answer to a change, with the previous password (default 0); 0 also
-//	                    completes the changes in progress
-//	settle_result       new (default) or error: the new password takes effect, or the previous one stays and the status is ERROR
-//	lock_unit           minutes (default) or seconds: unit of lock_time and lock_time_left
-//	shape               normal (default), null, absent or numbers: format of the lock fields in an answer
-//	result              value of result for a successful modify (default success)
-//	two_argument_auth   true: AUTH name password works too (default false)
-//	echo_password       true: error messages quote the password
-//	instance_status     RUNNING, …: status of all instances
-//	account_status      AVAILABLE, …: status of all normal accounts
-//	no_password_access  true: all instances allow access without a password
-func (s *Service) Switches() lab.Settings {
-	w := &s.switches
-	return lab.Settings{
-		"unknown_account":    lab.Choice(&w.unknownAccount, "404", "400"),
-		"refusal_code":       lab.Choice(&w.refusalCode, "DCS.4961", "DCS.4019"),
-		"fifth_failure":      lab.Choice(&w.fifthFailure, "passwordFailed", "locked"),
-		"missing_old":        lab.Choice(&w.missingOld, "refuse", "passwordFailed"),
-		"wrong_old":          lab.Choice(&w.wrongOld, "result", "DCS.4080"),
-		"same_password":      lab.Choice(&w.samePassword, "refuse", "accept"),
-		"reset_while_locked": lab.Choice(&w.resetWhileLocked, "allow", "refuse"),
-		"reset_keeps_count":  lab.Flag(&w.resetKeepsCount),
-		"busy_code":          lab.Choice(&w.busyCode, busyCodes...),
-		"settle_ms":          {Values: "N", Set: s.setSettle},
-		"settle_result":      lab.Choice(&w.settleResult, "new", "error"),
-		"lock_unit":          lab.Choice(&w.lockUnit, "minutes", "seconds"),
-		"shape":              lab.Choice(&w.shape, "normal", "null", "absent", "numbers"),
-		"result":             lab.Text(&w.result),
-		"two_argument_auth":  lab.Flag(&w.twoArguments),
-		"echo_password":      lab.Flag(&w.echo),
-		"instance_status": {Values: "STATUS", Set: func(raw json.RawMessage) error {
-			return s.each(raw, func(i *instance, status string) { i.Status = status })
-		}},
-		"account_status": {Values: "STATUS", Set: func(raw json.RawMessage) error {
-			return s.each(raw, func(i *instance, status string) {
-				for _, a := range i.accounts {
-					if a.Type == "normal" {
-						a.Status = status
-					}
-				}
-			})
-		}},
-		"no_password_access": {Values: "true|false", Set: func(raw json.RawMessage) error {
-			var yes bool
-			if err := lab.Flag(&yes).Set(raw); err != nil {
-				return err
-			}
-			for _, i := range s.instances {
-				i.NoPassword = yes
-			}
-			return nil
-		}},
-	}
-}
-
-// Switch implements [lab.System].
-func (s *Service) Switch(name string, value json.RawMessage) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle()
-	return s.Switches().Set(name, value)
-}
-
-func (s *Service) each(raw json.RawMessage, set func(*instance, string)) error {
-	var status string
-	if err := lab.Text(&status).Set(raw); err != nil {
-		return err
-	}
-	for _, i := range s.instances {
-		set(i, status)
-	}
-	return nil
 }
 
 // SetPassword implements [lab.System]. It simulates a change in the console. The

@@ -1,6 +1,7 @@
 package dcs
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"strconv"
@@ -30,8 +31,9 @@ type Doors struct {
 	loops sync.WaitGroup
 }
 
-// Serve serves the Redis commands of one instance at a door until it is closed.
-func (d *Doors) Serve(s *Service, instanceID string, door *lab.Door) error {
+// Serve serves the Redis commands of one instance at a door until it is closed. It
+// uses the TLS configuration if the instance has enable_ssl.
+func (d *Doors) Serve(s *Service, instanceID string, door *lab.Door, config *tls.Config) error {
 	s.mu.Lock()
 	i := s.instance(instanceID)
 	s.mu.Unlock()
@@ -52,6 +54,9 @@ func (d *Doors) Serve(s *Service, instanceID string, door *lab.Door) error {
 			conn, err := door.Accept()
 			if err != nil {
 				return
+			}
+			if i.SSL {
+				conn = tls.Server(conn, config)
 			}
 			redis.ServeConn(conn)
 		}
@@ -143,10 +148,11 @@ func (s *Service) auth(p *server.Peer, i *instance, args []string) {
 		p.WriteError("ERR wrong number of arguments for 'auth' command")
 		return
 	}
+	f, fault := s.lab.TakeLogin(DoorName, i.ID) // may wait
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle()
-	if f, ok := s.lab.TakeLogin(DoorName, i.ID); ok {
+	if fault {
 		s.note(i, nil, "fault", f)
 		if f == lab.Busy {
 			p.WriteError("LOADING Redis is loading the dataset in memory")
@@ -155,15 +161,26 @@ func (s *Service) auth(p *server.Peer, i *instance, args []string) {
 		}
 		return
 	}
-	if i.NoPassword {
+	old := i.version() < 6
+	switch {
+	case len(args) == 2 && old && !s.switches.twoArguments:
+		s.note(i, nil, "ERR", "")
+		p.WriteError("ERR wrong number of arguments for 'auth' command")
+		return
+	case i.NoPassword && old:
 		s.note(i, nil, "ERR", "")
 		p.WriteError("ERR Client sent AUTH, but no password is set")
+		return
+	case i.NoPassword:
+		s.note(i, nil, "ERR", "")
+		p.WriteError("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
 		return
 	}
 	a := s.find(i, args)
 	if a == nil {
 		s.note(i, nil, "WRONGPASS", "")
-		if len(args) == 1 && i.EngineVersion < "6" {
+		s.refused(i.named(strings.Join(args, ":")), false)
+		if old {
 			p.WriteError("ERR invalid password")
 			return
 		}

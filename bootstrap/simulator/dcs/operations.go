@@ -31,6 +31,10 @@ func (s *Service) execute(request *http.Request, r route) answer {
 		return answer{response: huaweicloud.JSON(http.StatusOK, i.describe()), result: "ok"}
 	case "accounts":
 		return answer{response: huaweicloud.JSON(http.StatusOK, map[string]any{"accounts": i.describeAccounts()}), result: "ok"}
+	case webCLIAuth:
+		return s.enterWebCLI(i, r.login)
+	case webCLILogout:
+		return s.leaveWebCLI(i, r.logout)
 	}
 	a := i.account(r.account)
 	if refusal := s.changeable(i, a); refusal != nil {
@@ -72,7 +76,7 @@ func (i *instance) describe() map[string]any {
 	return map[string]any{
 		"instance_id": i.ID, "name": i.Name, "engine": "Redis", "engine_version": i.EngineVersion, "status": i.Status, "sub_status": "NORMAL",
 		"no_password_access": strconv.FormatBool(i.NoPassword), "ip": i.host, "port": i.port, "domain_name": nil,
-		"enable_ssl": false, "cache_mode": "ha", "capacity": 1, "access_user": nil,
+		"enable_ssl": i.SSL, "cache_mode": "ha", "capacity": 1, "access_user": nil,
 	}
 }
 
@@ -156,17 +160,24 @@ func (s *Service) modify(request *http.Request, a *account, r *passwordRequest) 
 	return done
 }
 
-// wrongOld counts a wrong old password. The fifth in a row locks the account.
-func (s *Service) wrongOld(a *account, now time.Time) answer {
+// strike counts a wrong password and returns how many more are allowed. The fifth
+// in a row locks the account.
+func (a *account) strike(now time.Time) (left int) {
 	a.failed++
-	left := strikes - a.failed
+	left = strikes - a.failed
 	if left <= 0 {
 		a.failed = 0
 		a.locks++
 		a.lockedUntil = now.Add(lockTime)
-		if s.switches.fifthFailure == "locked" {
-			return s.locked(lockTime)
-		}
+	}
+	return left
+}
+
+// wrongOld counts and refuses a wrong old password.
+func (s *Service) wrongOld(a *account, now time.Time) answer {
+	left := a.strike(now)
+	if left <= 0 && s.switches.fifthFailure == "locked" {
+		return s.locked(lockTime)
 	}
 	if s.switches.wrongOld == "DCS.4080" {
 		return refuse(http.StatusBadRequest, "DCS.4080", "Password verification failed.")

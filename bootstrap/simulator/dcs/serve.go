@@ -25,7 +25,9 @@ func refuse(status int, code, message string) answer {
 type route struct {
 	operation, class               string
 	projectID, instanceID, account string
-	request                        *passwordRequest
+	request                        *passwordRequest // of a change
+	login                          *loginRequest    // of a login to the Web CLI
+	logout                         *logoutRequest
 }
 
 // match finds the operation of a path:
@@ -35,6 +37,8 @@ type route struct {
 //	GET /v2/{project}/instances/{instance}/accounts
 //	PUT /v2/{project}/instances/{instance}/accounts/{account}/password/modify
 //	PUT /v2/{project}/instances/{instance}/accounts/{account}/password/reset
+//	POST /v2/{project}/instances/{instance}/webcli/auth
+//	POST /v2/{project}/instances/{instance}/webcli/logout
 func match(method, path string) (route, bool) {
 	p := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	if len(p) < 3 || p[0] != "v2" || p[1] == "" || p[2] != "instances" {
@@ -53,6 +57,8 @@ func match(method, path string) (route, bool) {
 		r.operation, r.class = "accounts", lab.OpList
 	case method == http.MethodPut && len(p) == 8 && p[4] == "accounts" && p[6] == "password" && (p[7] == "modify" || p[7] == "reset"):
 		r.operation, r.class, r.account = p[7], lab.OpChange, p[5]
+	case method == http.MethodPost && len(p) == 6 && p[4] == "webcli" && (p[5] == "auth" || p[5] == "logout"):
+		r.operation, r.class = "webcli-"+p[5], lab.OpLogin
 	default:
 		return route{}, false
 	}
@@ -75,11 +81,14 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, matched, answer{response: refusal.Response, result: refusal.Result})
 		return
 	}
-	if matched.class == lab.OpChange {
+	if r.Method != http.MethodGet {
 		if refusal := matched.read(r, body); refusal != nil {
 			s.refuse(w, matched, *refusal)
 			return
 		}
+	}
+	if matched.login != nil {
+		matched.account = s.accountNamed(matched.instanceID, matched.login.password())
 	}
 	s.lab.Serve(w, r, lab.Call{
 		System: Name, Targets: []string{matched.target()}, Operation: matched.operation, Class: matched.class, Body: body, Password: matched.newPassword(),
@@ -118,7 +127,7 @@ func (r *route) newPassword() string {
 	return *r.request.New
 }
 
-// read parses the body of a change. Assumed: unknown fields are refused.
+// read parses the body of a request. Assumed: unknown fields are refused.
 func (r *route) read(request *http.Request, body []byte) *answer {
 	media, params, err := mime.ParseMediaType(request.Header.Get("Content-Type"))
 	charset := strings.ToLower(strings.ReplaceAll(params["charset"], "-", ""))
@@ -126,10 +135,22 @@ func (r *route) read(request *http.Request, body []byte) *answer {
 		a := refuse(http.StatusBadRequest, "APIGW.0201", "Bad request: the Content-Type must be application/json")
 		return &a
 	}
-	r.request = &passwordRequest{}
-	if err := lab.DecodeStrict(body, r.request); err != nil {
-		a := refuse(http.StatusBadRequest, "DCS.4961", "Acl account request param invalid.")
-		return &a
+	var into any
+	malformed := refuse(http.StatusBadRequest, "DCS.4005", "The message body contains invalid characters or is not in JSON format.")
+	switch r.operation {
+	case webCLIAuth:
+		r.login = &loginRequest{}
+		into = r.login
+	case webCLILogout:
+		r.logout = &logoutRequest{}
+		into = r.logout
+	default:
+		r.request = &passwordRequest{}
+		into = r.request
+		malformed = refuse(http.StatusBadRequest, "DCS.4961", "Acl account request param invalid.")
+	}
+	if err := lab.DecodeStrict(body, into); err != nil {
+		return &malformed
 	}
 	return nil
 }
@@ -141,6 +162,9 @@ func (s *Service) word(f lab.Fault, r route) (lab.Response, string, bool) {
 	case lab.Refuse:
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if r.login != nil {
+			return say(s.refuseWebCLI(s.instance(r.instanceID), r.login.password()))
+		}
 		return say(s.refusePassword(r.request))
 	case lab.RejectTarget:
 		return say(refuse(http.StatusNotFound, "DCS.3022", "The DCS instance does not exist."))

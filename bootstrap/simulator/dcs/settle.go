@@ -10,7 +10,7 @@ import (
 )
 
 // pending is a change that the API has answered but not carried out yet. Until then, the account is UPDATING and its
-// previous password works. With a real Redis, the new password works at once.
+// previous password works.
 type pending struct {
 	password string
 	until    time.Time
@@ -24,10 +24,8 @@ func (s *Service) settle() {
 		for _, a := range i.accounts {
 			if p := a.pending; p != nil && !now.Before(p.until) {
 				a.pending = nil
-				if p.fails {
+				if p.fails || s.set(context.Background(), a, p.password) != nil {
 					a.Status = "ERROR"
-				} else {
-					a.Password = p.password
 				}
 			}
 		}
@@ -53,7 +51,7 @@ func (s *Service) setSettle(raw json.RawMessage) error {
 // change sets the password of an account, now or later. It continues if the client disconnects, as a server that has
 // received a request does.
 func (s *Service) change(request *http.Request, a *account, password string) error {
-	if s.switches.settleMS == 0 || s.real != nil {
+	if s.switches.settleMS == 0 {
 		if err := s.set(context.WithoutCancel(request.Context()), a, password); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ const (
 	OpList    = "list"    // lists instances, accounts or services
 	OpToken   = "token"   // gets a token
 	OpRoot    = "root"    // changes the credential that the caller itself logs in with
-	OpLogin   = "login"   // logs in as the account: Redis AUTH, SSH
+	OpLogin   = "login"   // logs in as the account: Redis AUTH, DCS Web CLI, SSH
 	OpRestart = "restart" // restarts a server or switches its power
 )
 

@@ -283,12 +283,15 @@ func cut(w http.ResponseWriter) {
 }
 
 // TakeLogin returns the kind of the first matching fault for a login, if any, and
-// counts it as used. Logins support Busy and Cut; callers treat any other kind as
-// Cut.
+// counts it as used. Logins support Busy, Cut and Stall; callers treat any other
+// kind as Cut. With Stall, it returns when the fault is removed.
 func (l *Lab) TakeLogin(system, target string) (Kind, bool) {
 	a := l.Faults.take(system, []string{target}, OpLogin)
 	if a == nil {
 		return "", false
+	}
+	if a.Kind == Stall {
+		l.hold(l.ctx, a)
 	}
 	return a.Kind, true
 }

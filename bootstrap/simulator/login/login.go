@@ -100,13 +100,21 @@ func pleskAnswer(body []byte) error {
 	return &RefusedError{Code: answer.Code}
 }
 
-func httpClient(caPEM []byte) (*http.Client, error) {
+func tlsConfig(caPEM []byte) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caPEM != nil {
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(caPEM) {
 			return nil, errors.New("the CA file contains no certificate")
 		}
+	}
+	return config, nil
+}
+
+func httpClient(caPEM []byte) (*http.Client, error) {
+	config, err := tlsConfig(caPEM)
+	if err != nil {
+		return nil, err
 	}
 	return &http.Client{
 		Transport:     &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
@@ -120,13 +128,29 @@ func httpClient(caPEM []byte) (*http.Client, error) {
 //
 // See https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html
 func Redis(ctx context.Context, address, name, password string) error {
+	return redis(ctx, &net.Dialer{}, address, name, password)
+}
+
+// RedisTLS does the same over TLS. caPEM is the CA to trust; nil means the
+// system's CAs.
+func RedisTLS(ctx context.Context, address string, caPEM []byte, name, password string) error {
+	config, err := tlsConfig(caPEM)
+	if err != nil {
+		return err
+	}
+	return redis(ctx, &tls.Dialer{Config: config}, address, name, password)
+}
+
+func redis(ctx context.Context, dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}, address, name, password string) error {
 	secret := name + ":" + password
 	if name == "" || name == "default" {
 		secret = password
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("connecting to Redis: %w", err)
 	}
