@@ -80,7 +80,7 @@ func readCA(name string) ([]byte, error) {
 	if name == "" {
 		return nil, nil
 	}
-	ca, err := os.ReadFile(name)
+	ca, err := os.ReadFile(name) //nolint:gosec // a file of the user who runs the command
 	if err != nil {
 		return nil, fmt.Errorf("reading the CA certificate: %w", err)
 	}
