@@ -85,7 +85,12 @@ func (p Prover) wayOf(h *connection.Handle, r *role.Role, part string) (way, err
 		return way{
 			account: "webcli|" + h.Completed.URL + "|" + r.Target.Identities[0],
 			login: func(ctx, waiting context.Context, s lockout.Store, password string) (provider.Proof, error) {
-				return throughAPI(ctx, waiting, s, h, r.Target, password)
+				found, err := throughAPI(ctx, waiting, s, h, r.Target, password)
+				if found.Verdict == provider.Refused && !r.Proofs.Worked { // it is not documented that these accounts may log in there
+					found.Verdict = provider.CannotTell
+					found.Reason += ", as every login of this role so far: this instance may not let its account log in there"
+				}
+				return found, err
 			},
 		}, nil
 	}

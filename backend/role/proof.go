@@ -17,6 +17,8 @@ type Proofs struct {
 	Version int              `json:"version,omitempty"`
 	Verdict provider.Verdict `json:"verdict,omitempty"`
 	Reason  string           `json:"reason,omitempty"`
+	// Worked: a login has worked with the role's present options, so one that is refused means something.
+	Worked bool `json:"worked,omitempty"`
 	// Wanted: a login has to show what became of the last request, before anything else is sent.
 	Wanted bool `json:"wanted,omitempty"`
 	// Next is when to log in again; zero if that is not planned.
@@ -110,7 +112,7 @@ func (r *Role) PlanProof(before Options, now time.Time) {
 	case !r.Options.Proves():
 		r.Proofs = Proofs{}
 	case r.Options.verification() != before.verification():
-		r.Proofs.Next = now
+		r.Proofs.Next, r.Proofs.Worked = now, false
 	}
 }
 
@@ -202,6 +204,7 @@ func (r *Role) learnWorks(logins []LoginResult, now time.Time, margin time.Durat
 			on[l.Version] = append(on[l.Version], l.Part)
 		}
 	}
+	r.Proofs.Worked = r.Proofs.Worked || len(on) > 0
 	before := r.Record.Current
 	for _, version := range slices.Sorted(maps.Keys(on)) {
 		if len(on[version]) >= len(parts) {
