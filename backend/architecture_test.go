@@ -30,7 +30,7 @@ var rooms = map[string][]string{
 	"backend/store":       {"connection", "credential", "lockout", "provider", "role", "timing"},
 	"backend/connection":  {"lockout", "password", "problem", "provider", "timing"},
 	"backend/lockout":     {"provider", "timing"},
-	"backend/role":        {"credential", "password", "provider", "timing"},
+	"backend/role":        {"credential", "password", "provider", "timing", "verify"},
 	"backend/problem":     {"provider"},
 	"backend/verify":      {"provider"},
 	"backend/provider":    {"password", "timing"},

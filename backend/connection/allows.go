@@ -108,18 +108,26 @@ func checkAllowedAddress(text string) error {
 	return nil
 }
 
-// RefusesLogin returns why no password may be sent to a verify_address, or nil: the connection or the settings of the mount do
-// not allow it. insecure means that nothing authenticates the server. The address of a host name may still be refused when it
-// is dialed. It must be asked before each login, because both may have changed since the role was written.
+// RefusesLogin returns why no password may be sent to a verify_address, or to the connection's own remote system if it is "": the
+// connection or the settings of the mount do not allow it. insecure means that nothing authenticates the server. The address of a
+// host name may still be refused when it is dialed. It must be asked before each login, because both may have changed since the
+// role was written. The error is a [*problem.Error], or one of storage.
 func (h *Handle) RefusesLogin(address string, insecure bool) error {
+	var err error
 	switch {
 	case h.limits.Unknown != nil:
 		return problem.Storage("reading the settings of the mount", h.limits.Unknown)
 	case insecure && h.limits.ForbidInsecureTLS:
-		return errors.New("forbid_insecure_tls in the mount's settings forbids verify_tls=false")
+		err = errors.New("forbid_insecure_tls in the mount's settings forbids verify_tls=false")
+	case address == "":
+		err = h.limits.Refuses(h.Kind, h.Completed)
 	default:
-		return cmp.Or(h.AllowsAddress(address), h.limits.RefusesAddress(address))
+		err = cmp.Or(h.AllowsAddress(address), h.limits.RefusesAddress(address))
 	}
+	if err != nil {
+		return problem.Mistake("%s", err)
+	}
+	return nil
 }
 
 // MergeTarget applies target fields of a request to a stored target. Fields that name the account cannot change.

@@ -119,6 +119,10 @@ func TestHandleRefusesLogin(t *testing.T) {
 		}
 		h := r.open(func(c *Connection) { c.AllowedVerifyAddresses = allowed })
 		require.NoError(t, h.RefusesLogin("192.0.2.1:22", false))
+		require.NoError(t, h.RefusesLogin("", false), "the connection's own remote system")
+		elsewhere, err := r.cache.Open(h.Connection, Limits{Hosts: provider.Hosts{"*.internal"}})
+		require.NoError(t, err)
+		require.ErrorContains(t, elsewhere.RefusesLogin("", false), "allowed_hosts")
 		h.AllowedVerifyAddresses = nil
 		require.Error(t, h.RefusesLogin("192.0.2.1:22", false), "taken away")
 	})

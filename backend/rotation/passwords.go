@@ -45,9 +45,9 @@ func (g generator) tryPolicy(ctx context.Context, c connection.Connection, rules
 	return ofPolicy(g.Try(ctx, c.PasswordPolicy, rules, minBits), c, "")
 }
 
-// checkOptions checks the options of a role against its connection and target. newPolicy means that its password policy is
-// new.
-func (g generator) checkOptions(ctx context.Context, h *connection.Handle, r *role.Role, newPolicy bool, now time.Time) error {
+// checkOptions checks the options of a role against its connection and target. before are the options that the role has had; nil
+// if it is new.
+func (g generator) checkOptions(ctx context.Context, h *connection.Handle, r *role.Role, before *role.Options, now time.Time) error {
 	o := r.Options
 	if err := o.Validate(); err != nil {
 		return problem.Mistake("%s", err)
@@ -55,12 +55,15 @@ func (g generator) checkOptions(ctx context.Context, h *connection.Handle, r *ro
 	if settle := h.SettleAfter(); !o.Leaves(settle, now) {
 		return problem.Mistake("the time between two rotations must exceed the connection's settle_after (%d seconds): set a longer rotation_period, or another rotation_schedule", int(settle.Seconds()))
 	}
-	if o.VerifyAddress != "" {
-		if err := cmp.Or(h.AllowsAddress(o.VerifyAddress), h.Limits().RefusesAddress(o.VerifyAddress)); err != nil {
-			return problem.Mistake("%s", err)
+	if old := h.Kind.OldPassword(r.Target); old.Required && o.OnDrift == role.DriftRotate {
+		return problem.Mistake("on_drift=%s is not possible, because provider %q needs the current password to set a new one, and Vault does not know it after drift: use on_drift=%s%s", o.OnDrift, h.Provider, role.DriftRecover, either(old.Otherwise))
+	}
+	if before == nil || before.Verification() != o.Verification() {
+		if _, err := loginsOf(h, r); err != nil {
+			return err
 		}
 	}
-	if !newPolicy {
+	if before != nil && before.PasswordPolicy == o.PasswordPolicy {
 		return nil
 	}
 	if !h.AllowsPolicy(o.PasswordPolicy) {
@@ -68,4 +71,24 @@ func (g generator) checkOptions(ctx context.Context, h *connection.Handle, r *ro
 	}
 	err := g.Try(ctx, cmp.Or(o.PasswordPolicy, h.PasswordPolicy), h.Kind.Rules(h.Completed, r.Target), h.Limits().MinPasswordBits)
 	return ofPolicy(err, h.Connection, o.PasswordPolicy)
+}
+
+// loginsOf returns the logins that prove a password of the role, without the password; none if the role does not verify it. An error
+// says why no login may be made. It has to be asked before each login, because the connection and the settings may have changed. The
+// long options of the role must have been read: see store.Expand.
+func loginsOf(h *connection.Handle, r *role.Role) ([]role.Login, error) {
+	logins, err := r.Logins(h.Kind.Logins(h.Completed, r.Target))
+	if err != nil {
+		return nil, problem.Mistake("%s", err)
+	}
+	for _, login := range logins {
+		address := login.Address
+		if login.Own {
+			address = ""
+		}
+		if err := h.RefusesLogin(address, login.Plain); err != nil {
+			return nil, err
+		}
+	}
+	return logins, nil
 }

@@ -241,6 +241,10 @@ type Status struct {
 	Last     *role.Failure
 	// Servers are the servers that share the account; empty if there is only one account.
 	Servers []explain.Server
+	// LastProof is when a login last tried the password in force, ProofResult is its verdict, and ProofReason says more. NextProof is
+	// when the next one is made. They are zero if there is none.
+	LastProof, NextProof     time.Time
+	ProofResult, ProofReason string
 }
 
 // Status returns the status of a role.
