@@ -32,7 +32,7 @@ var rooms = map[string][]string{
 	"backend/lockout":     {"provider", "timing"},
 	"backend/role":        {"credential", "password", "provider", "timing", "verify"},
 	"backend/problem":     {"provider"},
-	"backend/verify":      {"provider"},
+	"backend/verify":      {"provider", "provider/plesk", "provider/transport"},
 	"backend/provider":    {"password", "timing"},
 	"backend/queue":       {},
 	"backend/locks":       {},

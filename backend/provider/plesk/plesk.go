@@ -6,7 +6,7 @@
 // read or list additional administrators; the first change shows whether a login exists.
 //
 // Files: plesk.go defines connections and accounts, packet.go encodes packets, response.go parses responses, codes.go
-// maps error codes to outcomes, client.go makes the calls.
+// maps error codes to outcomes, client.go makes the calls, login.go logs in as an additional administrator.
 package plesk
 
 import (
