@@ -21,10 +21,12 @@ const module = "vault-plugin-secrets-hosting/"
 // rooms are the packages of the engine, each with the others that it may import: docs/architecture.md draws them. Arrows
 // point one way, from the surface to the record.
 var rooms = map[string][]string{
-	"backend":             {"connection", "explain", "health", "problem", "provider", "provider/registry", "credential", "role", "rotation", "store", "timing"},
-	"backend/rotation":    {"connection", "connections", "credential", "explain", "gate", "health", "locks", "lockout", "password", "problem", "provider", "queue", "role", "rotation/failpoint", "store", "timing"},
+	"backend":             {"connection", "explain", "health", "problem", "provider", "provider/registry", "credential", "role", "roles", "rotation", "store", "timing"},
+	"backend/rotation":    {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "locks", "lockout", "password", "problem", "provider", "queue", "role", "roles", "rotation/failpoint", "store", "timing"},
+	"backend/roles":       {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "problem", "provider", "role", "store", "timing"},
 	"backend/connections": {"connection", "explain", "health", "locks", "lockout", "password", "problem", "provider", "role", "store", "timing"},
 	"backend/gate":        {"explain", "locks", "problem", "role", "store", "timing"},
+	"backend/firstread":   {"credential", "locks", "problem", "store", "timing"},
 	"backend/health":      {"connection", "credential", "explain", "role", "timing"},
 	"backend/explain":     {"connection", "credential", "provider", "role"},
 	"backend/store":       {"connection", "credential", "lockout", "provider", "role", "timing"},

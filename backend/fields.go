@@ -16,7 +16,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 // operationPrefix begins the names of operations in OpenAPI.
@@ -260,7 +260,7 @@ func outcomeFields() map[string]*framework.FieldSchema {
 }
 
 // outcome returns the response to a request that changes a password of a role, or sets options. It contains no password.
-func outcome(name string, report *rotation.Report, err error, set ...role.Options) (*logical.Response, error) {
+func outcome(name string, report *roles.Report, err error, set ...role.Options) (*logical.Response, error) {
 	if err != nil {
 		return fail(name, err)
 	}

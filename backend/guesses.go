@@ -7,7 +7,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"vault-plugin-secrets-hosting/backend/problem"
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 // guessInterval is how long the password of a role is not compared again after a wrong one.
@@ -28,7 +28,7 @@ type guess struct {
 // check compares the password in an update of a role with the one with which the role was created, because tools repeat it.
 // It returns an error if it is another one. Once nobody can tell any more, it returns a warning, or an error if the update has
 // no other field, as a tool's would.
-func (g *guesses) check(logger hclog.Logger, name, password string, alone bool, stored *rotation.RoleView) (warning string, err error) {
+func (g *guesses) check(logger hclog.Logger, name, password string, alone bool, stored *roles.View) (warning string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	was := g.byRole[name]

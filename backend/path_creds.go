@@ -11,7 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 func (b *Backend) credsPath() *framework.Path {
@@ -70,7 +70,7 @@ func (b *Backend) readCreds(ctx context.Context, req *logical.Request, d *framew
 
 // credsData returns the response to a reader. Between two successful rotations, only ttl changes: consumers restart
 // programs when any other field does.
-func credsData(report *rotation.Report, kind provider.Type) map[string]any {
+func credsData(report *roles.Report, kind provider.Type) map[string]any {
 	view := report.View
 	data := map[string]any{
 		"connection":          report.Connection,

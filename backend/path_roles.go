@@ -12,6 +12,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
@@ -203,7 +204,7 @@ func (b *Backend) updateRole(ctx context.Context, req *logical.Request, d *frame
 	name, _ := d.Get("name").(string)
 	var options role.Options
 	var warning string
-	report, err := b.engine.Update(ctx, req.Storage, name, func(stored *rotation.RoleView) (_ role.Options, _ provider.Settings, err error) {
+	report, err := b.engine.Update(ctx, req.Storage, name, func(stored *roles.View) (_ role.Options, _ provider.Settings, err error) {
 		if connection := given[string](d, "connection"); connection != nil && *connection != stored.Connection {
 			return stored.Options, nil, problem.Mistake("connection cannot be changed (it is %q): create another role instead", stored.Connection)
 		}

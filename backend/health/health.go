@@ -1,6 +1,6 @@
-// Package health keeps the state of every role of a mount in memory, without secrets, so that the health of the mount can
-// be reported, and the roles of a connection found, without reading all of storage. Only the node that changes passwords has
-// it.
+// Package health keeps the state of every role of a mount in memory, without secrets, and the last failure of its work, so
+// that the health of the mount can be reported, and the roles of a connection found, without reading all of storage. Only the
+// node that changes passwords has it.
 package health
 
 import (

@@ -230,7 +230,7 @@ func TestRetriesOfManyRolesAreSpread(t *testing.T) {
 		now, times := time.Now(), map[time.Duration]bool{}
 		for _, name := range roles {
 			require.Equal(t, problem.KindUnreachable, kindOf(t, r.rotateAll(name)[0]))
-			role, err := r.engine.read(t.Context(), r.store(), name)
+			role, err := r.engine.ReadRole(t.Context(), r.store(), name)
 			require.NoError(t, err)
 			wait := role.Retry.NextAttempt.Sub(now)
 			require.GreaterOrEqual(t, wait, 5*time.Second)

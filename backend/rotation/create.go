@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
 	"vault-plugin-secrets-hosting/backend/store"
 	"vault-plugin-secrets-hosting/backend/timing"
@@ -47,14 +46,14 @@ func (w *work) checkPresent(value string) error {
 // Create creates a role and sets its first password, unless it adopts the account. If the remote system refuses the
 // password and nothing was set, Create returns an error and no role exists. Otherwise the role exists, and the report has
 // its state.
-func (e *Engine) Create(ctx context.Context, storage logical.Storage, in NewRole) (*Report, error) {
+func (e *Engine) Create(ctx context.Context, storage logical.Storage, in NewRole) (*roles.Report, error) {
 	s := store.Store{Storage: storage}
 	leave, err := e.Connections.Enter("role", in.Name, false)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	return e.await(ctx, s, in.Name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
+	return e.await(ctx, s, in.Name, func(work, waiting context.Context, promise *commitment) (*roles.Report, error) {
 		return e.answer(in.Name, e.work(work, waiting, promise, s, in.Name, intent{trigger: triggerCreate, create: &in}))
 	})
 }
@@ -272,16 +271,10 @@ func (c *creation) reserve(ctx context.Context) error {
 	if err := c.Connections.Admit(ctx, c.s, c.h.Name, settings.MaxRolesPerConnection); err != nil {
 		return err
 	}
-	if err := c.checkOthers(ctx); err != nil {
-		return err
-	}
-	entries, err := c.s.Claim(ctx, c.role, c.Connections.AddressOf)
-	var taken *store.TakenError
+	entries, err := c.Connections.Claim(ctx, c.s, c.h, c.role)
 	switch {
-	case errors.As(err, &taken):
-		return c.taken(taken.Role, taken.Error())
 	case err != nil:
-		return problem.Storage("reading the index of targets", err)
+		return err
 	case !c.promise.commit():
 		return problem.ErrGivenUp
 	}
@@ -293,61 +286,4 @@ func (c *creation) reserve(ctx context.Context) error {
 	failpoint.Reach(failpoint.Reserved, c.name)
 	c.health.Creating(c.name, c.h.Name)
 	return c.store(ctx, "storing role "+c.name)
-}
-
-// taken returns the error for an account of another role. Only the log names that role: whoever creates this one may not
-// know of it.
-func (c *creation) taken(by, why string) error {
-	c.logger.Warn("role not created: another role manages its account", "role", c.name, "connection", c.h.Name, "managed_by", by)
-	return problem.Mistake("the role was not created, because %s, and two roles would change one password. Vault's log names that role", why)
-}
-
-// checkOthers returns an error if a connection of this mount logs in with the account, or if another role has the account at
-// another address of the remote system.
-func (c *creation) checkOthers(ctx context.Context) error {
-	names, err := c.s.List(ctx, store.ConnectionPrefix)
-	if err != nil {
-		return problem.Storage("listing connections", err)
-	}
-	for _, name := range names {
-		h, err := c.Connections.Handle(ctx, c.s, name)
-		if errors.Is(err, problem.ErrNoConnection) {
-			continue
-		}
-		if err != nil {
-			return problem.Storage("reading connection "+name, err)
-		}
-		identities, err := c.identitiesAt(ctx, h)
-		if err != nil {
-			return err
-		}
-		if login := h.Kind.LoginIdentity(h.Completed); login != "" && slices.Contains(identities, login) {
-			return problem.Mistake("the role was not created, because the connection %q logs in with this account: a new password would lock it out", name)
-		}
-	}
-	return nil
-}
-
-// identitiesAt returns the identities of the account at the address of a connection, and checks that no other role has it
-// there. If the connection is not known to lead to the same remote system, they are those of the role.
-func (c *creation) identitiesAt(ctx context.Context, h *connection.Handle) ([]string, error) {
-	own := c.role.Target.Identities
-	if !h.SameSystem(c.h.Connection) {
-		return own, nil
-	}
-	there, err := h.Kind.Target(h.Completed, c.role.Target.Settings)
-	if err != nil || slices.Equal(there.Identities, own) {
-		return own, nil //nolint:nilerr // the account cannot be named there
-	}
-	for _, identity := range there.Identities {
-		other, owner, err := c.s.OwnerOf(ctx, there.Address, identity, c.Connections.AddressOf)
-		if err != nil {
-			return nil, problem.Storage("reading the index of targets", err)
-		}
-		if other != nil {
-			return nil, c.taken(other.Name, fmt.Sprintf("another role of this mount already manages this account: its connection %q leads to the same remote system at another address", other.Connection))
-		}
-		c.role.Record = c.role.Record.InheritLimits(owner.NotBefore, owner.OldTries)
-	}
-	return there.Identities, nil
 }

@@ -15,6 +15,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
@@ -340,7 +341,7 @@ func TestUndoneCreationIsNotReportedAsContinuing(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				type answer struct {
-					report *Report
+					report *roles.Report
 					err    error
 				}
 				answers := make(chan answer, 1)

@@ -25,6 +25,8 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/connections"
+	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/firstread"
 	"vault-plugin-secrets-hosting/backend/gate"
 	"vault-plugin-secrets-hosting/backend/health"
 	"vault-plugin-secrets-hosting/backend/lockout"
@@ -34,6 +36,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/queue"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 	"vault-plugin-secrets-hosting/backend/timing"
 )
@@ -62,7 +65,7 @@ const (
 	// working, and a request with a different password.
 	sendMargin = 30 * time.Second
 	// checkWait is how long a role waits while the connection's credential is being checked.
-	checkWait = time.Second
+	checkWait = roles.CheckWait
 	// quickFailures is for how many failures in a row without a request the wait grows.
 	quickFailures = 4
 	// stopWait bounds how long Stop waits for running work: Vault stops all mounts of a plugin one after the other.
@@ -74,6 +77,8 @@ const (
 // Engine manages the passwords of one mount. Its methods may be called concurrently.
 type Engine struct {
 	timing.Timing
+	// Reader answers requests that only read roles.
+	*roles.Reader
 	// Connections and Gate are the parts of the mount that requests use directly.
 	Connections *connections.Connections
 	Gate        *gate.Gate
@@ -90,8 +95,8 @@ type Engine struct {
 	health  health.Board
 	sweeper sweeper
 	// failures counts, for each role, how often in a row work failed for the same reason; see work.failed.
-	failures failures
-	reads    firstReads
+	failures health.Failures
+	reads    *firstread.Reads
 	// locks has one lock for each role. For index, see connections.Config.
 	locks, index locks.Locks
 	// waiting bounds the requests that wait for something: a lock, a slot, a permit, a call, or the time of one.
@@ -165,6 +170,11 @@ func New(c Config) *Engine {
 		Background: func(f func(context.Context, store.Store)) {
 			e.background(func(ctx context.Context) { f(ctx, e.own()) })
 		},
+	})
+	e.reads = firstread.New(e.writable)
+	e.Reader = roles.NewReader(roles.Config{
+		Timing: e.Timing, Types: e.types, Connections: e.Connections, Gate: e.Gate, Reads: e.reads, Failures: &e.failures,
+		Writable: e.writable, Working: e.locks.Held,
 	})
 	e.queue = queue.New(queue.Config[job]{Clock: e.Now, Work: e.due, Room: e.room, Open: e.Gate.Open})
 	return e
@@ -243,7 +253,7 @@ func (e *Engine) Invalidate(key string) {
 		e.health.Changed(name)
 	}
 	if name, ok := strings.CutPrefix(key, store.ReadPrefix); ok {
-		e.reads.byRole.Delete(name)
+		e.reads.Forget(name)
 	}
 	switch key {
 	case store.FreezeKey:
@@ -286,25 +296,11 @@ func (e *Engine) retry(name string) {
 	}
 }
 
-// env returns the facts on which the next step of a role depends. h is nil if its connection is not known.
-func (e *Engine) env(h *connection.Handle, r *role.Role) role.Env {
-	var env role.Env
-	env.Frozen, env.FrozenUntil = e.Gate.Frozen()
-	if h == nil {
-		return env
-	}
-	if h.Guard.Suspected() { // check this before the pause, which begins before the suspicion ends
-		env.CheckedAt = e.Now().Add(timing.Scaled(checkWait))
-	}
-	if pause := h.Paused(); pause != nil {
-		env.Paused, env.PausedUntil = true, pause.NextProbe
-	}
-	env.Revision, env.OpenedAt = h.Revision, h.OpenedAt()
-	env.ThrottledUntil, env.ReleasedAt = h.Guard.HeldUntil(), h.Guard.HoldEnded()
-	env.Margin = h.Margin()
-	env.OldPassword = h.Kind.OldPassword(r.Target).Required
-	return env
-}
+// env is [roles.Reader.Env].
+func (e *Engine) env(h *connection.Handle, r *role.Role) role.Env { return e.Env(h, r) }
+
+// facts is [roles.Reader.Facts].
+func (e *Engine) facts(r *role.Role, h *connection.Handle) explain.Facts { return e.Facts(r, h) }
 
 // schedule records the state of a role and queues its next step. The caller must hold the role's lock, so that its role is
 // not older than what others have recorded. delay is the minimum time until the step.
@@ -332,7 +328,7 @@ func (e *Engine) schedule(r *role.Role, h *connection.Handle, delay time.Duratio
 	} else {
 		e.queue.Set(key, r.Connection, timing.Later(step.At, now.Add(delay)))
 	}
-	if f, ok := e.reads.get(r.Name); ok && r.Options.RotateAfterRead > 0 && !timing.Ahead(f.Time, now) && r.FirstRead(f.Version, f.Created, f.Time) { // it was read meanwhile
+	if f, ok := e.reads.Get(r.Name); ok && r.Options.RotateAfterRead > 0 && !timing.Ahead(f.Time, now) && r.FirstRead(f.Version, f.Created, f.Time) { // it was read meanwhile
 		e.recheckSoon(r.Name)
 	}
 }
@@ -346,6 +342,6 @@ func (e *Engine) recheckSoon(name string) {
 func (e *Engine) gone(name string) {
 	e.queue.Forget(job{name: name})
 	e.health.Forget(name)
-	e.failures.Delete(name)
-	e.reads.byRole.Delete(name)
+	e.failures.Forget(name)
+	e.reads.Forget(name)
 }

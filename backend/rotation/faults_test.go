@@ -17,6 +17,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/storagetest"
 )
 
@@ -133,7 +134,7 @@ func (o operation) meets(t *testing.T, n int, fault storagetest.Fault, restart b
 
 // unfinished reports whether the engine has a step to take for the role.
 func (f *faultRig) unfinished() bool {
-	r, err := f.engine.read(f.Context(), f.store(), "role")
+	r, err := f.engine.ReadRole(f.Context(), f.store(), "role")
 	if errors.Is(err, problem.ErrNoRole) {
 		return false
 	}
@@ -212,7 +213,7 @@ func (f *faultRig) writeRole(ctx context.Context, change func(*NewRole)) error {
 		_, err = f.engine.Create(ctx, f.storage, in)
 		return err
 	default:
-		_, err = f.engine.Update(ctx, f.storage, "role", func(*RoleView) (role.Options, provider.Settings, error) { return in.Options, in.Target, nil })
+		_, err = f.engine.Update(ctx, f.storage, "role", func(*roles.View) (role.Options, provider.Settings, error) { return in.Options, in.Target, nil })
 		return err
 	}
 }

@@ -10,10 +10,11 @@ import (
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 // rotateNow forces an attempt.
-func (r *rig) rotateNow() (*Report, error) {
+func (r *rig) rotateNow() (*roles.Report, error) {
 	return r.engine.RotateNow(r.Context(), r.storage, "role", 0)
 }
 

@@ -11,6 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
@@ -104,7 +105,7 @@ func TestFreezeStopsWaitingRead(t *testing.T) {
 		require.Equal(t, problem.KindBusy, kindOf(t, r.rotateOther()))
 		r.remote.succeed()
 		type answer struct {
-			report *Report
+			report *roles.Report
 			err    error
 		}
 		due, first := make(chan answer, 1), make(chan answer, 1)

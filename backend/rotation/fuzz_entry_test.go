@@ -20,6 +20,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
@@ -125,7 +126,7 @@ func (r *rig) useAll() (errs []error) {
 	did(r.engine.Gate.Settings(ctx, r.storage))
 	did(r.engine.Gate.Read(ctx, r.storage))
 	did(r.engine.Roles(ctx, r.storage))
-	did(r.engine.Update(ctx, r.storage, "role", func(view *RoleView) (role.Options, provider.Settings, error) { return view.Options, nil, nil }))
+	did(r.engine.Update(ctx, r.storage, "role", func(view *roles.View) (role.Options, provider.Settings, error) { return view.Options, nil, nil }))
 	report, err = r.engine.Rotate(ctx, r.storage, "role", 0)
 	did(report, err)
 	if err == nil && report.View.State == credential.StateActive && report.View.Password.Value != r.remote.password(report.Username) {

@@ -11,6 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 // Whatever of a piece of work is printed, no password and no credential is.
@@ -27,10 +28,10 @@ func TestWorkHidesPasswords(t *testing.T) {
 	in := NewRole{Name: "role", Password: secret, Target: settings}
 	asked := change{given: secret, value: secret}
 	w := work{role: r, stored: r, h: h, old: record.Old(now)}
-	report := Report{Target: settings, View: record.View(now)}
+	report := roles.Report{Target: settings, View: record.View(now)}
 	confirmation := Confirmation{Password: secret}
 	providertest.RequireSecretFree(t,
-		in, &in, []NewRole{in}, confirmation, &confirmation, report, &report, []*Report{&report}, viewOf(r, now), *viewOf(r, now),
+		in, &in, []NewRole{in}, confirmation, &confirmation, report, &report, []*roles.Report{&report}, roles.ViewOf(r, now), *roles.ViewOf(r, now),
 		asked, &asked, []change{asked}, []*change{&asked}, map[string]change{"role": asked},
 		intent{create: &in}, intent{change: &asked, follow: &asked}, &intent{create: &in},
 		result{role: r, h: h}, &result{role: r, h: h}, []result{{role: r}},

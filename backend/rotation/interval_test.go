@@ -8,6 +8,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
@@ -21,9 +22,9 @@ func (r *rig) setInterval(d time.Duration) {
 func (r *rig) requireTooSoon() {
 	r.Helper()
 	version, calls := r.version(), r.remote.changeCount()
-	for _, rotate := range []func() (*Report, error){
-		r.rotate, func() (*Report, error) { return r.rotateVersion(version) },
-		func() (*Report, error) { return r.engine.RotateNow(r.Context(), r.storage, "role", 0) },
+	for _, rotate := range []func() (*roles.Report, error){
+		r.rotate, func() (*roles.Report, error) { return r.rotateVersion(version) },
+		func() (*roles.Report, error) { return r.engine.RotateNow(r.Context(), r.storage, "role", 0) },
 	} {
 		report, err := rotate()
 		require.NoError(r, err)

@@ -13,6 +13,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
@@ -29,7 +30,7 @@ func newRole(change func(*NewRole)) NewRole {
 	return in
 }
 
-func (r *rig) create(change func(*NewRole)) (*Report, error) {
+func (r *rig) create(change func(*NewRole)) (*roles.Report, error) {
 	return r.engine.Create(r.Context(), r.storage, newRole(change))
 }
 
@@ -83,7 +84,7 @@ func roleNames(n int) []string {
 // update changes options and target fields of the role "role".
 func (r *rig) update(change func(*role.Options), target provider.Settings) {
 	r.Helper()
-	_, err := r.engine.Update(r.Context(), r.storage, "role", func(view *RoleView) (role.Options, provider.Settings, error) {
+	_, err := r.engine.Update(r.Context(), r.storage, "role", func(view *roles.View) (role.Options, provider.Settings, error) {
 		options := view.Options
 		if change != nil {
 			change(&options)
@@ -97,9 +98,9 @@ func (r *rig) deleteRole(force bool) error {
 	return r.engine.Delete(r.Context(), r.storage, "role", force)
 }
 
-func (r *rig) rotate() (*Report, error) { return r.rotateVersion(0) }
+func (r *rig) rotate() (*roles.Report, error) { return r.rotateVersion(0) }
 
-func (r *rig) mustRotate() *Report {
+func (r *rig) mustRotate() *roles.Report {
 	r.Helper()
 	report, err := r.rotate()
 	require.NoError(r, err)
@@ -114,7 +115,7 @@ func (r *rig) rotateFails(kind problem.Kind) string {
 	return err.Error()
 }
 
-func (r *rig) rotateVersion(version int) (*Report, error) {
+func (r *rig) rotateVersion(version int) (*roles.Report, error) {
 	return r.engine.Rotate(r.Context(), r.storage, "role", version)
 }
 
@@ -140,7 +141,7 @@ func (r *rig) rotateAll(names ...string) []error {
 // chosen is a password that an operator chooses.
 const chosen = "chosenbyhand"
 
-func (r *rig) setPassword(value string) (*Report, error) {
+func (r *rig) setPassword(value string) (*roles.Report, error) {
 	return r.engine.SetPassword(r.Context(), r.storage, "role", value)
 }
 
@@ -152,20 +153,20 @@ func (r *rig) setPasswordFails(kind problem.Kind, value string) string {
 }
 
 // firstRead is the read of a role that has no password yet.
-func (r *rig) firstRead() (*Report, error) {
+func (r *rig) firstRead() (*roles.Report, error) {
 	return r.engine.request(r.Context(), r.storage, "role", triggerRead, change{ifNone: true, reason: "first read"})
 }
 
 // follow is what a request does after it has waited for its password to be sent.
-func (r *rig) follow(waiting context.Context, c change) (*Report, error) {
+func (r *rig) follow(waiting context.Context, c change) (*roles.Report, error) {
 	return r.engine.answer("role", r.engine.work(r.Context(), waiting, nil, r.store(), "role", intent{trigger: triggerRequest, follow: &c}))
 }
 
-func (r *rig) confirm(c Confirmation) (*Report, error) {
+func (r *rig) confirm(c Confirmation) (*roles.Report, error) {
 	return r.engine.Confirm(r.Context(), r.storage, "role", c)
 }
 
-func (r *rig) mustConfirm(c Confirmation) *Report {
+func (r *rig) mustConfirm(c Confirmation) *roles.Report {
 	r.Helper()
 	report, err := r.confirm(c)
 	require.NoError(r, err)
@@ -192,7 +193,7 @@ func (r *rig) version() int {
 	return r.read().Password.Version
 }
 
-func (r *rig) serve() *Report {
+func (r *rig) serve() *roles.Report {
 	r.Helper()
 	report, err := r.engine.Serve(r.Context(), r.storage, "role")
 	require.NoError(r, err)
@@ -200,11 +201,11 @@ func (r *rig) serve() *Report {
 }
 
 // serveNone reads the role "none", which has no password yet.
-func (r *rig) serveNone() (*Report, error) {
+func (r *rig) serveNone() (*roles.Report, error) {
 	return r.engine.Serve(r.Context(), r.storage, "none")
 }
 
-func (r *rig) status() *Status {
+func (r *rig) status() *roles.Status {
 	r.Helper()
 	status, err := r.engine.Status(r.Context(), r.storage, "role")
 	require.NoError(r, err)
@@ -216,7 +217,7 @@ func (r *rig) store() store.Store { return store.Store{Storage: r.storage} }
 // role returns the role "role" as it is now.
 func (r *rig) role() *role.Role {
 	r.Helper()
-	stored, err := r.engine.read(r.Context(), r.store(), "role")
+	stored, err := r.engine.ReadRole(r.Context(), r.store(), "role")
 	require.NoError(r, err)
 	require.NotNil(r, stored)
 	return stored

@@ -345,7 +345,7 @@ func (s *sequence) settle() {
 func (s *sequence) atRest() bool {
 	for _, name := range sequenceRoles {
 		report, err := s.engine.Read(context.Background(), s.storage, name)
-		if err != nil || report.View.State != credential.StateActive || report.role.Record.Next != nil {
+		if err != nil || report.View.State != credential.StateActive || report.BeingSet() {
 			return false
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
@@ -31,7 +32,7 @@ func (r *rig) lockedRequests() (forRole, forIndex map[string]func(context.Contex
 				return err
 			},
 			"update": func(ctx context.Context) error {
-				_, err := r.engine.Update(ctx, r.storage, "role", func(v *RoleView) (role.Options, provider.Settings, error) {
+				_, err := r.engine.Update(ctx, r.storage, "role", func(v *roles.View) (role.Options, provider.Settings, error) {
 					v.Options.MaxReadTTL = 4711
 					return v.Options, nil, nil
 				})

@@ -52,7 +52,7 @@ func (w *work) logFailure(err error) {
 	switch {
 	case err == nil, w.ctx.Err() != nil, w.waiting != nil:
 		return
-	case !worthALine(w.failure.times):
+	case !worthALine(w.failure.Times):
 	case isKnown && known.Kind == problem.KindMistake:
 		w.logger.Warn("the role needs an operator", "role", w.name, "connection", w.lane(), "reason", known.Message)
 	case !isKnown, known.Storage:

@@ -14,6 +14,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 	"vault-plugin-secrets-hosting/backend/timing"
 )
@@ -21,9 +22,9 @@ import (
 // Rotate sets a generated password. If ifVersion is greater than 0 and that version is no longer in force, it does nothing
 // and returns the state of the role. It waits for the change for at most 45 seconds and then returns the state so far; the
 // change continues. It returns a *problem.Error, problem.ErrNoRole, logical.ErrReadOnly or a storage error.
-func (e *Engine) Rotate(ctx context.Context, storage logical.Storage, name string, ifVersion int) (*Report, error) {
+func (e *Engine) Rotate(ctx context.Context, storage logical.Storage, name string, ifVersion int) (*roles.Report, error) {
 	report, err := e.request(ctx, storage, name, triggerRequest, change{ifVersion: ifVersion, reason: "rotated by request"})
-	if err == nil && ifVersion == 0 && report.Warning != "" && report.View.Password != nil && report.role.Record.Next != nil {
+	if err == nil && ifVersion == 0 && report.Warning != "" && report.View.Password != nil && report.BeingSet() {
 		report.Warning += " " + explain.Repeatable(report.View.Password.Version)
 	}
 	return report, err
@@ -35,12 +36,12 @@ const forceAgain = 10 * time.Second
 
 // RotateNow is Rotate for an operator who has fixed the cause of a failure: it makes one call, in a backoff or a hold, too. If
 // a password is being set, it sends that one. What keeps the account or the credential from being locked still applies.
-func (e *Engine) RotateNow(ctx context.Context, storage logical.Storage, name string, ifVersion int) (*Report, error) {
+func (e *Engine) RotateNow(ctx context.Context, storage logical.Storage, name string, ifVersion int) (*roles.Report, error) {
 	return e.request(ctx, storage, name, triggerRequest, change{ifVersion: ifVersion, force: true, reason: "rotated by request"})
 }
 
 // SetPassword is Rotate with a given password.
-func (e *Engine) SetPassword(ctx context.Context, storage logical.Storage, name, value string) (*Report, error) {
+func (e *Engine) SetPassword(ctx context.Context, storage logical.Storage, name, value string) (*roles.Report, error) {
 	return e.request(ctx, storage, name, triggerRequest, change{given: value, reason: "set by hand"})
 }
 
@@ -49,7 +50,7 @@ var errStopped = problem.Busy("nothing was changed, because the plugin is stoppi
 
 // request makes a change in the engine's context, and waits for it. If too many requests are waiting already, it returns an
 // error at once.
-func (e *Engine) request(ctx context.Context, storage logical.Storage, name, trigger string, c change) (*Report, error) {
+func (e *Engine) request(ctx context.Context, storage logical.Storage, name, trigger string, c change) (*roles.Report, error) {
 	if !c.entered {
 		leave, err := e.Connections.Enter("role", name, trigger == triggerRead)
 		if err != nil {
@@ -58,7 +59,7 @@ func (e *Engine) request(ctx context.Context, storage logical.Storage, name, tri
 		defer leave()
 	}
 	s := store.Store{Storage: storage}
-	return e.await(ctx, s, name, func(work, waiting context.Context, promise *commitment) (*Report, error) {
+	return e.await(ctx, s, name, func(work, waiting context.Context, promise *commitment) (*roles.Report, error) {
 		res := e.work(work, waiting, promise, s, name, intent{trigger: trigger, change: &c})
 		for res.wait(work, waiting, e.Now()) { // without the lock
 			c.value, c.version = res.role.Record.Next.Value, res.role.Record.Next.Version
@@ -129,9 +130,9 @@ func (c *commitment) leave() int32 {
 
 // await runs work in the engine's context and waits for it, until the request's context ends or for requestWait. waiting is
 // the context of this wait.
-func (e *Engine) await(ctx context.Context, s store.Store, name string, work func(work, waiting context.Context, promise *commitment) (*Report, error)) (*Report, error) {
+func (e *Engine) await(ctx context.Context, s store.Store, name string, work func(work, waiting context.Context, promise *commitment) (*roles.Report, error)) (*roles.Report, error) {
 	type answer struct {
-		report *Report
+		report *roles.Report
 		err    error
 	}
 	waiting, cancel := context.WithTimeout(ctx, requestWait)
@@ -207,7 +208,7 @@ func (w *work) answered(c *change) (result, bool) {
 	switch {
 	case c.ifNone && (rec.Current != nil || rec.Next.Exposed() || len(rec.Candidates) > 0): // a read must not decide about these
 		return standing, true
-	case c.ifDue && !w.dueOnRead(): // another reader came first
+	case c.ifDue && !takenOnRead(w.role.Next(now, w.env(w.h, w.role)), now): // another reader came first
 		return standing, true
 	case c.ifVersion > 0 && view.Password != nil && c.ifVersion < view.Password.Version:
 		standing.note = "Nothing was done: the password has been changed since that version."
@@ -236,10 +237,9 @@ func (w *work) answered(c *change) (result, bool) {
 	}
 }
 
-// dueOnRead reports whether a read rotates the password now.
-func (w *work) dueOnRead() bool {
-	step := w.role.Next(w.Now(), w.env(w.h, w.role))
-	return step.Do == role.Begin && step.OnRead && step.Ready(w.Now())
+// takenOnRead reports whether a read takes the step of rotating the password now.
+func takenOnRead(step role.Step, now time.Time) bool {
+	return step.Do == role.Begin && step.OnRead && step.Ready(now)
 }
 
 // superseded returns the result of a request whose password is no longer the one to send.

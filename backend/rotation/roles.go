@@ -14,6 +14,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
 	"vault-plugin-secrets-hosting/backend/store"
 	"vault-plugin-secrets-hosting/backend/timing"
@@ -53,7 +54,7 @@ func (w *work) put(ctx context.Context) error {
 
 // Update changes the options and the mutable target fields of a role. It calls change under the role's lock; change returns
 // the new options and the target fields of the request.
-func (e *Engine) Update(ctx context.Context, storage logical.Storage, name string, change func(*RoleView) (role.Options, provider.Settings, error)) (report *Report, err error) {
+func (e *Engine) Update(ctx context.Context, storage logical.Storage, name string, change func(*roles.View) (role.Options, provider.Settings, error)) (report *roles.Report, err error) {
 	err = e.edit(ctx, storage, name, func(w *work) error {
 		if w.h, err = e.Connections.Handle(ctx, w.s, w.role.Connection); err != nil {
 			return problem.Storage("reading connection "+w.role.Connection, err)
@@ -61,14 +62,14 @@ func (e *Engine) Update(ctx context.Context, storage logical.Storage, name strin
 		if err := w.s.Expand(ctx, w.role); err != nil {
 			return problem.Storage("reading role "+name, err)
 		}
-		options, given, err := change(viewOf(w.role, e.Now()))
+		options, given, err := change(roles.ViewOf(w.role, e.Now()))
 		if err != nil {
 			return err
 		}
 		if err := w.update(ctx, options, given); err != nil {
 			return err
 		}
-		report = e.report(w.role, w.h)
+		report = e.Report(w.role, w.h)
 		return nil
 	})
 	return report, err
@@ -174,7 +175,7 @@ type Confirmation struct {
 }
 
 // Confirm records a confirmation. It sends nothing.
-func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name string, c Confirmation) (report *Report, err error) {
+func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name string, c Confirmation) (report *roles.Report, err error) {
 	err = e.edit(ctx, storage, name, func(w *work) (err error) {
 		if w.h, err = e.Connections.Handle(ctx, w.s, w.role.Connection); err != nil {
 			w.h = nil // neither the confirmation nor the report needs it
@@ -183,7 +184,7 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 		if err := w.confirm(ctx, c); err != nil {
 			return err
 		}
-		report = e.report(w.role, w.h)
+		report = e.Report(w.role, w.h)
 		report.Warning = e.facts(w.role, w.h).Confirmed(before, c.Discard)
 		return nil
 	})

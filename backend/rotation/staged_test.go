@@ -9,6 +9,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 func TestPasswordWaitingForRestartNeedsConfirmation(t *testing.T) {
@@ -27,9 +28,9 @@ func TestPasswordWaitingForRestartNeedsConfirmation(t *testing.T) {
 		require.Zero(t, status.NextAttempt)
 		require.Equal(t, 300*time.Second, r.serve().TTL, "the due time does not count while it waits")
 
-		for _, repeat := range []func() (*Report, error){
-			func() (*Report, error) { return r.rotateVersion(1) },
-			func() (*Report, error) { return r.setPassword(r.role().Record.Next.Value) },
+		for _, repeat := range []func() (*roles.Report, error){
+			func() (*roles.Report, error) { return r.rotateVersion(1) },
+			func() (*roles.Report, error) { return r.setPassword(r.role().Record.Next.Value) },
 		} {
 			report, err := repeat()
 			require.NoError(t, err)

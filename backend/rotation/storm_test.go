@@ -18,6 +18,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 // storm does what operators, readers, remote systems and storage may do, by chance and at the same time.
@@ -116,7 +117,7 @@ func (s *storm) happens(busy *sync.WaitGroup) {
 		case 4, 5, 6, 7:
 			_, _ = e.Serve(ctx, s.storage, name)
 		case 8, 9:
-			_, _ = e.Update(ctx, s.storage, name, func(v *RoleView) (role.Options, provider.Settings, error) {
+			_, _ = e.Update(ctx, s.storage, name, func(v *roles.View) (role.Options, provider.Settings, error) {
 				o := v.Options
 				o.ReturnLast = !o.ReturnLast
 				return o, nil, nil

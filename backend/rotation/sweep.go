@@ -129,7 +129,7 @@ func (w *sweeper) role(ctx context.Context, s store.Store, name string, anew boo
 	if err != nil || r == nil {
 		return err
 	}
-	if err := e.refresh(ctx, s, r); err != nil {
+	if err := e.Refresh(ctx, s, r); err != nil {
 		return err
 	}
 	h, err := e.Connections.Handle(ctx, s, r.Connection)
@@ -178,16 +178,14 @@ func (w *sweeper) reschedule(ctx context.Context, s store.Store, h *connection.H
 	defer unlock()
 	r, err := s.Role(ctx, name)
 	if err == nil && r != nil {
-		err = e.refresh(ctx, s, r)
+		err = e.Refresh(ctx, s, r)
 	}
 	if err != nil || r == nil {
 		e.recheckSoon(name)
 		return
 	}
-	if known, _ := e.failures.Load(name); allowed && known != nil {
-		if f, _ := known.(failure); f.stuck != nil && !f.stuck.Storage {
-			e.failures.Delete(name)
-		}
+	if allowed {
+		e.failures.Mended(name)
 	}
 	e.schedule(r, h, e.Moment())
 }

@@ -256,7 +256,7 @@ func TestRequestsFindOutThatThrottleEnded(t *testing.T) {
 			report, err := r.engine.Read(t.Context(), r.storage, name)
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, report.View.Password.Version, 2, name)
-			require.Nil(t, report.role.Record.Next, name)
+			require.False(t, report.BeingSet(), name)
 		}
 		require.LessOrEqual(t, h.overlap.highest(), 2)
 	})

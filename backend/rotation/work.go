@@ -9,6 +9,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/health"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
@@ -99,7 +100,7 @@ type work struct {
 	// sent: a request was made, or was about to be.
 	sent bool
 	// failure is that of this work; zero if it did not fail.
-	failure failure
+	failure health.Failure
 	// unstored: the record has an outcome that is not in storage yet.
 	unstored bool
 	// kinds are the events to send when the outcome is stored.
@@ -143,7 +144,7 @@ func (e *Engine) work(ctx, waiting context.Context, promise *commitment, s store
 func (e *Engine) inProgress(ctx context.Context, s store.Store, name, note string) result {
 	reading, done := timing.LastEffort(ctx)
 	defer done()
-	r, err := e.read(reading, s, name)
+	r, err := e.ReadRole(reading, s, name)
 	if err != nil {
 		r = nil // it is being stored
 	}
@@ -184,7 +185,7 @@ func (w *work) end(err error) {
 	case err != nil && w.waiting == nil:
 		delay = w.Grow(time.Minute, w.failed(err.Error()))
 	case err == nil:
-		w.failures.Delete(w.name)
+		w.failures.Forget(w.name)
 	}
 	w.noteStuck(err, delay)
 	if w.stored == nil {
@@ -195,30 +196,14 @@ func (w *work) end(err error) {
 	w.logFailure(err)
 }
 
-// failure is how often in a row work on a role failed for a reason, and since when.
-type failure struct {
-	reason string
-	times  int
-	since  time.Time
-	// stuck explains it to operators; nil if other facts do.
-	stuck *explain.Stuck
-}
-
 // failed counts a failure, and returns how many in a row the next wait is for. Where nothing was sent, waits stop growing
 // soon: to try again costs a read, and what failed may be mended by then.
 func (w *work) failed(reason string) int {
-	last, _ := w.failures.Load(w.name)
-	known, _ := last.(failure)
-	if known.reason != reason {
-		known = failure{reason: reason, since: w.Now()}
-	}
-	known.times++
-	w.failures.Store(w.name, known)
-	w.failure = known
+	w.failure = w.failures.Count(w.name, reason, w.Now())
 	if w.sent {
-		return known.times
+		return w.failure.Times
 	}
-	return min(known.times, quickFailures)
+	return min(w.failure.Times, quickFailures)
 }
 
 // noteStuck records why the work failed, and when it is tried again, for operators. They read about a busy role, a paused
@@ -226,7 +211,7 @@ func (w *work) failed(reason string) int {
 func (w *work) noteStuck(err error, delay time.Duration) {
 	known, isKnown := errors.AsType[*problem.Error](err)
 	storage := !isKnown || known.Storage
-	if w.failure.times == 0 || problem.ReadOnly(err) || !storage && known.Kind != problem.KindMistake {
+	if w.failure.Times == 0 || problem.ReadOnly(err) || !storage && known.Kind != problem.KindMistake {
 		return
 	}
 	reason := "the outcome of a change could not be stored"
@@ -236,8 +221,8 @@ func (w *work) noteStuck(err error, delay time.Duration) {
 	case err != nil:
 		reason = err.Error()
 	}
-	w.failure.stuck = &explain.Stuck{Reason: reason, Storage: storage, Since: w.failure.since, Next: w.Now().Add(delay)}
-	w.failures.Store(w.name, w.failure)
+	w.failure.Stuck = &explain.Stuck{Reason: reason, Storage: storage, Since: w.failure.Since, Next: w.Now().Add(delay)}
+	w.failures.Put(w.name, w.failure)
 }
 
 // putBack queues the next step of a role that storage has as w.stored.
@@ -265,13 +250,13 @@ func (w *work) load(ctx context.Context) error {
 		return err
 	}
 	var err error
-	w.h, err = w.allowed(ctx, w.s, w.role)
+	w.h, err = w.Allowed(ctx, w.s, w.role)
 	return err
 }
 
 // loadRole reads the role.
 func (w *work) loadRole(ctx context.Context) error {
-	r, err := w.read(ctx, w.s, w.name)
+	r, err := w.ReadRole(ctx, w.s, w.name)
 	if err != nil {
 		w.absent = errors.Is(err, problem.ErrNoRole)
 		return err

@@ -86,8 +86,8 @@ var ofTheQueue = []mutant{
 		name: "outage-backs-off-for-an-hour", rule: "recovery",
 		breaks: "After an outage of storage, roles are not worked on for up to an hour.",
 		file:   "backend/rotation/work.go",
-		old:    "return min(known.times, quickFailures)",
-		new:    "return max(known.times, quickFailures)",
+		old:    "return min(w.failure.Times, quickFailures)",
+		new:    "return max(w.failure.Times, quickFailures)",
 		pkg:    rotation, test: "TestRolesRecoverSoonAfterStorageOutage",
 	},
 	{

@@ -21,9 +21,9 @@ var ofRoles = []mutant{
 	{
 		name: "two-addresses-two-systems", rule: "target",
 		breaks: "An account gets a second role through another address of its remote system.",
-		file:   "backend/rotation/create.go",
-		old:    "if !h.SameSystem(c.h.Connection) {",
-		new:    "if c.h != nil {",
+		file:   "backend/connections/accounts.go",
+		old:    "if !other.SameSystem(h.Connection) {",
+		new:    "if h != nil {",
 		pkg:    rotation, test: "TestAccountAtAnotherAddressIsTaken",
 	},
 	{
@@ -53,7 +53,7 @@ var ofRoles = []mutant{
 	{
 		name: "lock-the-connection-out", rule: "target",
 		breaks: "A role may change the password that a connection logs in with.",
-		file:   "backend/rotation/create.go",
+		file:   "backend/connections/accounts.go",
 		old:    `login != "" && slices.Contains(`,
 		new:    `login == "" && slices.Contains(`,
 		pkg:    rotation, test: "TestLoginOfConnectionIsNoTarget",
@@ -85,7 +85,7 @@ var ofRoles = []mutant{
 	{
 		name: "502-though-sent", rule: "5xx",
 		breaks: "For an unknown outcome, the request fails with an error that says nothing was changed.",
-		file:   "backend/rotation/views.go",
+		file:   "backend/rotation/answer.go",
 		old:    "if f.Failed() {",
 		new:    "if report.View.State == credential.StateUncertain {\n\t\t\treturn nil, problem.Unreachable(\"role %q: %s\", name, last)\n\t\t}\n\t\tif f.Failed() {",
 		pkg:    rotation, test: "TestUnknownOutcomeResendsSamePassword",

@@ -63,7 +63,7 @@ var ofTheSurface = []mutant{
 	{
 		name: "period-of-the-moment", rule: "readers",
 		breaks: "rotation_period in creds changes when a due time of the schedule passes, and readers restart programs.",
-		file:   "backend/rotation/views.go",
+		file:   "backend/roles/views.go",
 		old:    "r.Options.Period(since.UTC())",
 		new:    "r.Options.Period(now)",
 		pkg:    surface, test: "TestRotationPeriodDependsOnPasswordOnly",

@@ -61,9 +61,9 @@ var ofTime = []mutant{
 	{
 		name: "readers-take-the-lock", rule: "locks",
 		breaks: "A read of creds waits for a change in progress.",
-		file:   "backend/rotation/reads.go",
-		old:    "r, err := e.read(ctx, s, name)\n\tif err",
-		new:    "unlock, err := e.locks.Lock(ctx, name)\n\tif err != nil {\n\t\treturn nil, nil, err\n\t}\n\tdefer unlock()\n\tr, err := e.read(ctx, s, name)\n\tif err",
+		file:   "backend/roles/reader.go",
+		old:    "r, err := rd.ReadRole(ctx, s, name)\n\tif err != nil {\n\t\treturn nil, nil, err",
+		new:    "for rd.config.Working(name) {\n\t\tif ctx.Err() != nil {\n\t\t\treturn nil, nil, ctx.Err()\n\t\t}\n\t\ttime.Sleep(time.Second)\n\t}\n\tr, err := rd.ReadRole(ctx, s, name)\n\tif err != nil {\n\t\treturn nil, nil, err",
 		pkg:    rotation, test: "TestReadDoesNotWaitForChange",
 	},
 	{

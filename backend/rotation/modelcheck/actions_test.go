@@ -8,6 +8,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation"
 	"vault-plugin-secrets-hosting/backend/store"
 )
@@ -35,7 +36,7 @@ func (w *world) anyVersion(acc *account) int {
 }
 
 func (w *world) creds(acc *account) {
-	w.call(acc, "creds of", w.chance(15), byReader(acc, func(ctx context.Context, n *node) (*rotation.Report, error) {
+	w.call(acc, "creds of", w.chance(15), byReader(acc, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return n.engine.Serve(ctx, n.store, acc.role)
 	}))
 }
@@ -61,7 +62,7 @@ func (w *world) create(acc *account, adopt bool) {
 		w.createConnection(acc)
 	}
 	existed := w.disk.entries[store.RolePrefix+acc.role] != nil // even where storage does not say so
-	w.call(acc, "create ("+timingOf(in.Options)+")", w.chance(10), byOperator(acc, func(ctx context.Context, n *node) (*rotation.Report, error) {
+	w.call(acc, "create ("+timingOf(in.Options)+")", w.chance(10), byOperator(acc, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return n.engine.Create(ctx, n.store, in)
 	}))
 	if in.Password == "" || existed {
@@ -100,7 +101,7 @@ func (w *world) writeConnection(acc *account, what string, patch connection.Patc
 	wasPaused := s.pause() != nil
 	s.mending++
 	w.mu.Unlock()
-	a, ok := w.call(acc, what+" the connection of", false, func(ctx context.Context, n *node) (*rotation.Report, error) {
+	a, ok := w.call(acc, what+" the connection of", false, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return nil, n.engine.Connections.Write(ctx, n.store, s.name, patch)
 	})
 	w.mu.Lock()
@@ -146,7 +147,7 @@ func (w *world) rotate(acc *account, ifVersion int) {
 	w.mu.Lock()
 	b := newBefore(acc)
 	w.mu.Unlock()
-	a, ok := w.call(acc, fmt.Sprintf("rotate (if %d)", ifVersion), w.chance(15), byOperator(acc, func(ctx context.Context, n *node) (*rotation.Report, error) {
+	a, ok := w.call(acc, fmt.Sprintf("rotate (if %d)", ifVersion), w.chance(15), byOperator(acc, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return n.engine.Rotate(ctx, n.store, acc.role, ifVersion)
 	}))
 	if ok {
@@ -161,7 +162,7 @@ func (w *world) setPassword(acc *account, value string) {
 		acc.given = append(acc.given, value)
 	}
 	delete(acc.refused, value) // giving it again overrides the refusal
-	w.call(acc, "set "+acc.label(value)+" on", w.chance(15), byOperator(acc, func(ctx context.Context, n *node) (*rotation.Report, error) {
+	w.call(acc, "set "+acc.label(value)+" on", w.chance(15), byOperator(acc, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return n.engine.SetPassword(ctx, n.store, acc.role, value)
 	}))
 }
@@ -181,8 +182,8 @@ func (w *world) updateOptions(acc *account, what string, change func(*role.Optio
 }
 
 func (w *world) updateRole(acc *account, what string, target provider.Settings, change func(*role.Options)) {
-	w.call(acc, what, false, func(ctx context.Context, n *node) (*rotation.Report, error) {
-		return n.engine.Update(ctx, n.store, acc.role, func(r *rotation.RoleView) (role.Options, provider.Settings, error) {
+	w.call(acc, what, false, func(ctx context.Context, n *node) (*roles.Report, error) {
+		return n.engine.Update(ctx, n.store, acc.role, func(r *roles.View) (role.Options, provider.Settings, error) {
 			options := r.Options
 			change(&options)
 			return options, target, nil
@@ -191,7 +192,7 @@ func (w *world) updateRole(acc *account, what string, target provider.Settings, 
 }
 
 func (w *world) delete(acc *account, force bool) {
-	w.call(acc, fmt.Sprintf("delete (force %t)", force), false, func(ctx context.Context, n *node) (*rotation.Report, error) {
+	w.call(acc, fmt.Sprintf("delete (force %t)", force), false, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return nil, n.engine.Delete(ctx, n.store, acc.role, force)
 	})
 }

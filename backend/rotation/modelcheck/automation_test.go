@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/role"
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 	"vault-plugin-secrets-hosting/backend/timing"
 )
@@ -105,7 +105,7 @@ func counted(acc *account, by func(*node) map[*account]int, r request) request {
 		defer n.w.mu.Unlock()
 		by(n)[acc] += i
 	}
-	return func(ctx context.Context, n *node) (*rotation.Report, error) {
+	return func(ctx context.Context, n *node) (*roles.Report, error) {
 		add(n, 1)
 		defer add(n, -1)
 		return r(ctx, n)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
@@ -80,12 +80,12 @@ type lastRead struct {
 	node   *node
 	at     time.Time
 	writes int
-	report *rotation.Report
+	report *roles.Report
 	err    error
 }
 
 // creds reads the role as creds does.
-func (acc *account) creds(reader *nodeStorage) (*rotation.Report, error) {
+func (acc *account) creds(reader *nodeStorage) (*roles.Report, error) {
 	key := store.RolePrefix + acc.role
 	r := lastRead{node: reader.node, at: acc.w.now(), writes: acc.w.disk.writes[key]}
 	if last := acc.read; last.node == r.node && last.at.Equal(r.at) && last.writes == r.writes && (last.report != nil || acc.w.disk.entries[key] == nil) {
@@ -97,7 +97,7 @@ func (acc *account) creds(reader *nodeStorage) (*rotation.Report, error) {
 }
 
 // check checks I1, I3 and I4 for one account.
-func (acc *account) check(report *rotation.Report, now time.Time) {
+func (acc *account) check(report *roles.Report, now time.Time) {
 	w := acc.w
 	stored := *w.role(acc.role)
 	stored.Refresh(now)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation"
 	"vault-plugin-secrets-hosting/backend/store"
 )
@@ -32,7 +33,7 @@ func (w *world) confirm(acc *account, c rotation.Confirmation) (believed bool) {
 	if c.Discard {
 		what = fmt.Sprintf("discard %s (version %d) of", acc.label(said), c.Version)
 	}
-	a, answered := w.call(acc, what, false, func(ctx context.Context, n *node) (*rotation.Report, error) {
+	a, answered := w.call(acc, what, false, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return n.engine.Confirm(ctx, n.store, acc.role, c)
 	})
 	w.mu.Lock()

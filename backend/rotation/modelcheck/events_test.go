@@ -7,6 +7,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
@@ -56,14 +57,14 @@ var requests = []event{
 	{"adopt", 20, absent, func(w *world, acc *account) { w.create(acc, true) }},
 	{"create again", 1, exists, func(w *world, acc *account) { w.create(acc, false) }},
 	{"read", 2, exists, func(w *world, acc *account) {
-		w.call(acc, "read", false, func(ctx context.Context, n *node) (*rotation.Report, error) {
+		w.call(acc, "read", false, func(ctx context.Context, n *node) (*roles.Report, error) {
 			return n.engine.Read(ctx, n.store, acc.role)
 		})
 	}},
 	{"creds", 4, exists, (*world).creds},
 	{"creds when a read is to change it", 8, dueOnRead, (*world).creds},
 	{"status", 2, exists, func(w *world, acc *account) {
-		w.call(acc, "status of", false, func(ctx context.Context, n *node) (*rotation.Report, error) {
+		w.call(acc, "status of", false, func(ctx context.Context, n *node) (*roles.Report, error) {
 			_, err := n.engine.Status(ctx, n.store, acc.role)
 			return nil, err
 		})
@@ -130,7 +131,7 @@ var requests = []event{
 		})
 	}},
 	{"delete the connection", 1, exists, func(w *world, acc *account) {
-		w.call(acc, "delete the connection of", false, func(ctx context.Context, n *node) (*rotation.Report, error) {
+		w.call(acc, "delete the connection of", false, func(ctx context.Context, n *node) (*roles.Report, error) {
 			return nil, n.engine.Connections.Delete(ctx, n.store, acc.system.name)
 		})
 	}},

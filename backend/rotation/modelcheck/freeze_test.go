@@ -7,21 +7,21 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/role"
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
 )
 
 // freeze freezes the mount for a while.
 func (w *world) freeze(acc *account) {
 	d := []time.Duration{90 * time.Second, 20 * time.Minute, 4 * time.Hour}[w.rng.IntN(3)]
-	w.changeFreeze(acc, "freeze the mount for "+d.String()+", drawn for", func(ctx context.Context, n *node) (*rotation.Report, error) {
+	w.changeFreeze(acc, "freeze the mount for "+d.String()+", drawn for", func(ctx context.Context, n *node) (*roles.Report, error) {
 		_, err := n.engine.Gate.Write(ctx, n.store, d, "maintenance")
 		return nil, err
 	})
 }
 
 func (w *world) endFreeze(acc *account) {
-	w.changeFreeze(acc, "end the freeze, drawn for", func(ctx context.Context, n *node) (*rotation.Report, error) {
+	w.changeFreeze(acc, "end the freeze, drawn for", func(ctx context.Context, n *node) (*roles.Report, error) {
 		return nil, n.engine.Gate.End(ctx, n.store)
 	})
 }
@@ -47,7 +47,7 @@ func (w *world) writeSettings(acc *account) {
 	for _, other := range w.accounts {
 		other.read = lastRead{} // the connection cache is cold until roles are read again
 	}
-	w.call(acc, "write catch_up_limit, drawn for", false, func(ctx context.Context, n *node) (*rotation.Report, error) {
+	w.call(acc, "write catch_up_limit, drawn for", false, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return nil, n.engine.Gate.WriteSettings(ctx, n.store, func(s *store.Settings) { s.CatchUpLimit = limit })
 	})
 	w.mu.Lock()

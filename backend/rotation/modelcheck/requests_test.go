@@ -11,12 +11,12 @@ import (
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
-	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 // answer is the answer to a request.
 type answer struct {
-	report *rotation.Report
+	report *roles.Report
 	err    error
 }
 
@@ -42,7 +42,7 @@ func version(p *credential.Password) int {
 }
 
 // request is a call of the engine by an operator or a reader.
-type request func(ctx context.Context, n *node) (*rotation.Report, error)
+type request func(ctx context.Context, n *node) (*roles.Report, error)
 
 // call makes a request. It waits for the answer or for the death of the node, unless the request goes on in the background.
 // ok: there is an answer.
