@@ -27,7 +27,7 @@ func (b *Backend) verifyPaths() []*framework.Path {
 			Fields:       map[string]*framework.FieldSchema{"name": nameField("role")},
 			DisplayAttrs: display(verb, "role"),
 			Operations: map[logical.Operation]framework.OperationHandler{
-				logical.UpdateOperation: writes(b.prove(prove), summary, response("State of the role, and what is known of its passwords.", fields)),
+				logical.UpdateOperation: writes(prove.handler(b), summary, response("State of the role, and what is known of its passwords.", fields)),
 			},
 			HelpSynopsis:    synopsis,
 			HelpDescription: strings.TrimSpace(help),
@@ -42,8 +42,8 @@ func (b *Backend) verifyPaths() []*framework.Path {
 // proof is a method of the engine that tries passwords of a role.
 type proof func(*rotation.Engine, context.Context, logical.Storage, string) (*rotation.Proved, error)
 
-// prove returns the handler of a path that tries passwords of a role.
-func (b *Backend) prove(prove proof) framework.OperationFunc {
+// handler returns the handler of a path that tries passwords of a role.
+func (prove proof) handler(b *Backend) framework.OperationFunc {
 	return func(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 		name, _ := d.Get("name").(string)
 		switch view, err := b.engine.Role(ctx, req.Storage, name); {

@@ -139,7 +139,7 @@ func TestAllowsVerifyAddress(t *testing.T) {
 		{[]string{":22"}, ":22", "must be host:port"},
 		{[]string{"host:0"}, "host:0", "must be a number from 1 to 65535"},
 		{[]string{"host:65536"}, "host:65536", "must be a number from 1 to 65535"},
-		{[]string{"host:ssh"}, "host:ssh", "must be a number from 1 to 65535"},
+		{[]string{"host:ssh"}, "host:ssh", "must be host:port"},
 		{[]string{"host:"}, "host:", "must be host:port"},
 		{[]string{""}, "", "must be host:port"},
 		{[]string{"::1:22"}, "::1:22", "must be host:port"},

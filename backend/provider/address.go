@@ -43,8 +43,8 @@ func ParseHost(field, host string) (string, error) {
 // ParseAddress is [ParseHost] for host:port, with IPv6 addresses in brackets.
 func ParseAddress(field, text string) (string, error) {
 	host, port, err := net.SplitHostPort(text)
-	if err != nil || host == "" || port == "" {
-		return "", errors.New(field + " must be host:port, with an IPv6 address in brackets")
+	if err != nil || host == "" || port == "" || strings.Trim(port, "0123456789") != "" {
+		return "", errors.New(field + " must be host:port, such as server.example.com:22 or [2001:db8::1]:22")
 	}
 	if host, err = ParseHost(field, host); err != nil {
 		return "", err

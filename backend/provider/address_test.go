@@ -32,8 +32,8 @@ func TestParseAddressRejects(t *testing.T) {
 	t.Parallel()
 	const form, host, port = "verify_address must be host:port", "the host in verify_address", "the port in verify_address must be a number"
 	for text, want := range map[string]string{
-		"": form, "host": form, ":22": form, "host:": form, "::1:22": form, "ssh://host:22": form, "10.0.0.0/8": form,
-		"host:0": port, "host:65536": port, "host:ssh": port, "host:-1": port, "host:+22": port, "host:22 ": port,
+		"": form, "host": form, ":22": form, "host:": form, "::1:22": form, "ssh://host:22": form, "2001:db8::1:22": form, "10.0.0.0/8": form,
+		"host:0": port, "host:65536": port, "host:ssh": form, "host:-1": form, "host:+22": form, "host:22 ": form, "host:22/path": form,
 		"*:22": host, "*.example:22": host, "-host:22": host, "ho..st:22": host, "bücher.example:22": host, "user@host:22": host, " host:22": host,
 		"host.:22": host, "127.1:22": host, "2130706433:22": host, "0x7f000001:22": host, "1.2.3.4.5:22": host,
 		"[fe80::1%eth0]:22":          "must not contain a zone",

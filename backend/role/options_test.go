@@ -69,6 +69,7 @@ func TestOptionsAreValidated(t *testing.T) {
 		"verify period too long":   {func(o *Options) { o.Verify, o.VerifyPeriod = "ssh", 315360001 }, "verify_period must be at most"},
 		"period, not verified":     {func(o *Options) { o.VerifyPeriod = 3600 }, "verify_period requires verify"},
 		"private host key":         {func(o *Options) { o.VerifyHostKey = "a\n-----BEGIN OPENSSH PRIVATE KEY-----\nb" }, "verify_host_key contains a private key, which was not stored"},
+		"private key of PuTTY":     {func(o *Options) { o.VerifyHostKey = "PuTTY-User-Key-File-3: ssh-ed25519" }, "verify_host_key contains a private key, which was not stored"},
 		"private key of CA":        {func(o *Options) { o.VerifyCACert = "-----BEGIN RSA PRIVATE KEY-----" }, "verify_ca_cert contains a private key, which was not stored"},
 		"verify without TLS check": {func(o *Options) { o.VerifyTLS = false }, ""},
 		"verify address":           {func(o *Options) { o.VerifyAddress = "host.example:22" }, ""}, // the connection has to allow it

@@ -106,13 +106,10 @@ func (r *Role) login(part, address string, keys []string, way provider.Login) (L
 		return login, nil
 	}
 	if login.Own {
-		login.TLS = way.TLS
+		login.TLS, login.AddressField = way.TLS, "url"
 	}
 	if o.VerifyCACert != "" {
-		login.TLS.CACert, login.TLS.Insecure = o.VerifyCACert, false
-	}
-	if login.TLS.Insecure {
-		return login, fmt.Errorf("verify=%s sends passwords only to a server whose certificate is verified: set insecure_tls=false and ca_cert on the connection, or %s on the role", way.Kind, fieldCACert)
+		login.TLS.CACert, login.TLS.Insecure, login.AddressField = o.VerifyCACert, false, ""
 	}
 	err := login.Validate()
 	if err != nil && part != "" {
@@ -134,7 +131,7 @@ func (o Options) validateVerification() error {
 		return fmt.Errorf("on_drift=%s requires verify, the kind of login that proves the password: set it, or set on_drift=%s", o.OnDrift, DriftReport)
 	}
 	for _, c := range [][2]string{{fieldHostKey, o.VerifyHostKey}, {fieldCACert, o.VerifyCACert}} {
-		if strings.Contains(c[1], "PRIVATE KEY") { // which a read would return
+		if strings.Contains(c[1], "PRIVATE KEY") || strings.Contains(c[1], "PuTTY-User-Key-File") { // which a read would return
 			return errors.New(c[0] + " contains a private key, which was not stored: give only what is public. Replace the key if others could see this request")
 		}
 	}
@@ -213,18 +210,18 @@ func (o Options) addresses(parts []string, way provider.Login) (map[string]strin
 	return out, nil
 }
 
-// byPart returns the lines of a field for each part. Unless there is only one part, each line begins with ID=. The errors do
+// byPart returns the lines of a field for each part, without comments. Unless there is only one part, each line begins with ID=. The errors do
 // not quote the lines, which may hold a secret by mistake.
 func byPart(field, lines string, parts []string) (map[string][]string, error) {
 	out := map[string][]string{}
 	number := 0
 	for line := range strings.Lines(lines) {
-		if line = strings.TrimSpace(line); line == "" {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") { // ssh-keyscan writes comments
 			continue
 		}
 		number++
 		id, rest, named := strings.Cut(line, "=")
-		named = named && !strings.ContainsAny(id, " \t:/+@") // of which a key or an address has some before any "="
+		named = named && !strings.ContainsAny(id, " \t:/+@|") // of which a key or an address has some before any "="
 		at := slices.IndexFunc(parts, func(part string) bool { return part != "" && strings.EqualFold(part, id) })
 		switch {
 		case named && at >= 0:

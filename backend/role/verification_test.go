@@ -59,7 +59,11 @@ func TestLoginsOfParts(t *testing.T) {
 		return Login{Part: part, Login: verify.Login{Kind: "ssh", Address: address, Username: "root", HostKeys: keys}}
 	}
 	tls := func(kind, address string, own bool, tls provider.TLS) Login {
-		return Login{Own: own, Login: verify.Login{Kind: kind, Address: address, Username: "root", TLS: tls}}
+		field := ""
+		if own && kind == "plesk" && tls.CACert != caOfRole {
+			field = "url"
+		}
+		return Login{Own: own, Login: verify.Login{Kind: kind, Address: address, AddressField: field, Username: "root", TLS: tls}}
 	}
 	plain := tls("redis", "10.0.0.7:6379", false, provider.TLS{})
 	plain.Plain = true
@@ -74,7 +78,7 @@ func TestLoginsOfParts(t *testing.T) {
 			o.Verify, o.VerifyAddress, o.VerifyHostKey = "none", "anything", "anything"
 		}, nil},
 		"one account": {nil, sshOnly, func(o *Options) {
-			o.Verify, o.VerifyAddress, o.VerifyHostKey = "ssh", "Host.Example:022", keyA+"\r\n\n "+keyB
+			o.Verify, o.VerifyAddress, o.VerifyHostKey = "ssh", "Host.Example:022", keyA+"\r\n\n# h:22 SSH-2.0\n "+keyB
 		}, []Login{ssh("", "host.example:22", keyA, keyB)}},
 		"one server": {[]string{"a"}, sshOnly, func(o *Options) {
 			o.Verify, o.VerifyAddress, o.VerifyHostKey = "ssh", "[2001:DB8::1]:22", keyA
@@ -99,6 +103,8 @@ func TestLoginsOfParts(t *testing.T) {
 			[]Login{tls("plesk", "panel.example:8443", true, ownPlesk[0].TLS)}},
 		"own plesk with another CA": {nil, insecure, func(o *Options) { o.Verify, o.VerifyCACert = "plesk", caOfRole },
 			[]Login{tls("plesk", "panel.example:8443", true, provider.TLS{CACert: caOfRole})}},
+		"own plesk, not verified": {nil, insecure, func(o *Options) { o.Verify = "plesk" },
+			[]Login{tls("plesk", "panel.example:8443", true, insecure[0].TLS)}},
 		"plesk elsewhere": {nil, insecure, func(o *Options) { o.Verify, o.VerifyAddress = "plesk", "other.example:8443" },
 			[]Login{tls("plesk", "other.example:8443", false, provider.TLS{})}},
 		"plesk of mediatemple": {nil, pleskOnly, func(o *Options) { o.Verify, o.VerifyAddress = "plesk", "host.example:8443" },
@@ -158,9 +164,9 @@ func TestLoginsRefuseMistakes(t *testing.T) {
 		}},
 		`verify_tls=false has no effect with verify=ssh: set verify_tls=true`: {both, sshOnly, func(o *Options) { complete(o); o.VerifyTLS = false }},
 		`verify_tls=false has no effect with verify=plesk: set`:               {one, ownPlesk, func(o *Options) { o.Verify, o.VerifyTLS = "plesk", false }},
-		`verify=plesk sends passwords only to a server whose certificate is v`: {one, insecure, func(o *Options) {
-			o.Verify = "plesk"
-		}},
+		`verify_host_key: key 2 cannot be parsed`:                             {one, sshOnly, func(o *Options) { o.Verify, o.VerifyAddress, o.VerifyHostKey = "ssh", "h:22", keyA+"\nssh-rsa secret" }},
+		`server b: verify_host_key: key 1 is not a complete fingerprint`:      {both, sshOnly, func(o *Options) { complete(o); o.VerifyHostKey = "a=" + keyA + "\nb=SHA256:secret" }},
+		`verify_ca_cert contains no certificate`:                              {one, ofRedis, func(o *Options) { o.Verify, o.VerifyAddress, o.VerifyCACert = "redis", "h:22", "secret" }},
 	} {
 		_, err := logins(c.servers, c.ways, c.change)
 		require.ErrorContains(t, err, want)

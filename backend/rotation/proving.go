@@ -8,12 +8,13 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/roles"
 )
 
 // Proved is the answer of VerifyRole and RecoverRole.
 type Proved struct {
 	provider.Hidden
-	Report *Report
+	Report *roles.Report
 	Tried  []Tried
 	// Until is when more passwords can be tried, if the budget of refused logins is spent; otherwise zero.
 	Until time.Time

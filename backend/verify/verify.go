@@ -62,7 +62,7 @@ func (l Login) Validate() error {
 	if l.Kind != provider.LoginSSH && l.Kind != provider.LoginRedis && l.Kind != provider.LoginPlesk {
 		return errors.New("verify must be ssh, redis or plesk for a login to an address")
 	}
-	if _, err := transport.ParseAddress(l.endpoint().Field, l.Address); err != nil {
+	if _, err := provider.ParseAddress(l.endpoint().Field, l.Address); err != nil {
 		return err
 	}
 	if l.Username == "" {

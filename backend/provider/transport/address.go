@@ -99,25 +99,6 @@ func parseHost(field string, u *url.URL) (string, error) {
 	return host, err
 }
 
-// ParseAddress validates an address of the form host:port, and returns it with the host in lower case. field is the name of
-// the field that holds it. The error is a sentence for the user and does not quote the address.
-func ParseAddress(field, text string) (string, error) {
-	_, port, err := net.SplitHostPort(text)
-	if err != nil || port == "" || strings.Trim(port, "0123456789") != "" {
-		return "", errors.New(field + " must be host:port, such as server.example.com:22 or [2001:db8::1]:22")
-	}
-	u := &url.URL{Host: text}
-	host, err := parseHost(field, u)
-	if err != nil {
-		return "", err
-	}
-	port, err = parsePort(field, u, "")
-	if err != nil {
-		return "", err
-	}
-	return host + ":" + port, nil
-}
-
 func parsePort(field string, u *url.URL, scheme string) (string, error) {
 	if u.Port() == "" {
 		if strings.HasSuffix(u.Host, ":") {

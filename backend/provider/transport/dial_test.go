@@ -11,35 +11,6 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
-func TestParseAddressReturnsCanonicalForm(t *testing.T) {
-	for text, canonical := range map[string]string{
-		"Server.Example:22":  "server.example:22",
-		"192.0.2.1:6379":     "192.0.2.1:6379",
-		"[2001:DB8::1]:022":  "[2001:db8::1]:22",
-		"server.example":     "",
-		"server.example:":    "",
-		":22":                "",
-		"server.example:ssh": "",
-		"server:0":           "",
-		"server:65536":       "",
-		"user@server:22":     "",
-		"https://server:443": "",
-		"server:22/path":     "",
-		"2001:db8::1:22":     "",
-		"[fe80::1%eth0]:22":  "",
-		"169.254.169.254:80": "",
-		"0x7f000001:22":      "",
-		"server.:22":         "",
-	} {
-		got, err := ParseAddress("verify_address", text)
-		require.Equal(t, canonical, got, text)
-		if canonical == "" {
-			require.ErrorContains(t, err, "verify_address", text)
-			require.NotContains(t, err.Error(), "user@")
-		}
-	}
-}
-
 func TestDialChecksAddressThatIsDialed(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
