@@ -64,6 +64,7 @@ func newBackend(version string, types []provider.Type) *Backend {
 		Paths: framework.PathAppend(
 			b.configPaths(),
 			b.rolePaths(),
+			b.verifyPaths(),
 			[]*framework.Path{b.credsPath(), b.rotatePath(), b.setPasswordPath(), b.confirmPath(), b.healthPath(), b.statusPath(), b.historyPath(), b.settingsPath(), b.freezePath()},
 		),
 		// The factory of an external plugin has no storage, so all work starts here.

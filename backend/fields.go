@@ -95,7 +95,13 @@ func defaultOf(schema *framework.FieldSchema) string {
 type option[T any] struct {
 	name   string
 	schema framework.FieldSchema
-	value  func(*T) any // a pointer to int, bool, string or []string
+	value  func(*T) any // a pointer to int, bool, string or []string, or a form
+}
+
+// form is a value that requests and responses have in another form than the stored one.
+type form interface {
+	read() any
+	write(value any)
 }
 
 // addOptions adds the fields of options to others.
@@ -110,6 +116,10 @@ func addOptions[T any](fields map[string]*framework.FieldSchema, options []optio
 func values[T any](options []option[T], from *T) map[string]any {
 	data := map[string]any{}
 	for _, o := range options {
+		if other, ok := o.value(from).(form); ok {
+			data[o.name] = other.read()
+			continue
+		}
 		value := reflect.ValueOf(o.value(from)).Elem()
 		if value.Kind() == reflect.Slice && value.IsNil() { // which would be JSON null
 			value = reflect.MakeSlice(value.Type(), 0, 0)
@@ -122,9 +132,15 @@ func values[T any](options []option[T], from *T) map[string]any {
 // apply sets the options that the request contains.
 func apply[T any](d *framework.FieldData, options []option[T], to *T) {
 	for _, o := range options {
-		if value := given[any](d, o.name); value != nil {
-			reflect.ValueOf(o.value(to)).Elem().Set(reflect.ValueOf(*value))
+		value := given[any](d, o.name)
+		if value == nil {
+			continue
 		}
+		if other, ok := o.value(to).(form); ok {
+			other.write(*value)
+			continue
+		}
+		reflect.ValueOf(o.value(to)).Elem().Set(reflect.ValueOf(*value))
 	}
 }
 

@@ -67,7 +67,11 @@ var fieldSeeds = [][2]string{
 		`{"instance_ids":["0197f36d-d83b-7258-b177-3784b7887a17","616fb98f-46ca-475e-917e-2563e5a8cd19"],"username":"Administrator","restart":"soft"}`},
 	{`{"provider":"mediatemple","api_key":"Test-","settle_after":"90s","allowed_roles":"*","request_timeout":60}`, `{"service_id":556,"account":"plesk","skip_initial_rotation":true}`},
 	{`{"provider":"mediatemple","url":"http://127.0.0.1:80/api/v1","insecure_tls":true,"api_key":"Test-","allowed_roles":"*","ca_cert":"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"}`, `{"service_id":"556","account":"root","password":"Test-"}`},
-	{`{"provider":"gone","url":7,"settle_after":-1,"max_in_flight":1e99,"request_timeout":"99999999999h"}`, `{"login":["a"],"service_id":-1,"instance_ids":{"a":[null]},"verify_address":"::"}`},
+	{`{"provider":"ecs","region":"eu-west-101","project_id":"p1","access_key":"AK1","secret_key":"Test-","allowed_roles":"*","allowed_verify_addresses":"10.0.0.0/8,h:22"}`,
+		`{"instance_ids":"a,b","verify":"ssh","verify_address":"a=10.0.0.1:22,B=H:022","verify_host_key":["a=SHA256:ezX23TUbUAzF3HVBsFGE2OV1EksrNnAP66BPEubCSZI\n","b=SHA256:KrcIwYvDIPEexa5kaZjg1GnRG7Qjg5jQ1TG/Sf2FWV4"],"verify_period":"1h","on_drift":"rotate"}`},
+	{`{"provider":"dcs","region":"ap-southeast-3","project_id":"p1","access_key":"AK1","secret_key":"Test-","allowed_roles":"*","allowed_verify_addresses":["[::1]:6379"]}`,
+		`{"instance_id":"i1","account_id":"a1","username":"app","password":"Test-","verify":"redis","verify_address":[" [::1]:6379 "],"verify_tls":false,"on_drift":"recover"}`},
+	{`{"provider":"gone","url":7,"settle_after":-1,"max_in_flight":1e99,"request_timeout":"99999999999h"}`, `{"login":["a"],"service_id":-1,"instance_ids":{"a":[null]},"verify":true,"verify_address":"::","verify_host_key":"="}`},
 	{`{"provider":null,"allowed_roles":[[[]]],"allowed_targets":[""],"verify_connection":"maybe"}`, `{"rotation_schedule":"TZ=","rotation_period":-1,"rotate_after_read":"x"}`},
 	{`{"provider":"plesk","url":"https://user:pw@panel.example.com/?x#y","username":"a\nb","password":"\u0000"}`, `{"login":"\ud800","max_read_ttl":9223372036854775807}`},
 }
@@ -89,7 +93,7 @@ func FuzzFields(f *testing.F) {
 	require.NoError(f, b.Setup(f.Context(), &logical.BackendConfig{
 		Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace}), System: &logical.StaticSystemView{}, StorageView: &logical.InmemStorage{},
 	}))
-	b.engine = rotation.New(rotation.Config{Types: b.types, Policies: b.System(), Logger: b.Logger()})
+	b.engine = rotation.New(rotation.Config{Types: b.types, Policies: b.System(), Logger: b.Logger(), Login: unreachable})
 	require.NoError(f, b.engine.Gate.Load(f.Context(), store.Store{Storage: &logical.InmemStorage{}})) // a read may set a first password
 	f.Cleanup(func() { b.Cleanup(context.Background()) })
 	var secrets canary.Set

@@ -21,6 +21,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/registry"
 	"vault-plugin-secrets-hosting/backend/rotation"
+	"vault-plugin-secrets-hosting/backend/verify"
 )
 
 // testdata/storage has the storage of a mount as each version wrote it. Every later version must be able to open all of
@@ -211,10 +212,15 @@ func openGolden(t *testing.T, g golden) *opened {
 	view := &logical.StaticSystemView{}
 	b := newBackend("v0.0.1", types)
 	require.NoError(t, b.Setup(t.Context(), &logical.BackendConfig{Logger: hclog.NewNullLogger(), System: view, StorageView: storage}))
-	b.engine = rotation.New(rotation.Config{Types: types, Policies: view, Logger: hclog.NewNullLogger()})
+	b.engine = rotation.New(rotation.Config{Types: types, Policies: view, Logger: hclog.NewNullLogger(), Login: unreachable})
 	require.NoError(t, b.Initialize(t.Context(), &logical.InitializationRequest{Storage: storage}))
 	t.Cleanup(func() { b.Cleanup(context.Background()) })
 	return &opened{&mounted{T: t, backend: b, storage: storage, view: view}, calls}
+}
+
+// unreachable is a login at an address where nothing answers.
+func unreachable(context.Context, verify.Login) provider.Proof {
+	return provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "nothing answers"}
 }
 
 // absent is a provider whose remote systems only count calls.

@@ -17,10 +17,13 @@ const (
 	maxUnknown = 10 // fields that an error lists
 )
 
-// maxOf has the text fields that may be longer than others.
+// formerBool is a text field that was a boolean in earlier versions, whose clients still send one.
+const formerBool = "verify"
+
+// maxOf has the fields that may be longer than others. Those that are lists of long texts are limited as a whole.
 var maxOf = map[string]int{
-	"url": 1 << 10, "iam_url": 1 << 10, "verify_address": 1 << 10, "reason": 1 << 10,
-	"security_token": 16 << 10, "verify_host_key": 16 << 10, "ca_cert": maxPEM, "verify_ca_cert": maxPEM,
+	"url": 1 << 10, "iam_url": 1 << 10, "reason": 1 << 10,
+	"security_token": 16 << 10, "verify_host_key": maxPEM, "ca_cert": maxPEM, "verify_ca_cert": maxPEM,
 }
 
 // maxTextOf returns how long the text of a field may be.
@@ -41,7 +44,7 @@ func describeLimits(paths []*framework.Path) {
 		for name, schema := range path.Fields {
 			switch {
 			case name == "name", schema.AllowedValues != nil:
-			case schema.Type == framework.TypeString:
+			case schema.Type == framework.TypeString, schema.Type == framework.TypeStringSlice:
 				schema.Description += fmt.Sprintf(" At most %d bytes.", maxTextOf(name, schema))
 			case schema.Type == framework.TypeCommaStringSlice:
 				schema.Description += fmt.Sprintf(" At most %d entries of %d bytes.", maxEntries, maxText)
@@ -55,9 +58,12 @@ func describeLimits(paths []*framework.Path) {
 func badInput(name string, value any, schema *framework.FieldSchema) string {
 	text, isText := textOf(value)
 	_, isString := value.(string)
+	_, isBool := value.(bool)
 	switch list := schema.Type == framework.TypeCommaStringSlice; {
-	case value == nil:
+	case value == nil, isBool && name == formerBool:
 		return ""
+	case schema.Type == framework.TypeStringSlice && !isText:
+		return badTexts(name, value, schema)
 	case list && !isText:
 		return badList(name, value)
 	case list && len(text) > maxEntries*(maxText+1): // before it is split
@@ -73,9 +79,27 @@ func badInput(name string, value any, schema *framework.FieldSchema) string {
 	}
 }
 
+// badTexts is badInput for a list of long texts that is not given as one text.
+func badTexts(name string, value any, schema *framework.FieldSchema) string {
+	entries, ok := textsOf(value)
+	if !ok {
+		return name + " must be a list of strings, or one string with a line for each"
+	}
+	return badInput(name, strings.Join(entries, "\n"), schema)
+}
+
 // badList is badInput for a list that is not given as text.
 func badList(name string, value any) string {
-	entries, ok := value.([]string)
+	entries, ok := textsOf(value)
+	if !ok {
+		return name + " must be a list of strings, or one string with commas between them"
+	}
+	return badEntries(name, entries)
+}
+
+// textsOf returns a list whose entries count as text.
+func textsOf(value any) (entries []string, ok bool) {
+	entries, ok = value.([]string)
 	if list, isAny := value.([]any); isAny {
 		ok = true
 		for _, entry := range list {
@@ -84,10 +108,7 @@ func badList(name string, value any) string {
 			entries = append(entries, text)
 		}
 	}
-	if !ok {
-		return name + " must be a list of strings, or one string with commas between them"
-	}
-	return badEntries(name, entries)
+	return entries, ok
 }
 
 func badEntries(name string, entries []string) string {

@@ -32,6 +32,7 @@ func TestValueOfWrongTypeIsNeverPrinted(t *testing.T) {
 	others := map[framework.FieldType][]any{ // wrong for this type only
 		framework.TypeString:           {[]any{secret}, []string{secret}},
 		framework.TypeCommaStringSlice: nil,
+		framework.TypeStringSlice:      nil,
 		framework.TypeBool:             {secret, []any{secret}, []string{secret}},
 		framework.TypeInt:              {secret, number, []any{secret}, []string{secret}},
 		framework.TypeDurationSecond:   {secret, number, secret + "s", []any{secret}, []string{secret}},
@@ -123,6 +124,9 @@ func TestEveryFieldHasLimit(t *testing.T) {
 			case schema.Type == framework.TypeString:
 				require.True(t, strings.Contains(schema.Description, fmt.Sprintf("At most %d bytes.", limit)) || schema.AllowedValues != nil, "%s of %s", name, pattern)
 				over, most = []any{long(limit + 1)}, long(limit)
+			case schema.Type == framework.TypeStringSlice:
+				require.Contains(t, schema.Description, fmt.Sprintf("At most %d bytes.", limit), "%s of %s", name, pattern)
+				over, most = []any{long(limit + 1), []any{long(limit + 1)}, []string{long(limit / 2), long(limit / 2)}, make([]string, limit+2)}, []any{long(limit / 2), long(limit/2 - 1)}
 			case schema.Type == framework.TypeCommaStringSlice:
 				require.Contains(t, schema.Description, "At most 256 entries of 256 bytes.", "%s of %s", name, pattern)
 				over = []any{list(maxEntries + 1), strings.Repeat("a,", maxEntries) + "a", long(maxText + 1), []any{long(maxText + 1)}, []string{long(maxText + 1)}, long(1 << 20)}
@@ -179,12 +183,11 @@ func TestStoredValuesBeyondLimitsAreServed(t *testing.T) {
 func TestLongOptionsOfRoleReadBack(t *testing.T) {
 	m := mount(t)
 	m.connect()
-	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"connection": "panel", "login": "ops1", "verify_ca_cert": "a certificate", "verify_host_key": "a key"})
+	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"connection": "panel", "login": "ops1", "verify": "plesk", "verify_ca_cert": m.sim.Output().CAPEM})
 	m.do(logical.UpdateOperation, "rotate-role/web1", nil)
-	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"verify_host_key": "another key"})
+	m.do(logical.UpdateOperation, "roles/web1", map[string]any{"max_read_ttl": 60})
 	role := m.do(logical.ReadOperation, "roles/web1", nil).Data
-	require.Equal(t, "a certificate", role["verify_ca_cert"])
-	require.Equal(t, "another key", role["verify_host_key"])
+	require.Equal(t, m.sim.Output().CAPEM, role["verify_ca_cert"])
 	m.do(logical.DeleteOperation, "roles/web1", nil)
 	entry, err := m.storage.Get(t.Context(), "options/web1")
 	require.NoError(t, err)

@@ -27,7 +27,7 @@ func requireOwnValues[T any](t *testing.T, options []option[T]) {
 	for i, o := range options {
 		raw[o.name] = map[framework.FieldType]any{
 			framework.TypeBool: true, framework.TypeInt: i + 1, framework.TypeDurationSecond: i + 1,
-			framework.TypeString: fmt.Sprint(i), framework.TypeCommaStringSlice: []string{fmt.Sprint(i)},
+			framework.TypeString: fmt.Sprint(i), framework.TypeCommaStringSlice: []string{fmt.Sprint(i)}, framework.TypeStringSlice: []string{fmt.Sprint(i)},
 		}[o.schema.Type]
 
 		var one T

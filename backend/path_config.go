@@ -98,7 +98,7 @@ func configOptions() []option[connection.Options] {
 		}, func(o *connection.Options) any { return &o.AllowedTargets }},
 		{"allowed_verify_addresses", framework.FieldSchema{
 			Type:        framework.TypeCommaStringSlice,
-			Description: "Addresses at which passwords of this connection may be verified, as host:port or CIDR. Default: none.",
+			Description: "Where roles may have their passwords verified by a login, as host:port or CIDR: whoever writes a role could otherwise have its password sent to a server of their own. Checked when a role is written and before each login. A host name must be listed with its port; a CIDR allows literal addresses only, with any port. Default: none. The address of the connection itself need not be listed.",
 		}, func(o *connection.Options) any { return &o.AllowedVerifyAddresses }},
 		{"password_policy", framework.FieldSchema{
 			Type:        framework.TypeString,

@@ -25,6 +25,10 @@ func (b *Backend) confirmPath() *framework.Path {
 				Type: framework.TypeString, DisplayAttrs: &framework.DisplayAttributes{Sensitive: true},
 				Description: "State that this password is in force. It is stored; nothing is sent.",
 			},
+			"force": {
+				Type:        framework.TypeBool,
+				Description: "Accept the statement even if a login has proved the opposite; see verify of roles/:name.",
+			},
 		},
 		DisplayAttrs: display("confirm", "role"),
 		Operations: map[logical.Operation]framework.OperationHandler{
@@ -51,7 +55,8 @@ func (b *Backend) confirmRole(ctx context.Context, req *logical.Request, d *fram
 	case password == nil && version == nil:
 		return logical.ErrorResponse("version or password is missing: give the version that is in force (or, with discard=true, is not), or the password that is in force"), nil
 	}
-	confirmation := rotation.Confirmation{Discard: discard}
+	force, _ := d.Get("force").(bool)
+	confirmation := rotation.Confirmation{Discard: discard, Force: force}
 	set(&confirmation.Version, version)
 	set(&confirmation.Servers, servers)
 	set(&confirmation.Password, password)
@@ -72,6 +77,9 @@ Tells the engine which password is in force. Nothing is sent to the remote syste
 
 The state of a confirmed password is "assumed", unless the remote system has confirmed it too. Versions never go back: an
 older password that is in force again gets a new version, which the response contains.
+
+If the role has verify and a login contradicts the statement, it is refused. With force=true it is accepted: use it if you know
+that the login is at fault, for example because it reaches another server.
 
 A confirmation describes the present only. Another password that waits for a restart keeps waiting, and a queued password
 counts as in force at its time. A queued password cannot be discarded before that. If it does not work after that,

@@ -27,6 +27,7 @@ func (b *Backend) healthPath() *framework.Path {
 				"providers":           {Type: framework.TypeMap, Required: true, Description: "Number of roles by provider and state."},
 				"overdue":             {Type: framework.TypeInt, Required: true, Description: "Number of roles that are due and not rotated yet. Not counted are roles with disable_automated_rotation, roles that the next read rotates, and roles whose last password is not in force yet."},
 				"failing":             {Type: framework.TypeInt, Required: true, Description: "Number of roles with a failure since their last success."},
+				"unproved":            {Type: framework.TypeInt, Required: true, Description: "Number of roles with verify whose password in force no login has proved."},
 				"on_hold":             {Type: framework.TypeInt, Required: true, Description: "Number of roles with disable_automated_rotation."},
 				"rotated_in_future":   {Type: framework.TypeInt, Description: "Number of roles whose last rotation is recorded in the future, because a clock was wrong. Their due times are counted from when this was noticed. Absent if there are none."},
 				"oldest_overdue_role": {Type: framework.TypeString, Description: "Role that has been due for the longest time. Absent if none is due."},
@@ -78,7 +79,7 @@ func (b *Backend) readHealth(_ context.Context, req *logical.Request, _ *framewo
 	}
 	data := map[string]any{
 		"complete": h.Complete, "roles": h.Roles, "states": statesData(h.States), "providers": providers,
-		"overdue": h.Overdue, "failing": h.Failing, "on_hold": h.Disabled,
+		"overdue": h.Overdue, "failing": h.Failing, "unproved": h.Unproved, "on_hold": h.Disabled,
 		"paused_connections": paused, "connection_problems": problems, "needs_person": operators, "needs_person_count": h.OperatorsNeeded, "frozen": h.Freeze != nil,
 	}
 	put(data, "rotated_in_future", h.RotatedAhead)

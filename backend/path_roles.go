@@ -43,9 +43,8 @@ func (b *Backend) rolePaths() []*framework.Path {
 // roleOptions lists the options of a role.
 func roleOptions() []option[role.Options] {
 	schedule := &framework.DisplayAttributes{Group: "Rotation"}
-	verify := &framework.DisplayAttributes{Group: "Verification"}
 	duration, integer, text, boolean := framework.TypeDurationSecond, framework.TypeInt, framework.TypeString, framework.TypeBool
-	return []option[role.Options]{
+	return append([]option[role.Options]{
 		{"skip_initial_rotation", framework.FieldSchema{
 			Type:        boolean,
 			Description: "On create, adopt the account without setting a password. If password is not given, the first read or rotation sets one.",
@@ -93,29 +92,7 @@ func roleOptions() []option[role.Options] {
 			Type:        boolean,
 			Description: "Deleting the role does not require force=true, even if a password that is being sent or is not in force yet would be lost. For tools that cannot send force.",
 		}, func(o *role.Options) any { return &o.ForceDelete }},
-		{"verify", framework.FieldSchema{
-			Type: text, Default: provider.LoginNone, DisplayAttrs: verify, Description: "Kind of login that proves passwords.",
-		}, func(o *role.Options) any { return (*string)(&o.Verify) }},
-		{"verify_address", framework.FieldSchema{
-			Type: text, DisplayAttrs: verify, Description: "Address to log in to, as host:port. The connection's allowed_verify_addresses must allow it.",
-		}, func(o *role.Options) any { return &o.VerifyAddress }},
-		{"verify_host_key", framework.FieldSchema{
-			Type: text, DisplayAttrs: verify, Description: "Expected SSH host key, in the format of known_hosts.",
-		}, func(o *role.Options) any { return &o.VerifyHostKey }},
-		{"verify_ca_cert", framework.FieldSchema{
-			Type: text, DisplayAttrs: verify, Description: "PEM bundle of the CA certificates to trust when logging in.",
-		}, func(o *role.Options) any { return &o.VerifyCACert }},
-		{"verify_tls", framework.FieldSchema{
-			Type: boolean, Default: true, DisplayAttrs: verify, Description: "Log in over TLS.",
-		}, func(o *role.Options) any { return &o.VerifyTLS }},
-		{"verify_period", framework.FieldSchema{
-			Type: duration, DisplayAttrs: verify, Description: "How often to verify the password in force. This version accepts only 0.",
-		}, func(o *role.Options) any { return &o.VerifyPeriod }},
-		{"on_drift", framework.FieldSchema{
-			Type: text, Default: role.DriftReport, DisplayAttrs: verify, AllowedValues: []any{role.DriftReport},
-			Description: "What to do when verification fails. This version accepts only report.",
-		}, func(o *role.Options) any { return &o.OnDrift }},
-	}
+	}, verifyOptions()...)
 }
 
 // roleFields returns the fields that every role has in addition to its options.
@@ -279,6 +256,10 @@ because they would overwrite each other's password.
 Creating a role sets a first password, unless skip_initial_rotation is set. If the remote system refuses it and nothing
 was set, the request fails and no role is created. Otherwise the role exists, and the response has its state, with a
 warning if the first password is not in force yet.
+
+With verify, the engine logs in to prove that a new password works before it counts as active, and to find out which one does
+if the outcome of a change is unknown. It sends a password only to an address that the connection's allowed_verify_addresses
+lists, and only to a server that has proved who it is. See verify-role/:name and recover-role/:name.
 
 Deleting a role removes its passwords from Vault and leaves the account on the remote system unchanged. While a password
 is being sent or is not in force yet, deleting the role requires force=true or force_delete on the role, because Vault has

@@ -41,7 +41,7 @@ func settingsOptions() []option[store.Settings] {
 		}, func(s *store.Settings) any { return (*[]string)(&s.AllowedHosts) }},
 		{"forbid_insecure_tls", framework.FieldSchema{
 			Type: framework.TypeBool, Default: false, DisplayAttrs: limits,
-			Description: "Refuse insecure_tls. Connections that have it cannot be used until it is switched off.",
+			Description: "Refuse insecure_tls, and verify_tls=false of roles. Connections that have insecure_tls cannot be used until it is switched off, and roles that have verify_tls=false do not verify passwords.",
 		}, func(s *store.Settings) any { return &s.ForbidInsecureTLS }},
 		{"min_rotation_interval", framework.FieldSchema{
 			Type: framework.TypeDurationSecond, Default: 0, DisplayAttrs: limits,

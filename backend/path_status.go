@@ -33,6 +33,10 @@ func (b *Backend) statusPath() *framework.Path {
 				"attempts":            {Type: framework.TypeInt, Required: true, Description: "Number of failures in a row."},
 				"next_attempt_time":   {Type: framework.TypeString, Description: "When the engine continues without a request, in RFC 3339. Absent if it has nothing to do."},
 				"servers":             {Type: framework.TypeSlice, Description: "For a role with several servers, the id, state, version and next_version of each, and last_error if it did not take the last password."},
+				"last_proof_time":     {Type: framework.TypeString, Description: "When a login last tried the password in force, in RFC 3339. Absent if none did."},
+				"last_proof_result":   {Type: framework.TypeString, Description: "What that login proved: works, refused or cannot_tell."},
+				"last_proof_reason":   {Type: framework.TypeString, Description: "What happened at that login."},
+				"next_proof_time":     {Type: framework.TypeString, Description: "When the next login proves the password, in RFC 3339. Absent if none is planned."},
 				"advice":              {Type: framework.TypeString, Required: true, Description: "What an operator can do."},
 			})),
 		},
@@ -62,6 +66,10 @@ func (b *Backend) readStatus(ctx context.Context, req *logical.Request, d *frame
 	putTime(data, "last_vault_rotation", status.LastRotation)
 	putTime(data, "next_rotation_time", status.Due)
 	putTime(data, "next_attempt_time", status.NextAttempt)
+	putTime(data, "last_proof_time", status.LastProof)
+	put(data, "last_proof_result", status.ProofResult)
+	put(data, "last_proof_reason", status.ProofReason)
+	putTime(data, "next_proof_time", status.NextProof)
 	if last := status.Last; last != nil {
 		data["last_error"] = last.String()
 		data["last_error_class"] = string(last.Class)

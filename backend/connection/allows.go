@@ -1,17 +1,18 @@
 package connection
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/hashicorp/go-secure-stdlib/strutil"
 
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
@@ -78,42 +79,55 @@ func (c *Connection) NoPolicy(name string) error {
 	return fmt.Errorf("connection %q does not allow the password policy %q, or it does not exist or returns no password: use a policy that matches allowed_password_policies of config/%s, or none", c.Name, name, c.Name)
 }
 
-// AllowsAddress checks a verify_address against allowed_verify_addresses: it must be listed, or its literal address must
-// lie in a listed network.
+// AllowsAddress checks a verify_address against allowed_verify_addresses: it must be listed, in whatever form, or its literal
+// address must lie in a listed network.
 func (c *Connection) AllowsAddress(address string) error {
-	if !validAddress(address) {
-		return errors.New("verify_address must be host:port")
+	wanted, err := provider.ParseAddress("verify_address", address)
+	if err != nil {
+		return err //nolint:wrapcheck // it is a sentence for the user
 	}
-	if strutil.StrListContains(c.AllowedVerifyAddresses, address) {
-		return nil
-	}
-	host, _, _ := net.SplitHostPort(address)
-	if ip, err := netip.ParseAddr(host); err == nil {
-		for _, text := range c.AllowedVerifyAddresses {
-			if network, err := netip.ParsePrefix(text); err == nil && network.Contains(ip.Unmap()) {
-				return nil
-			}
+	host, _, _ := net.SplitHostPort(wanted)
+	ip, notLiteral := netip.ParseAddr(host)
+	for _, text := range c.AllowedVerifyAddresses {
+		if listed, err := provider.ParseAddress("", text); err == nil && listed == wanted {
+			return nil
+		}
+		if network, err := netip.ParsePrefix(text); err == nil && notLiteral == nil && network.Contains(ip) {
+			return nil
 		}
 	}
-	return fmt.Errorf("connection %q does not allow the verify_address %q: add it to allowed_verify_addresses of config/%s", c.Name, address, c.Name)
+	return fmt.Errorf("connection %q does not allow the verify_address %q: add it to allowed_verify_addresses of config/%s", c.Name, wanted, c.Name)
 }
 
-// validAddress reports whether the address is host:port.
-func validAddress(address string) bool {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" {
-		return false
+// checkAllowedAddress checks an entry of allowed_verify_addresses: host:port or a CIDR.
+func checkAllowedAddress(text string) error {
+	_, err := provider.ParseAddress("the address", text)
+	if _, notNetwork := netip.ParsePrefix(text); err != nil && notNetwork != nil {
+		return fmt.Errorf("allowed_verify_addresses: %q is neither host:port nor a CIDR: %w", text, err)
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0
+	return nil
 }
 
-// validAllowedAddress reports whether allowed_verify_addresses may contain the text: host:port or a CIDR.
-func validAllowedAddress(text string) bool {
-	if _, err := netip.ParsePrefix(text); err == nil {
-		return true
+// RefusesLogin returns why no password may be sent to a verify_address, or to the connection's own remote system if it is "": the
+// connection or the settings of the mount do not allow it. insecure means that nothing authenticates the server. The address of a
+// host name may still be refused when it is dialed. It must be asked before each login, because both may have changed since the
+// role was written. The error is a [*problem.Error], or one of storage.
+func (h *Handle) RefusesLogin(address string, insecure bool) error {
+	var err error
+	switch {
+	case h.limits.Unknown != nil:
+		return problem.Storage("reading the settings of the mount", h.limits.Unknown)
+	case insecure && h.limits.ForbidInsecureTLS:
+		err = errors.New("forbid_insecure_tls in the mount's settings forbids verify_tls=false")
+	case address == "":
+		err = h.limits.Refuses(h.Kind, h.Completed)
+	default:
+		err = cmp.Or(h.AllowsAddress(address), h.limits.RefusesAddress(address))
 	}
-	return validAddress(text)
+	if err != nil {
+		return problem.Mistake("%s", err)
+	}
+	return nil
 }
 
 // MayRestart reports whether the engine restarts the parts of a target, and the connection still allows it.

@@ -90,8 +90,8 @@ func (c Connection) Validate() error {
 		return fmt.Errorf("max_in_flight must be between 1 and %d", maxMaxInFlight)
 	}
 	for _, address := range c.AllowedVerifyAddresses {
-		if !validAllowedAddress(address) {
-			return fmt.Errorf("allowed_verify_addresses: %q is neither host:port nor a CIDR", address)
+		if err := checkAllowedAddress(address); err != nil {
+			return err
 		}
 	}
 	return c.validateGlobs()

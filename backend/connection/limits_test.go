@@ -91,3 +91,39 @@ func TestDropAllDropsEveryHandle(t *testing.T) {
 		}
 	})
 }
+
+// What the connection and the settings allow is asked before each login.
+func TestHandleRefusesLogin(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		allowed := []string{"cache.example:6379", "192.0.2.0/24"}
+		for want, test := range map[string]struct {
+			limits   Limits
+			address  string
+			insecure bool
+		}{
+			"":                                     {Limits{}, "CACHE.example:6379", true},
+			"add it to allowed_verify_addresses":   {Limits{}, "cache.example:6380", false},
+			"allowed_hosts in the mount":           {Limits{Hosts: provider.Hosts{"*.internal", "10.0.0.0/8"}}, "192.0.2.1:22", false},
+			"forbids verify_tls=false":             {Limits{ForbidInsecureTLS: true}, "cache.example:6379", true},
+			"reading the settings of the mount":    {Limits{Unknown: errors.New("damaged")}, "cache.example:6379", false},
+			"verify_address must be host:port":     {Limits{}, "cache.example", false},
+			"does not allow the host in verify_ad": {Limits{Hosts: provider.Hosts{"*.internal"}}, "cache.example:6379", false},
+		} {
+			h, err := r.cache.Open(r.open(func(c *Connection) { c.AllowedVerifyAddresses = allowed }).Connection, test.limits)
+			require.NoError(t, err)
+			if err := h.RefusesLogin(test.address, test.insecure); want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, want)
+			}
+		}
+		h := r.open(func(c *Connection) { c.AllowedVerifyAddresses = allowed })
+		require.NoError(t, h.RefusesLogin("192.0.2.1:22", false))
+		require.NoError(t, h.RefusesLogin("", false), "the connection's own remote system")
+		elsewhere, err := r.cache.Open(h.Connection, Limits{Hosts: provider.Hosts{"*.internal"}})
+		require.NoError(t, err)
+		require.ErrorContains(t, elsewhere.RefusesLogin("", false), "allowed_hosts")
+		h.AllowedVerifyAddresses = nil
+		require.Error(t, h.RefusesLogin("192.0.2.1:22", false), "taken away")
+	})
+}

@@ -22,6 +22,21 @@ func (r Record) Reported(exclusive bool) Record {
 // Unproved reports whether the remote system reports the password in force, and no login has shown it.
 func (n *Next) Unproved() bool { return n != nil && n.Phase == Unknown && n.Confirmed && n.Reported }
 
+// How many logins contradict the remote system before the password is sent again, and before an operator is asked.
+const (
+	resendAfter  = 2
+	contradicted = 3
+)
+
+// ToResend reports whether an unproved password has to be sent again, because logins with it were refused.
+func (n *Next) ToResend() bool { return n.Unproved() && n.LoginsRefused == resendAfter && !n.Resent }
+
+// Contradicted reports whether the remote system reports the password in force, but logins with it are refused, even after it
+// was sent again.
+func (n *Next) Contradicted() bool {
+	return n.Unproved() && n.Resent && n.LoginsRefused >= contradicted
+}
+
 // Proved: a login with the password of this version has worked, on all parts of the account. That settles every other
 // password that cannot come into force any more. A version that the record does not hold changes nothing.
 func (r Record) Proved(version int, now time.Time, margin time.Duration) Record {

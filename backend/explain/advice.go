@@ -64,7 +64,7 @@ func (f Facts) needsStatement() bool {
 	case credential.StateRestartRequired:
 		return !f.alone() || partlyRefused(f.Role.Record) != 0
 	case credential.StateUncertain:
-		return f.Unsettled || f.Role.Contradicted()
+		return f.Unsettled || f.Role.Record.Next.Contradicted()
 	default:
 		return f.Unsettled
 	}

@@ -30,7 +30,7 @@ func contradicted(r *role.Role) bool {
 func (f Facts) contradiction() string {
 	r, next := f.Role, f.Role.Record.Next
 	text := fmt.Sprintf("The remote system confirmed the new password (version %d), but it does not log in: %s.%s", next.Version, r.Proofs.Reason, f.readers(""))
-	if r.Contradicted() {
+	if r.Record.Next.Contradicted() {
 		text += " It was sent again, and is still refused."
 	}
 	return text
@@ -38,7 +38,7 @@ func (f Facts) contradiction() string {
 
 // contradictionAdvice is the advice for it.
 func contradictionAdvice(r *role.Role) string {
-	if !r.Contradicted() {
+	if !r.Record.Next.Contradicted() {
 		return nothing + ": the engine logs in again, and then sends the password again"
 	}
 	return fmt.Sprintf("check that this account may log in with a password at verify_address, then write verify-role/%s; if it may not, set verify=none; or find out which password works and write it to confirm-role/%s",

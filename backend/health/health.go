@@ -88,6 +88,8 @@ type Report struct {
 	// Overdue counts the roles that are due and not rotated yet, except those with disable_automated_rotation, those that
 	// the next read rotates, and those whose last password is not in force yet.
 	Overdue, Failing, Disabled int
+	// Unproved counts the roles that verify passwords and whose password in force no login has proved.
+	Unproved int
 	// RotatedAhead counts the roles whose last rotation was recorded by a clock that was ahead.
 	RotatedAhead           int
 	OldestOverdue, NextDue Dated

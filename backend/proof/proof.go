@@ -75,15 +75,15 @@ type way struct {
 
 // wayOf returns how to log in to a part of the account, or an error that says why that is not possible.
 func (p Prover) wayOf(h *connection.Handle, r *role.Role, part string) (way, error) {
-	o := r.Options
-	kinds := h.Kind.Logins(h.Completed, r.Target)
-	at := slices.IndexFunc(kinds, func(l provider.Login) bool { return l.Kind == string(o.Verify) })
-	if at < 0 {
-		return way{}, fmt.Errorf("verify=%s is not possible for this account", o.Verify)
+	logins, err := Logins(h, r)
+	at := slices.IndexFunc(logins, func(l Login) bool { return l.Part == part })
+	if err != nil || at < 0 {
+		return way{}, cmp.Or(err, errors.New("the role does not verify passwords"))
 	}
-	if kinds[at].Kind == provider.LoginWebCLI {
+	login := logins[at].Login
+	if login.Kind == provider.LoginWebCLI {
 		return way{
-			account: "webcli|" + h.Completed.URL + "|" + r.Target.Identities[0],
+			account: login.Kind + "|" + r.Target.Address + "|" + r.Target.Identities[0],
 			login: func(ctx, waiting context.Context, s lockout.Store, password string) (provider.Proof, error) {
 				found, err := throughAPI(ctx, waiting, s, h, r.Target, password)
 				if found.Verdict == provider.Refused && !r.Proofs.Worked { // it is not documented that these accounts may log in there
@@ -94,26 +94,8 @@ func (p Prover) wayOf(h *connection.Handle, r *role.Role, part string) (way, err
 			},
 		}, nil
 	}
-	address := cmp.Or(o.AddressOf(part), kinds[at].Address)
-	if address != kinds[at].Address {
-		if err := h.AllowsAddress(address); err != nil {
-			return way{}, err
-		}
-	}
-	if err := h.Limits().RefusesAddress(address); err != nil {
-		return way{}, err
-	}
-	login := verify.Login{
-		Kind: string(o.Verify), Address: address, Username: r.Target.Username, HostKeys: o.HostKeysOf(part), TLS: kinds[at].TLS, Plain: !o.VerifyTLS,
-	}
-	if o.VerifyCACert != "" {
-		login.TLS = provider.TLS{CACert: o.VerifyCACert}
-	}
-	if err := login.Validate(); err != nil {
-		return way{}, err //nolint:wrapcheck // it is for the user
-	}
 	return way{
-		account: login.Kind + "|" + address + "|" + login.Username, sender: login.Sender(),
+		account: login.Kind + "|" + login.Address + "|" + login.Username, sender: login.Sender(),
 		login: func(ctx, _ context.Context, _ lockout.Store, password string) (provider.Proof, error) {
 			ctx, cancel := context.WithTimeout(provider.WithHosts(ctx, h.Limits().Hosts), h.Timeout())
 			defer cancel()

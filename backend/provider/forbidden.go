@@ -36,6 +36,11 @@ func Forbidden(address netip.Addr) bool {
 	return listed(address) || slices.ContainsFunc(embedded(address), listed)
 }
 
+// ForbiddenReason says why a forbidden address may not be used.
+func ForbiddenReason(address netip.Addr) string {
+	return "the address " + address.String() + " is link-local, multicast, unspecified or a metadata service of a cloud, which a connection may not use"
+}
+
 func listed(address netip.Addr) bool {
 	return slices.ContainsFunc(forbidden, func(p netip.Prefix) bool { return p.Contains(address) })
 }

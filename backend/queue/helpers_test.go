@@ -35,7 +35,7 @@ func onBench(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{rooms: map[string]int{}, running: map[string]int{}, most: map[string]int{}}
-		b.Queue = New(Config[string]{Clock: time.Now, Work: b.work, Room: b.room, Open: b.open})
+		b.Queue = New(Config[string]{Clock: time.Now, Work: b.work, Room: b.room, MayStart: b.open})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { b.Run(ctx); close(done) }()

@@ -104,7 +104,7 @@ func TestLanesTakeTurns(t *testing.T) {
 // Lanes that become due together start one job each before any of them starts another.
 func TestLanesStartOneJobInTurn(t *testing.T) {
 	t.Parallel()
-	q := New(Config[string]{Clock: time.Now, Room: func(string) int { return 3 }, Open: func(string) bool { return true }})
+	q := New(Config[string]{Clock: time.Now, Room: func(string) int { return 3 }, MayStart: func(string) bool { return true }})
 	for i := range 4 {
 		for _, lane := range []string{"a", "b", "c"} {
 			q.Set(fmt.Sprint(lane, i), lane, time.Time{})
@@ -232,7 +232,7 @@ func TestRunReturnsAfterItsJobs(t *testing.T) {
 	t.Parallel()
 	var running atomic.Int64
 	q := New(Config[int]{
-		Clock: time.Now, Room: func(string) int { return 4 }, Open: func(string) bool { return true },
+		Clock: time.Now, Room: func(string) int { return 4 }, MayStart: func(string) bool { return true },
 		Work: func(ctx context.Context, _ int, _ string) {
 			running.Add(1)
 			<-ctx.Done()
@@ -259,7 +259,7 @@ func TestQueueMayBeUsedConcurrently(t *testing.T) {
 	var q *Queue[int]
 	var runs, last atomic.Int64
 	q = New(Config[int]{
-		Clock: time.Now, Room: func(string) int { return 2 }, Open: func(string) bool { return true },
+		Clock: time.Now, Room: func(string) int { return 2 }, MayStart: func(string) bool { return true },
 		Work: func(_ context.Context, key int, lane string) {
 			switch {
 			case key >= 10:

@@ -27,8 +27,8 @@ type Config[K comparable] struct {
 	Work func(ctx context.Context, key K, lane string)
 	// Room returns how many jobs of a lane may run at a time. It must not call the queue.
 	Room func(lane string) int
-	// Open reports whether jobs of a lane may start. It must not call the queue. Call [Queue.Wake] when it changes.
-	Open func(lane string) bool
+	// MayStart reports whether jobs of a lane may start. It must not call the queue. Call [Queue.Wake] when it changes.
+	MayStart func(lane string) bool
 }
 
 // Queue runs jobs at their times. Its methods may be called concurrently.
@@ -133,7 +133,7 @@ func (q *Queue[K]) Spread(match func(K) bool, by func() time.Duration) {
 	q.Wake()
 }
 
-// Wake makes Run check the queue now. Call it when the result of Open or Room, or the clock, has changed.
+// Wake makes Run check the queue now. Call it when the result of MayStart or Room, or the clock, has changed.
 func (q *Queue[K]) Wake() {
 	select {
 	case q.wake <- struct{}{}:
@@ -255,7 +255,7 @@ func (q *Queue[K]) start() (started []start[K]) {
 			q.busy = slices.Delete(q.busy, q.turn, q.turn+1)
 			continue
 		}
-		if l.running > 0 && l.running >= Workers-q.running || l.running >= q.config.Room(l.name) || !q.config.Open(l.name) {
+		if l.running > 0 && l.running >= Workers-q.running || l.running >= q.config.Room(l.name) || !q.config.MayStart(l.name) {
 			q.turn++
 			passed++
 			continue

@@ -112,9 +112,9 @@ type Env struct {
 func (r *Role) Next(now time.Time, env Env) Step {
 	proof, first := r.prove(now, env)
 	if first {
-		return r.settle(proof, now)
+		return settle(r, proof, now)
 	}
-	return r.settle(earliest(r.change(now, env), proof, r.restart(now, env)), now)
+	return settle(r, earliest(r.change(now, env), proof, r.restart(now, env)), now)
 }
 
 // earliest returns the step that comes first; the first one if all of them rest.
@@ -129,7 +129,7 @@ func earliest(steps ...Step) Step {
 }
 
 // settle returns the step, or Settle if that is earlier.
-func (r *Role) settle(step Step, now time.Time) Step {
+func settle(r *Role, step Step, now time.Time) Step {
 	at := r.QueuedUntil()
 	if !r.settlesByTime() {
 		at = time.Time{}
@@ -159,7 +159,7 @@ func (r *Role) Automatic(now time.Time, env Env) Step {
 		return step
 	}
 	proof, _ := r.prove(now, env)
-	return r.settle(earliest(Step{Why: step.Why}, proof, r.restart(now, env)), now)
+	return settle(r, earliest(Step{Why: step.Why}, proof, r.restart(now, env)), now)
 }
 
 // MaySend returns when a request may be sent for the role, if one is wanted now. It considers only what is in the way of
@@ -225,20 +225,20 @@ func (r *Role) begin(now time.Time, env Env) Step {
 // attempt delays a step until it may be retried and nothing is in its way. If windowed, it must be in a rotation_window.
 func (r *Role) attempt(step Step, retry time.Time, windowed bool, now time.Time, env Env) Step {
 	if windowed {
-		if step = r.window(step, Window, now); step.Do == Rest {
+		if step = toWindow(r.Options, step, Window, now); step.Do == Rest {
 			return step
 		}
 	}
 	step.delay(now, retry, Retrying)
 	if step = r.obstacles(step, now, env); windowed && step.Do != Rest { // the window may have closed by then
-		return r.window(step, step.Why, now)
+		return toWindow(r.Options, step, step.Why, now)
 	}
 	return step
 }
 
-// window delays a step to the role's next rotation_window.
-func (r *Role) window(step Step, why Reason, now time.Time) Step {
-	at, ok := r.Options.inWindow(step.At, now)
+// toWindow delays a step to the next rotation_window.
+func toWindow(o Options, step Step, why Reason, now time.Time) Step {
+	at, ok := o.inWindow(step.At, now)
 	if !ok {
 		return Step{Why: Window}
 	}

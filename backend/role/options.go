@@ -1,13 +1,10 @@
 package role
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/timing"
 )
 
@@ -27,8 +24,8 @@ type Options struct {
 	SkipInitialRotation bool `json:"skip_initial_rotation,omitempty"`
 	ForceDelete         bool `json:"force_delete,omitempty"`
 
-	// Verify is the kind of login that proves passwords, one of those of package provider; see Proves. VerifyAddress and
-	// VerifyHostKey have one entry per line, of the form ID=… if the role has several servers.
+	// Verify is the kind of login that proves passwords, one of those of package provider; "" means none. VerifyAddress and
+	// VerifyHostKey have one entry per line, of the form ID=… if the role has several servers. See [Role.Logins].
 	Verify        LoginKind `json:"verify,omitempty"`
 	VerifyAddress string    `json:"verify_address,omitempty"`
 	VerifyHostKey string    `json:"verify_host_key,omitempty"`
@@ -52,6 +49,7 @@ const (
 	minPeriod  = 10 * time.Second
 	minWindow  = time.Hour
 	minReadTTL = 10
+	minVerify  = time.Hour
 	// DefaultReadTTL is the default of max_read_ttl, in seconds.
 	DefaultReadTTL = 300
 	// DefaultHistory is the default of history_size. maxHistory bounds it, because the history is part of the role's entry.
@@ -59,62 +57,12 @@ const (
 	maxHistory     = 50
 )
 
-// LoginKind is a kind of login, as stored: earlier versions stored a boolean without effect.
-type LoginKind string
-
-// UnmarshalJSON decodes a boolean as "".
-func (k *LoginKind) UnmarshalJSON(data []byte) error {
-	var kind string
-	if json.Unmarshal(data, &kind) != nil {
-		var former bool
-		if err := json.Unmarshal(data, &former); err != nil {
-			return err //nolint:wrapcheck // it is wrapped where the entry is decoded
-		}
-	}
-	*k = LoginKind(kind)
-	return nil
-}
-
-// Proves reports whether passwords of the role are proved by a login.
-func (o Options) Proves() bool { return o.Verify != "" && o.Verify != provider.LoginNone }
-
-// verification returns the options that decide how and when passwords are proved, for comparison.
-func (o Options) verification() [7]any {
-	return [7]any{o.Verify, o.VerifyAddress, o.VerifyHostKey, o.VerifyCACert, o.VerifyTLS, o.VerifyPeriod, o.OnDrift}
-}
-
-// AddressOf returns the address at which a part of the account is logged in to, or the account if part is ""; "" if the role
-// does not say.
-func (o Options) AddressOf(part string) string {
-	return strings.Join(entriesOf(o.VerifyAddress, part), "")
-}
-
-// HostKeysOf returns the host keys that are expected there.
-func (o Options) HostKeysOf(part string) []string { return entriesOf(o.VerifyHostKey, part) }
-
-// entriesOf returns the lines of a part, without its name.
-func entriesOf(lines, part string) []string {
-	var out []string
-	for line := range strings.Lines(lines) {
-		line = strings.TrimSpace(line)
-		if of, rest, ok := strings.Cut(line, "="); ok && part != "" && !strings.ContainsAny(of, " :/+") {
-			if line = rest; !strings.EqualFold(of, part) {
-				continue
-			}
-		}
-		if line != "" {
-			out = append(out, line)
-		}
-	}
-	return out
-}
-
 // Defaults are the options of a new role.
 func Defaults() Options {
 	return Options{RotationMode: ModeAuto, MaxReadTTL: DefaultReadTTL, HistorySize: DefaultHistory, VerifyTLS: true, OnDrift: DriftReport}
 }
 
-// Validate checks the options by themselves. Its errors are for the user who set them.
+// Validate checks the options by themselves; [Role.Logins] checks how passwords are proved. Its errors are for the user who set them.
 func (o Options) Validate() error {
 	if err := o.validateSchedule(); err != nil {
 		return err
@@ -139,9 +87,7 @@ func (o Options) Validate() error {
 		return fmt.Errorf("max_read_ttl must be at least %d seconds, or 0 for no maximum", minReadTTL)
 	case o.HistorySize < 0 || o.HistorySize > maxHistory:
 		return fmt.Errorf("history_size must be between 0 and %d", maxHistory)
-	case o.OnDrift != DriftReport && o.OnDrift != DriftRecover && o.OnDrift != DriftRotate:
-		return fmt.Errorf("on_drift must be %q, %q or %q", DriftReport, DriftRecover, DriftRotate)
 	default:
-		return nil
+		return o.validateVerification()
 	}
 }

@@ -51,16 +51,7 @@ const (
 	lastMissing  = time.Hour
 	// repeatRefused is the wait before a login is repeated that contradicts the remote system.
 	repeatRefused = time.Minute
-	// maxLoginsRefused is how many logins may contradict the remote system before an operator is asked.
-	maxLoginsRefused = 3
 )
-
-// Contradicted reports whether the remote system confirmed the next password, but logins with it are refused, even after it
-// was sent again.
-func (r *Role) Contradicted() bool {
-	n := r.Record.Next
-	return n.Unproved() && n.Resent && n.LoginsRefused >= maxLoginsRefused
-}
 
 // prove returns when the engine logs in to find out which password works. first: it does nothing else before.
 func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
@@ -72,7 +63,7 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	switch {
 	case r.Proofs.Wanted:
 		step.At, first = time.Time{}, true
-	case next.Unproved() && next.LoginsRefused == maxLoginsRefused-1 && !next.Resent: // it is sent again
+	case next.Unproved() && next.ToResend(): // it is sent again
 		return Step{}, false
 	case next.Unproved():
 		first = true
@@ -111,8 +102,10 @@ func (r *Role) PlanProof(before Options, now time.Time) {
 	switch {
 	case !r.Options.Proves():
 		r.Proofs = Proofs{}
-	case r.Options.verification() != before.verification():
+	case r.Options.Verification() != before.Verification():
 		r.Proofs.Next, r.Proofs.Worked = now, false
+	case r.Options.VerifyPeriod != before.VerifyPeriod || r.Options.OnDrift != before.OnDrift:
+		r.Proofs.Next = now
 	}
 }
 
@@ -170,11 +163,11 @@ func (r *Role) Learn(logins []LoginResult, now time.Time, margin time.Duration) 
 	}
 	last := logins[len(logins)-1]
 	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, last.Version, last.Verdict, last.Reason
-	works := r.learnWorks(logins, now, margin)
+	works := learnWorks(r, logins, now, margin)
 	if !works || r.Record.Next.Unproved() { // the one before works
-		r.learnRefused(logins, now, margin)
+		learnRefused(r, logins, now, margin)
 	}
-	r.planProof(works, logins, now)
+	planProof(r, works, logins, now)
 	rec := r.Record
 	if rec.Current != nil && (before.Current == nil || before.Current.Version != rec.Current.Version) {
 		r.Due = r.Options.DueAfter(now)
@@ -197,7 +190,7 @@ func versionOf(p *credential.Password) int {
 }
 
 // learnWorks applies the logins that worked, and reports whether one password works on all parts.
-func (r *Role) learnWorks(logins []LoginResult, now time.Time, margin time.Duration) bool {
+func learnWorks(r *Role, logins []LoginResult, now time.Time, margin time.Duration) bool {
 	parts, on := r.Target.Parts, map[int][]string{}
 	for _, l := range logins {
 		if l.Verdict == provider.Works {
@@ -221,7 +214,7 @@ func (r *Role) learnWorks(logins []LoginResult, now time.Time, margin time.Durat
 }
 
 // learnRefused applies logins that have not shown what is in force.
-func (r *Role) learnRefused(logins []LoginResult, now time.Time, margin time.Duration) {
+func learnRefused(r *Role, logins []LoginResult, now time.Time, margin time.Duration) {
 	next, current := r.Record.Next, r.Record.Current
 	switch {
 	case next.Unproved() && refusedIn(logins, next.Version):
@@ -247,7 +240,7 @@ func refusedIn(logins []LoginResult, version int) bool {
 }
 
 // planProof sets when to log in again.
-func (r *Role) planProof(works bool, logins []LoginResult, now time.Time) {
+func planProof(r *Role, works bool, logins []LoginResult, now time.Time) {
 	proof, next := &r.Proofs, r.Record.Next
 	wait := func(d time.Duration) { proof.Next = now.Add(timing.Scaled(d)) }
 	proof.Unsettled++
@@ -257,7 +250,7 @@ func (r *Role) planProof(works bool, logins []LoginResult, now time.Time) {
 		proof.Recovering, proof.Refused = false, nil
 	}
 	switch {
-	case r.Contradicted():
+	case next.Contradicted():
 		wait(lastMissing)
 	case next.Unproved():
 		wait(repeatRefused)
@@ -271,7 +264,7 @@ func (r *Role) planProof(works bool, logins []LoginResult, now time.Time) {
 		}
 	case r.Record.Unfinished(): // the next request settles it
 	case drifted:
-		r.planRecovery(logins, now)
+		planRecovery(r, logins, now)
 	case proof.Verdict == provider.CannotTell:
 		wait(doubled(firstMissing, proof.Unsettled, lastMissing))
 	default:
@@ -286,7 +279,7 @@ func (r *Role) planProof(works bool, logins []LoginResult, now time.Time) {
 }
 
 // planRecovery plans what on_drift says about a password in force that was refused.
-func (r *Role) planRecovery(logins []LoginResult, now time.Time) {
+func planRecovery(r *Role, logins []LoginResult, now time.Time) {
 	proof := &r.Proofs
 	if r.Options.VerifyPeriod > 0 {
 		proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))

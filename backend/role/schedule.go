@@ -61,7 +61,7 @@ func (o Options) Warnings(now time.Time) []string {
 	if o.RotationWindow > 0 && !o.windowCloses(now) {
 		out = append(out, fmt.Sprintf("rotation_window (%d seconds) is longer than the time between two dates of rotation_schedule, so it never ends: a rotation may begin at any time.", o.RotationWindow))
 	}
-	return out
+	return append(out, o.verifyWarnings()...)
 }
 
 // windowCloses reports whether a window ends before the next one opens.

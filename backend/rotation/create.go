@@ -205,7 +205,7 @@ func (c *creation) plan(ctx context.Context) error {
 	if err := c.h.Allows(c.in.Name, target); err != nil {
 		return problem.Mistake("%s", err)
 	}
-	if err := c.passwords.checkOptions(ctx, c.h, c.role, true, c.Now()); err != nil {
+	if err := c.passwords.checkOptions(ctx, c.h, c.role, nil, c.Now()); err != nil {
 		return err
 	}
 	if err := c.checkGiven(); err != nil {
@@ -225,18 +225,22 @@ func (c *creation) plan(ctx context.Context) error {
 // checkGiven checks the current password in the request.
 func (c *creation) checkGiven() error {
 	old := c.oldPassword()
-	otherwise := ""
-	if old.Otherwise != "" {
-		otherwise = ", or " + old.Otherwise
-	}
 	switch {
 	case c.in.Password == "" && old.Required:
-		return problem.Mistake("password is missing: provider %q changes a password only if the current one is given. Add it%s", c.h.Provider, otherwise)
+		return problem.Mistake("password is missing: provider %q changes a password only if the current one is given. Add it%s", c.h.Provider, either(old.Otherwise))
 	case c.in.Password != "" && !old.Required && !c.in.Options.SkipInitialRotation:
 		return problem.Mistake("password requires skip_initial_rotation=true: otherwise, the role sets a password of its own and does not need the current one")
 	default:
 		return c.checkPresent(c.in.Password)
 	}
+}
+
+// either returns another thing that an operator can do, as the end of a clause; "" if there is none.
+func either(otherwise string) string {
+	if otherwise == "" {
+		return ""
+	}
+	return ", or " + otherwise
 }
 
 // checkTarget checks on the remote system that the account exists.

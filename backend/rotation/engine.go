@@ -182,7 +182,7 @@ func New(c Config) *Engine {
 		Timing: e.Timing, Types: e.types, Connections: e.Connections, Gate: e.Gate, Reads: e.reads, Failures: &e.failures,
 		Writable: e.writable, Working: e.locks.Held,
 	})
-	e.queue = queue.New(queue.Config[job]{Clock: e.Now, Work: e.due, Room: e.room, Open: e.open})
+	e.queue = queue.New(queue.Config[job]{Clock: e.Now, Work: e.due, Room: e.room, MayStart: e.open})
 	return e
 }
 

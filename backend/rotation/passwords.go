@@ -9,6 +9,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/proof"
 	"vault-plugin-secrets-hosting/backend/role"
 )
 
@@ -45,9 +46,9 @@ func (g generator) tryPolicy(ctx context.Context, c connection.Connection, rules
 	return ofPolicy(g.Try(ctx, c.PasswordPolicy, rules, minBits), c, "")
 }
 
-// checkOptions checks the options of a role against its connection and target. newPolicy means that its password policy is
-// new.
-func (g generator) checkOptions(ctx context.Context, h *connection.Handle, r *role.Role, newPolicy bool, now time.Time) error {
+// checkOptions checks the options of a role against its connection and target. before are the options that the role has had; nil
+// if it is new.
+func (g generator) checkOptions(ctx context.Context, h *connection.Handle, r *role.Role, before *role.Options, now time.Time) error {
 	o := r.Options
 	if err := o.Validate(); err != nil {
 		return problem.Mistake("%s", err)
@@ -55,12 +56,15 @@ func (g generator) checkOptions(ctx context.Context, h *connection.Handle, r *ro
 	if settle := h.SettleAfter(); !o.Leaves(settle, now) {
 		return problem.Mistake("the time between two rotations must exceed the connection's settle_after (%d seconds): set a longer rotation_period, or another rotation_schedule", int(settle.Seconds()))
 	}
-	if o.VerifyAddress != "" && len(r.Target.Parts) < 2 {
-		if err := cmp.Or(h.AllowsAddress(o.VerifyAddress), h.Limits().RefusesAddress(o.VerifyAddress)); err != nil {
-			return problem.Mistake("%s", err)
+	if old := h.Kind.OldPassword(r.Target); old.Required && o.OnDrift == role.DriftRotate {
+		return problem.Mistake("on_drift=%s is not possible, because provider %q needs the current password to set a new one, and Vault does not know it after drift: use on_drift=%s%s", o.OnDrift, h.Provider, role.DriftRecover, either(old.Otherwise))
+	}
+	if before == nil || before.Verification() != o.Verification() {
+		if _, err := proof.Logins(h, r); err != nil {
+			return err
 		}
 	}
-	if !newPolicy {
+	if before != nil && before.PasswordPolicy == o.PasswordPolicy {
 		return nil
 	}
 	if !h.AllowsPolicy(o.PasswordPolicy) {

@@ -74,7 +74,7 @@ func (w restarting) request(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.role.RestartAnswered(result, job, w.Now(), w.Backoff)
+	w.role.Restarts.Answered(result, job, w.Now(), w.Backoff)
 	return w.finish(ctx)
 }
 
@@ -87,7 +87,7 @@ func (w restarting) follow(ctx context.Context) error {
 		return result
 	})
 	if err == nil {
-		w.role.RestartFollowed(progress, job, result.Reason, w.Now())
+		w.role.Restarts.Followed(progress, job, result.Reason, w.role.RestartIsLate(w.Now()))
 	}
 	return err
 }
@@ -98,7 +98,7 @@ func (w restarting) prove(ctx context.Context) error {
 		w.role.RestartUnproved(w.Now())
 		return nil
 	}
-	logins, err := proving{w.work}.round(ctx, w.role.RestartTrials(), []string{w.role.Restarts.Part})
+	logins, err := proving{w.work}.round(ctx, w.role.Restarts.Trials(w.role), []string{w.role.Restarts.Part})
 	if err == nil {
 		w.role.RestartProved(logins, w.Now(), w.h.Margin())
 	}

@@ -88,7 +88,7 @@ func (w *work) update(ctx context.Context, options role.Options, given provider.
 	if w.h.Kind.OldPassword(target).Required && !w.oldPassword().Required && w.role.Record.View(now).Password == nil {
 		return problem.Mistake("provider %q would need the account's current password for this, and Vault does not know it. Write it to confirm-role/%s (password=…) first", w.h.Provider, w.name)
 	}
-	if err := w.passwords.checkOptions(ctx, w.h, &updated, options.PasswordPolicy != w.role.Options.PasswordPolicy, now); err != nil {
+	if err := w.passwords.checkOptions(ctx, w.h, &updated, &w.role.Options, now); err != nil {
 		return err
 	}
 	if options.Timing() != w.role.Options.Timing() && w.role.Record.Current != nil {

@@ -22,7 +22,7 @@ func TestHistoryNeedsSudo(t *testing.T) {
 }
 
 // paths are all paths of the mount.
-var paths = []string{"config", "config/x", "roles", "roles/x", "creds/x", "rotate-role/x", "set-password/x", "confirm-role/x", "status/x", "history/x", "settings"}
+var paths = []string{"config", "config/x", "roles", "roles/x", "creds/x", "rotate-role/x", "set-password/x", "confirm-role/x", "verify-role/x", "recover-role/x", "status/x", "history/x", "settings"}
 
 func TestEveryPathHasHelpAndSchema(t *testing.T) {
 	t.Parallel()

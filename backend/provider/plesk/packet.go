@@ -16,6 +16,9 @@ type requestPacket struct {
 type serverRequest struct {
 	SetAlias *setAlias `xml:"set-admin-alias,omitempty"`
 	Get      *get      `xml:"get,omitempty"`
+	// GetProtos requests the protocol versions, which every account with access to the API is permitted to do:
+	// https://docs.plesk.com/en-US/obsidian/api-rpc/about-xml-api/reference/managing-plesk-server/getting-supported-protocols.36172
+	GetProtos *struct{} `xml:"get_protos,omitempty"`
 }
 
 // setAlias applies Data to every account that Filter matches. The schema requires this order.
@@ -45,6 +48,7 @@ type get struct {
 
 // Names of the operations, which responses repeat.
 const (
-	operationSetAlias = "set-admin-alias"
-	operationGet      = "get"
+	operationSetAlias  = "set-admin-alias"
+	operationGet       = "get"
+	operationGetProtos = "get_protos"
 )

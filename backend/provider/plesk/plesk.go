@@ -6,7 +6,7 @@
 // read or list additional administrators; the first change shows whether a login exists.
 //
 // Files: plesk.go defines connections and accounts, packet.go encodes packets, response.go parses responses, codes.go
-// maps error codes to outcomes, client.go makes the calls.
+// maps error codes to outcomes, client.go makes the calls, login.go logs in as an additional administrator.
 package plesk
 
 import (
@@ -214,14 +214,19 @@ const (
 // Lockout returns the lockout of the login, and the ban of the sender, to which refused secret keys count too. Plesk does
 // not lock secret keys.
 func (t Type) Lockout(connection provider.Connection) provider.Lockout {
-	out := provider.Lockout{Sender: provider.Sender{Refusals: senderRefusals, Window: senderWindow}}
-	if host := t.Host(connection); host != "" {
-		out.Sender.Server = Name + "|" + host
-	}
+	out := provider.Lockout{Sender: SenderAt(t.Host(connection))}
 	if login := t.LoginIdentity(connection); login != "" {
 		out.Credential, out.Refusals, out.Window = login, loginRefusals, loginWindow
 	}
 	return out
+}
+
+// SenderAt returns how the Plesk server at this host and port bans senders; zero if it is "".
+func SenderAt(host string) provider.Sender {
+	if host == "" {
+		return provider.Sender{}
+	}
+	return provider.Sender{Server: Name + "|" + host, Refusals: senderRefusals, Window: senderWindow}
 }
 
 // Rules returns Plesk's rules for user passwords. The strength policy of the server applies in addition and cannot be read

@@ -3,12 +3,10 @@ package transport
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,7 +18,7 @@ import (
 type forbiddenError struct{ address netip.Addr }
 
 func (e *forbiddenError) Error() string {
-	return "the address " + e.address.String() + " is link-local, multicast, unspecified or a metadata service of a cloud, which a connection may not use"
+	return provider.ForbiddenReason(e.address)
 }
 
 // notAllowedError reports a host that the mount's allowed_hosts do not allow. It does not tell what its name resolves to.
@@ -45,9 +43,6 @@ func control(ctx context.Context, _, address string, _ syscall.RawConn) error {
 	}
 	return nil
 }
-
-// hostNames matches lower-case host names. Underscores are not valid in host names, but private networks use them.
-var hostNames = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$`)
 
 // ParseURL validates a base address and returns its canonical form for comparison: host in lower case, no default port,
 // no trailing slash. It returns a canonical form unchanged. field is the name of the field that holds the address, and
@@ -97,32 +92,11 @@ func ParseURL(field, raw string, tlsInsecure bool) (string, error) {
 
 // parseHost returns the host in canonical form, with IPv6 addresses in brackets.
 func parseHost(field string, u *url.URL) (string, error) {
-	host := strings.ToLower(u.Hostname())
-	if address, err := netip.ParseAddr(host); err == nil {
-		if address.Zone() != "" {
-			return "", errors.New("the address in " + field + " must not contain a zone")
-		}
-		if provider.Forbidden(address) {
-			return "", fmt.Errorf("%s: %w", field, &forbiddenError{address})
-		}
-		address = address.Unmap()
-		if address.Is6() {
-			return "[" + address.String() + "]", nil
-		}
-		return address.String(), nil
+	host, err := provider.ParseHost(field, u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
 	}
-	if strings.HasSuffix(host, ".") {
-		return "", errors.New("the host in " + field + " must not end in a dot")
-	}
-	if !hostNames.MatchString(host) || strings.Contains(host, "..") {
-		return "", errors.New("the host in " + field + " cannot be parsed; write internationalized names in their ASCII form, xn--…")
-	}
-	// Some resolvers accept forms such as 127.1 and 0x7f000001 as addresses.
-	last := host[strings.LastIndexByte(host, '.')+1:]
-	if _, err := strconv.ParseUint(last, 0, 64); err == nil {
-		return "", errors.New("the host in " + field + " looks like an IPv4 address but is not valid; write IPv4 addresses as four decimal numbers")
-	}
-	return host, nil
+	return host, err
 }
 
 func parsePort(field string, u *url.URL, scheme string) (string, error) {

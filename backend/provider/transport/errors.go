@@ -103,7 +103,7 @@ func (e Endpoint) connectReason(err error) string {
 		remote    *net.OpError
 		timeout   net.Error
 	)
-	field, serverName := e.name(), e.serverNameField()
+	field, serverName, trusted := e.name(), e.serverNameField(), e.authorityField()
 	switch {
 	case errors.As(err, &forbidden):
 		return forbidden.Error() + "; correct " + field
@@ -118,13 +118,17 @@ func (e Endpoint) connectReason(err error) string {
 	case errors.As(err, &dns):
 		return "the host name could not be resolved; check that the Vault server can resolve the host in " + field
 	case errors.As(err, &authority):
-		return "the certificate of the remote system is not trusted; ca_cert must contain the certificate of its issuer, or the certificate itself if it is self-signed"
+		return "the certificate of the remote system is not trusted; " + trusted + " must contain the certificate of its issuer, or the certificate itself if it is self-signed"
+	case errors.As(err, &hostname) && serverName == e.Field:
+		return "the certificate of the remote system is for another name; correct " + field
 	case errors.As(err, &hostname):
 		return "the certificate of the remote system is for another name; correct " + field + ", or set " + serverName + " to the name in the certificate"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the certificate of the remote system has expired or is not valid yet; renew it there, or correct the clock of the Vault server"
 	case errors.As(err, &verify):
-		return "the certificate of the remote system could not be verified; check the certificate, ca_cert and " + serverName
+		return "the certificate of the remote system could not be verified; check the certificate, " + trusted + " and " + serverName
+	case errors.As(err, &record) && e.Plain != "":
+		return "the remote system does not speak TLS on this port; check the port in " + field + ", or set " + e.Plain + " if it has no TLS"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "the remote system does not speak TLS on this port; check the port in " + field
 	case errors.As(err, &remote) && remote.Op == "remote error": // a TLS alert

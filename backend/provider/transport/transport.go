@@ -71,12 +71,18 @@ func (r *Response) Format(f fmt.State, _ rune) {
 // Endpoint is an address of a connection, and what errors call it.
 type Endpoint struct {
 	TLS provider.TLS
-	// Field is the name of the field that holds the address: "url", or another name that ends in "url" ("iam_url"). The
-	// field with the name to verify in its certificate is then "tls_server_name" ("iam_tls_server_name").
+	// Field is the name of the field that holds the address: "url", or another name that ends in "url" ("iam_url"), or
+	// [LoginField]. The field with the name to verify in its certificate is then "tls_server_name" ("iam_tls_server_name"),
+	// or the same field.
 	Field string
+	// Plain is the setting that turns TLS off, "" if there is none.
+	Plain string
 	// Derived is set if the connection has no such field.
 	Derived Derivation
 }
+
+// LoginField is the role's field that holds the address of a login.
+const LoginField = "verify_address"
 
 // Derivation is an address that the user did not write.
 type Derivation struct {
@@ -93,9 +99,20 @@ func (e Endpoint) name() string {
 	return fmt.Sprintf("%s (%s, %s)", e.Field, e.Derived.Address, e.Derived.From)
 }
 
-// serverNameField returns the name of the field that replaces the host of the address in verification.
+// serverNameField returns the name of the field with the name to verify in the certificate.
 func (e Endpoint) serverNameField() string {
+	if e.Field == LoginField {
+		return e.Field
+	}
 	return strings.TrimSuffix(e.Field, "url") + "tls_server_name"
+}
+
+// authorityField returns the name of the field with the certificates to trust.
+func (e Endpoint) authorityField() string {
+	if e.Field == LoginField {
+		return "verify_ca_cert"
+	}
+	return "ca_cert"
 }
 
 // Client sends requests to one endpoint. It is safe for concurrent use.
@@ -114,21 +131,10 @@ func newDialer() *net.Dialer { return &net.Dialer{Timeout: 30 * time.Second, Con
 
 // newClient is New with a network: tests stop requests before they leave the machine.
 func newClient(endpoint Endpoint, via network) (*Client, error) {
-	settings := endpoint.TLS
-	config := &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		ServerName: settings.ServerName,
-		// The operator's explicit choice, for panels with a self-signed certificate.
-		InsecureSkipVerify: settings.Insecure, //nolint:gosec // see above
+	config, err := endpoint.config()
+	if err != nil {
+		return nil, err
 	}
-	if settings.CACert != "" {
-		roots, err := certificates(settings.CACert)
-		if err != nil {
-			return nil, err
-		}
-		config.RootCAs = roots
-	}
-
 	t := cleanhttp.DefaultTransport()
 	t.TLSClientConfig = config
 	t.Proxy = via.choose
@@ -148,9 +154,25 @@ func newClient(endpoint Endpoint, via network) (*Client, error) {
 	}}, nil
 }
 
+// config returns the TLS settings. Its error is for the user who wrote them.
+func (e Endpoint) config() (*tls.Config, error) {
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ServerName: e.TLS.ServerName,
+		// The operator's explicit choice, for panels with a self-signed certificate.
+		InsecureSkipVerify: e.TLS.Insecure, //nolint:gosec // see above
+	}
+	if e.TLS.CACert == "" {
+		return config, nil
+	}
+	roots, err := certificates(e.authorityField(), e.TLS.CACert)
+	config.RootCAs = roots
+	return config, err
+}
+
 // certificates parses a PEM bundle. Unlike x509.CertPool it rejects a bundle with a block that it cannot parse:
 // otherwise the operator would believe that this certificate is trusted.
-func certificates(bundle string) (*x509.CertPool, error) {
+func certificates(field, bundle string) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	n := 0
 	for rest := []byte(bundle); ; n++ {
@@ -160,16 +182,16 @@ func certificates(bundle string) (*x509.CertPool, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return nil, errors.New("ca_cert contains a PEM block that is not a certificate; give certificates only")
+			return nil, errors.New(field + " contains a PEM block that is not a certificate; give certificates only")
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, errors.New("ca_cert contains a certificate that cannot be parsed; give it as PEM, complete and unchanged")
+			return nil, errors.New(field + " contains a certificate that cannot be parsed; give it as PEM, complete and unchanged")
 		}
 		pool.AddCert(certificate)
 	}
 	if n == 0 {
-		return nil, errors.New("ca_cert contains no certificate; give it as PEM, starting with -----BEGIN CERTIFICATE-----")
+		return nil, errors.New(field + " contains no certificate; give it as PEM, starting with -----BEGIN CERTIFICATE-----")
 	}
 	return pool, nil
 }
