@@ -15,9 +15,13 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/lockout"
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/verify"
@@ -26,8 +30,51 @@ import (
 // Prover makes logins. Its methods may be called concurrently.
 type Prover struct {
 	Guards *lockout.Guards
+	Logger hclog.Logger
 	// Login makes a login outside the cloud's API; nil: verify.Login.Prove does.
 	Login func(context.Context, verify.Login) provider.Proof
+}
+
+// atOnce is how many parts are logged in to at a time.
+const atOnce = 8
+
+// Round logs in with these passwords, in this order, on each part of the account, until one works there or a login cannot
+// tell. Logins that are not made before ctx ends cannot tell. The errors are those of Prove, with problem.ErrFull and
+// problem.ErrPanicked; then the logins are those that were made.
+func (p Prover) Round(ctx, waiting context.Context, s lockout.Store, h *connection.Handle, r *role.Role, parts []string, passwords []credential.Password) ([]role.LoginResult, error) {
+	if len(parts) == 0 {
+		parts = []string{""}
+	}
+	found := make([][]role.LoginResult, len(parts))
+	group := new(errgroup.Group)
+	group.SetLimit(atOnce)
+	for i, part := range parts {
+		group.Go(func() (err error) {
+			defer func() {
+				if problem.LogPanic(p.Logger, recover(), "logging in", "role", r.Name) {
+					err = problem.ErrPanicked
+				}
+			}()
+			for _, password := range passwords {
+				login, err := p.Prove(ctx, waiting, s, h, r, part, password)
+				switch {
+				case errors.Is(err, lockout.ErrFull):
+					return problem.ErrFull
+				case err != nil && ctx.Err() != nil:
+					login.Proof = provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "no login was made, because there was no time left"}
+				case err != nil:
+					return err
+				}
+				found[i] = append(found[i], login)
+				if login.Verdict != provider.Refused {
+					return nil
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	return slices.Concat(found...), err //nolint:wrapcheck // it is one of those that the comment lists
 }
 
 // Prove logs in with a password of the role, at a part of the account if it has parts, and counts the login. The role has

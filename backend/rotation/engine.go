@@ -150,7 +150,7 @@ func New(c Config) *Engine {
 	e.guards = lockout.NewGuards(lockout.Config{
 		Timing: e.Timing, Warn: func(message string, err error) { e.logger.Warn(message, "error", err) },
 	})
-	e.prover = proof.Prover{Guards: e.guards, Login: c.Login}
+	e.prover = proof.Prover{Guards: e.guards, Logger: e.logger, Login: c.Login}
 	e.cache = connection.NewCache(e.types, e.guards, timing.Scaled(sendMargin))
 	e.sweeper.e = e
 	e.Connections = connections.New(connections.Config{

@@ -3,16 +3,13 @@ package rotation
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
-	"golang.org/x/sync/errgroup"
 
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/explain"
-	"vault-plugin-secrets-hosting/backend/lockout"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
@@ -150,9 +147,6 @@ func (w proving) take(ctx context.Context) (again bool, err error) {
 	return false, w.conclude(ctx)
 }
 
-// loginsAtOnce is how many servers of a role are logged in to at a time.
-const loginsAtOnce = 8
-
 // round logs in with these passwords, on each part, until one works there or a login cannot tell. It takes requestWait at
 // most: what is not done by then cannot tell.
 func (w proving) round(ctx context.Context, passwords []credential.Password, parts []string) ([]role.LoginResult, error) {
@@ -160,46 +154,20 @@ func (w proving) round(ctx context.Context, passwords []credential.Password, par
 	if err := w.s.Expand(ctx, &expanded); err != nil {
 		return nil, problem.Storage("reading role "+w.name, err)
 	}
-	limited, cancel := context.WithTimeout(ctx, requestWait)
+	ctx, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
-	if len(parts) == 0 {
-		parts = []string{""}
-	}
-	found := make([][]role.LoginResult, len(parts))
-	group := new(errgroup.Group)
-	group.SetLimit(loginsAtOnce)
-	for i, part := range parts {
-		group.Go(func() (err error) {
-			defer func() {
-				if problem.LogPanic(w.logger, recover(), "logging in", "role", w.name) {
-					err = problem.ErrPanicked
-				}
-			}()
-			for _, password := range passwords {
-				login, err := w.prover.Prove(limited, w.waiting, w.s, w.h, &expanded, part, password)
-				switch {
-				case err == nil:
-				case errors.Is(err, lockout.ErrFull):
-					return problem.ErrFull
-				case limited.Err() != nil && ctx.Err() == nil:
-					login.Proof = provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "no login was made, because there was no time left"}
-				default:
-					return problem.Storage("counting a login of role "+w.name, err)
-				}
-				found[i] = append(found[i], login)
-				if login.Verdict != provider.Refused {
-					return nil
-				}
-			}
-			return nil
-		})
-	}
-	err := group.Wait()
-	logins := slices.Concat(found...)
+	logins, err := w.prover.Round(ctx, w.waiting, w.s, w.h, &expanded, parts, passwords)
 	for _, login := range logins {
 		w.logLogin(login)
 	}
-	return logins, err
+	switch {
+	case errors.Is(err, problem.ErrFull), errors.Is(err, problem.ErrPanicked):
+		return nil, err
+	case err != nil:
+		return nil, problem.Storage("counting a login of role "+w.name, err)
+	default:
+		return logins, nil
+	}
 }
 
 // checkConfirmation logs in with the password that an operator's statement is about, and returns an error if that shows the
