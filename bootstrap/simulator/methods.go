@@ -239,12 +239,13 @@ func (s *Simulator) Plesk(loginName string) plesk.AccountState {
 	return plesk.AccountState{}
 }
 
-// PleskSenders describes what Fail2Ban has counted on the Plesk server.
-func (s *Simulator) PleskSenders() plesk.SenderState {
+// PleskSenders returns the requests that the Plesk server has refused, over all
+// logins and secret keys, and what Fail2Ban made of them.
+func (s *Simulator) PleskSenders() lab.Refusals {
 	if panel, ok := s.systems[plesk.Name].(*plesk.Server); ok {
-		return panel.Senders()
+		return panel.Refusals()
 	}
-	return plesk.SenderState{}
+	return lab.Refusals{}
 }
 
 // DCS describes an ACL account ("instance_id/account_id"). The result is zero if

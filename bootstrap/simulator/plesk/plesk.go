@@ -20,6 +20,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -98,9 +100,6 @@ type switches struct {
 	dropHeaders bool
 	systemError int
 	unknown     string // how set-admin-alias answers for a login that does not exist
-	fail2ban    int
-	findSeconds int
-	banSeconds  int
 }
 
 // Panel configures a server whose main administrator's password is stored by
@@ -124,9 +123,7 @@ type Server struct {
 	keys          []*SecretKey
 	aliases       []*account
 	logins        map[string]*attempts // by lower-case login
-	senders       map[string]*sender   // by address
-	mostRefused   int
-	bans          int
+	fail2ban      *lab.Fail2Ban        // jail plesk-panel; counts all logins and secret keys
 	switches      switches
 }
 
@@ -139,9 +136,9 @@ type attempts struct {
 
 func newServer(l *lab.Lab) *Server {
 	return &Server{
-		lab: l, guid: lab.RandomUUID(), logins: map[string]*attempts{}, senders: map[string]*sender{},
+		lab: l, guid: lab.RandomUUID(), logins: map[string]*attempts{}, fail2ban: lab.NewFail2Ban(l.Clock, 0),
 		switches: switches{policy: "strong", aliasAPI: "denied", api: "on", language: "en", lockAfter: 5, lockSeconds: 600, bindKeys: true,
-			unknown: "1013", findSeconds: 600, banSeconds: 600},
+			unknown: "1013"},
 	}
 }
 
@@ -224,8 +221,14 @@ func (s *Server) State() any {
 	for _, k := range s.keys {
 		keys = append(keys, key{ID: k.ID, IPAddress: k.IPAddress, Description: k.Description})
 	}
-	return map[string]any{"accounts": accounts, "secret_keys": keys, "fail2ban": SenderState{s.mostRefused, s.bans}}
+	return map[string]any{"accounts": accounts, "secret_keys": keys, "fail2ban": s.fail2ban.Refusals()}
 }
+
+// Drops reports whether Fail2Ban drops the packets of an address.
+func (s *Server) Drops(remote net.Addr) bool { return s.fail2ban.Drops(remote) }
+
+// Refusals returns the refused requests, over all logins and secret keys.
+func (s *Server) Refusals() lab.Refusals { return s.fail2ban.Refusals() }
 
 // Account describes one account by login. The result is zero if there is none.
 func (s *Server) Account(login string) AccountState {
@@ -270,16 +273,13 @@ func (s *Server) accountState(login string, changes int) AccountState {
 //	lock_after              failed logins in a row that lock an account (default 5), however far apart; 0: never
 //	lock_seconds            how long an account stays locked (default 600)
 //	bind_keys               true (default): new keys without ip_address are bound to the sender's address
-//	fail2ban                refused requests of one address that ban it (real servers: 5); 0 (default): never. Forgets all
-//	                        refusals and bans
-//	fail2ban_find_seconds   in which they count (default 600)
-//	fail2ban_ban_seconds    how long all packets of the address are dropped (default 600)
+//	fail2ban, …             see [lab.Fail2Ban.Settings]: off by default; real servers ban after 5 refused requests
 //	drop_underscore_headers true: a proxy drops HTTP_AUTH_LOGIN and HTTP_AUTH_PASSWD
 //	system_error            code with which every packet of an authenticated caller is refused, such as 1004 or 1014 during set-up or an upgrade; 0 (default): none
 //	unknown_login           1013 (default) or no-result: answer of set-admin-alias for a login that does not exist; no-result leaves the operation's element empty
 func (s *Server) Switches() lab.Settings {
 	w := &s.switches
-	return lab.Settings{
+	settings := lab.Settings{
 		"policy":                  lab.Choice(&w.policy, "very-weak", "weak", "medium", "strong", "very-strong"),
 		"alias_api":               lab.Choice(&w.aliasAPI, "denied", "allowed"),
 		"api":                     lab.Choice(&w.api, "on", "off"),
@@ -290,13 +290,12 @@ func (s *Server) Switches() lab.Settings {
 		"lock_after":              lab.Number(&w.lockAfter),
 		"lock_seconds":            lab.Number(&w.lockSeconds),
 		"bind_keys":               lab.Flag(&w.bindKeys),
-		"fail2ban":                {Values: "N", Set: s.switchFail2Ban},
-		"fail2ban_find_seconds":   lab.Number(&w.findSeconds),
-		"fail2ban_ban_seconds":    lab.Number(&w.banSeconds),
 		"drop_underscore_headers": lab.Flag(&w.dropHeaders),
 		"system_error":            lab.Number(&w.systemError),
 		"unknown_login":           lab.Choice(&w.unknown, "1013", "no-result"),
 	}
+	maps.Copy(settings, s.fail2ban.Settings())
+	return settings
 }
 
 // Switch implements [lab.System].

@@ -291,31 +291,31 @@ func TestFormatSwitchesKeepResult(t *testing.T) {
 	require.ErrorContains(t, p.server.Switch("nothing", json.RawMessage(`1`)), "unknown switch")
 }
 
-// Fail2Ban counts refused requests of an address over all logins and keys, and forgets them in time only.
+// Refused requests count over all logins and keys, those of additional administrators with get_protos too.
 func TestFail2BanCountsRefusalsOfAddress(t *testing.T) {
 	p := newPanel(t)
 	from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40001}
-	refuse := func(n int) {
-		for range n {
-			p.post(protos, as("admin", "wrong")...)
-		}
+	for range 10 {
+		p.post(protos, as("admin", "wrong")...)
 	}
-	refuse(10)
 	require.False(t, p.server.Drops(from), "it is off")
+	require.Len(t, p.server.Refusals().Times, 10)
 	p.flip("fail2ban", "5")
-	refuse(2)
-	p.post(protos, "KEY: wrong")
-	p.lab.Clock.Advance(599 * time.Second)
-	p.post(protos, "KEY: the-key") // accepted
-	refuse(1)
-	require.Equal(t, SenderState{Most: 4}, p.server.Senders())
-	p.lab.Clock.Advance(time.Second) // forgets three
-	refuse(3)
-	require.False(t, p.server.Drops(from))
-	refuse(1)
+	require.Empty(t, p.server.Refusals().Times)
+	for i, headers := range [][]string{
+		as("ops1", "wrong"), as("ops2", "wrong"), as("nobody", "wrong"), {"KEY: wrong"}, as("admin", "admin-pw"), // locked
+	} {
+		require.False(t, p.server.Drops(from))
+		require.Contains(t, []string{"system 1001", "system 11003", "system 1012"}, answer(p.post(protos, headers...)))
+		require.Len(t, p.server.Refusals().Times, i+1)
+		for _, headers := range [][]string{as("ops1", good), {"KEY: the-key"}, nil} { // 1006, accepted, no credentials
+			p.post(protos, headers...)
+		}
+		require.Len(t, p.server.Refusals().Times, i+1)
+	}
 	require.True(t, p.server.Drops(from))
 	require.False(t, p.server.Drops(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}))
-	require.Equal(t, SenderState{Most: 5, Bans: 1}, p.server.Senders())
+	require.Equal(t, 1, p.server.Refusals().Bans)
 	p.lab.Clock.Advance(600 * time.Second)
 	require.False(t, p.server.Drops(from), "the ban ends by itself")
 }

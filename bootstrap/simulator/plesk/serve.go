@@ -83,7 +83,7 @@ func (s *Server) checkUp(r *http.Request, body []byte) (caller, *node, int) {
 	defer s.mu.Unlock()
 	who, code := s.authenticate(r)
 	if code == codeWrongLogin || code == codeKey || code == codeLocked {
-		s.refusedFrom(r.RemoteAddr)
+		s.fail2ban.Refused(r.RemoteAddr)
 	}
 	if code != codeOK {
 		return who, nil, code
