@@ -29,8 +29,11 @@ POST   /v1/clock       {"advance_seconds":300}
 PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}: change a password behind the engine's back
 POST   /v1/restart     {"system":"ecs","target":"ID"}: restart a server, as an operator would
 
-Systems: plesk, iam, dcs, ecs, mediatemple. For faults only: redis and ssh (kinds busy, cut and unreachable), and panel (the
-  Plesk panels of Media Temple services).
+Systems: plesk, iam, dcs, ecs, mediatemple. For faults and switches only: ssh (faults busy, cut and unreachable) and panel (the
+  Plesk panels of Media Temple services). For faults only: redis (as ssh).
+
+The SSH ports ban a client after five refused logins in ten minutes, for ten minutes: its connections hang (switch fail2ban of
+  ssh; off by default for plesk and panel). GET /v1/state has their host keys, and the times of refused logins.
 
 Targets, "*" for any:
   plesk            login

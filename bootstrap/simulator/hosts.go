@@ -16,11 +16,12 @@ import (
 // Host is a server that accepts logins over SSH and, if it has one, at its Plesk
 // panel.
 type Host struct {
-	System     string `json:"system"` // the system whose API sets its passwords
-	ID         string `json:"id"`     // its id in that API
-	SSHAddress string `json:"ssh_address"`
-	HostKey    string `json:"host_key"` // in authorized_keys format
-	PanelURL   string `json:"panel_url,omitempty"`
+	System      string `json:"system"` // the system whose API sets its passwords
+	ID          string `json:"id"`     // its id in that API
+	SSHAddress  string `json:"ssh_address"`
+	HostKey     string `json:"host_key"`    // in authorized_keys format
+	Fingerprint string `json:"fingerprint"` // of the host key: SHA256:…
+	PanelURL    string `json:"panel_url,omitempty"`
 }
 
 // startHost opens the SSH port of a host.
@@ -29,21 +30,22 @@ func (s *Simulator) startHost(ctx context.Context, system string, host shell.Hos
 	if err != nil {
 		return err
 	}
-	key, err := s.ssh.Serve(s.lab, host, door)
-	if err != nil {
+	if err := s.ssh.Serve(s.lab, host, door); err != nil {
 		return errors.Join(err, door.Close())
 	}
-	s.hosts = append(s.hosts, Host{System: system, ID: host.ID, SSHAddress: door.Addr().String(), HostKey: key})
+	s.hosts = append(s.hosts, Host{System: system, ID: host.ID, SSHAddress: door.Addr().String()})
 	return nil
 }
 
 // startServices opens the SSH ports and panels of Media Temple's services.
 func (s *Simulator) startServices(ctx context.Context, api *mediatemple.API) error {
 	for _, id := range api.Hosts() {
-		err := s.startHost(ctx, mediatemple.Name, shell.Host{ID: id, Name: api.HostName(id), Admit: func(user, password string) bool {
-			return api.Admits(id, user, password)
-		}})
-		if err != nil {
+		host := shell.Host{
+			ID: id, Name: api.HostName(id),
+			Admit:        func(user, password string) bool { return api.Admits(id, user, password) },
+			RootPassword: func() string { return api.RootPassword(id) },
+		}
+		if err := s.startHost(ctx, mediatemple.Name, host); err != nil {
 			return err
 		}
 		panel := api.Panel(id)
@@ -54,6 +56,7 @@ func (s *Simulator) startServices(ctx context.Context, api *mediatemple.API) err
 		if err != nil {
 			return err
 		}
+		door.Filter(panel.Drops)
 		s.hosts[len(s.hosts)-1].PanelURL = "https://" + door.Addr().String()
 		s.serve(door, panel, true)
 	}
@@ -71,6 +74,9 @@ func (s *Simulator) startServers(ctx context.Context, servers *ecs.Service) erro
 				return state == "running" || state == "ACTIVE" // CloudDC and Elastic Cloud Server, respectively
 			},
 		}
+		if servers.Host(id).OS == "linux" {
+			host.RootPassword = func() string { return servers.Password(id) }
+		}
 		if err := s.startHost(ctx, ecs.Name, host); err != nil {
 			return err
 		}
@@ -78,8 +84,15 @@ func (s *Simulator) startServers(ctx context.Context, servers *ecs.Service) erro
 	return nil
 }
 
-// Hosts returns all servers that accept logins.
-func (s *Simulator) Hosts() []Host { return slices.Clone(s.hosts) }
+// Hosts returns all servers that accept logins, with their present host keys.
+func (s *Simulator) Hosts() []Host {
+	hosts := slices.Clone(s.hosts)
+	for i := range hosts {
+		state := s.ssh.Host(hosts[i].ID)
+		hosts[i].HostKey, hosts[i].Fingerprint = state.HostKey, state.Fingerprint
+	}
+	return hosts
+}
 
 func (s *Simulator) host(matches func(Host) bool) Host {
 	if i := slices.IndexFunc(s.hosts, matches); i >= 0 {
@@ -94,10 +107,12 @@ func (s *Simulator) SSHAddress(id string) string {
 	return s.host(func(h Host) bool { return h.ID == id }).SSHAddress
 }
 
-// HostKey returns the SSH host key of a host in authorized_keys format.
-func (s *Simulator) HostKey(id string) string {
-	return s.host(func(h Host) bool { return h.ID == id }).HostKey
-}
+// SSH describes the SSH server of a host: its present host key, and the logins that
+// it has refused. The result is zero if there is none.
+func (s *Simulator) SSH(id string) shell.HostState { return s.ssh.Host(id) }
+
+// HostKey returns the present SSH host key of a host in authorized_keys format.
+func (s *Simulator) HostKey(id string) string { return s.ssh.Host(id).HostKey }
 
 // MediaTempleSSH returns the host:port of the SSH server of a service, or "" if
 // there is none.
@@ -112,9 +127,10 @@ func (s *Simulator) MediaTemplePanel(id string) string {
 }
 
 // LoginSSH logs in over SSH. It checks the host key if the address belongs to
-// the simulator. It returns a *[login.RefusedError] if the password is refused.
+// the simulator. It returns a *[login.RefusedError] if the password is refused,
+// which [Simulator.SSH] does not count.
 func (s *Simulator) LoginSSH(address, user, password string) error {
-	key := s.host(func(h Host) bool { return h.SSHAddress == address }).HostKey
+	key := s.HostKey(s.host(func(h Host) bool { return h.SSHAddress == address }).ID)
 	return login.SSH(context.Background(), address, user, password, key)
 }
 
@@ -152,25 +168,12 @@ func (s *Simulator) Restart(system, target string) error {
 	return servers.Restart(target)
 }
 
-// Panel describes the administrator account of the Plesk panel of a Media Temple
-// service, for instance to prove that it was never locked. The result is zero if
-// there is no such panel.
-func (s *Simulator) Panel(id string) plesk.AccountState {
-	if api, ok := s.systems[mediatemple.Name].(*mediatemple.API); ok {
-		if panel := api.Panel(id); panel != nil {
-			return panel.Account(plesk.AdminLogin)
-		}
+// Panel describes the Plesk panel of a Media Temple service: its administrator, for
+// instance to prove that he was never locked, and the requests that it has refused.
+// The result is zero if there is no such panel.
+func (s *Simulator) Panel(id string) mediatemple.PanelState {
+	if panels, ok := s.systems[mediatemple.PanelName].(mediatemple.Panels); ok {
+		return panels.Panel(id)
 	}
-	return plesk.AccountState{}
-}
-
-// panels describes the administrator accounts of all panels, by service id.
-func (s *Simulator) panels() map[string]plesk.AccountState {
-	states := map[string]plesk.AccountState{}
-	for _, h := range s.hosts {
-		if h.PanelURL != "" {
-			states[h.ID] = s.Panel(h.ID)
-		}
-	}
-	return states
+	return mediatemple.PanelState{}
 }

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator/huaweicloud"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/shell"
 )
 
 // setService asks Media Temple's API to set a password of the service 556.
@@ -25,8 +27,21 @@ func (b *bench) setService(kind, password string) (int, error) {
 	return status, err
 }
 
-func TestServicePasswordsLogIn(t *testing.T) {
-	b := start(t)
+// withEachSSH runs a test with the simulated SSH server and, where it can be used, with sshd.
+func withEachSSH(t *testing.T, test func(b *bench)) {
+	t.Run("simulated", func(t *testing.T) { test(start(t)) })
+	sshd, err := shell.FindSSHD(t.Context())
+	if err != nil {
+		t.Logf("tested with the simulated SSH server only: %v", err)
+		return
+	}
+	t.Run("sshd", func(t *testing.T) { test(startWith(t, Config{SSHD: sshd})) })
+}
+
+func TestServicePasswordsLogIn(t *testing.T) { withEachSSH(t, testServicePasswords) }
+
+func testServicePasswords(b *bench) {
+	t := b.T
 	require.NoError(t, b.Switch("mediatemple", "job_ms", 60_000))
 	service := b.InitialState().MediaTemple.Accounts[0].Services[0]
 	for kind, c := range map[string]struct {
@@ -110,8 +125,10 @@ func (b *bench) ask(method, url, path, body string) int {
 	return status
 }
 
-func TestServerPasswordLogsInAfterRestart(t *testing.T) {
-	b := start(t)
+func TestServerPasswordLogsInAfterRestart(t *testing.T) { withEachSSH(t, testServerPasswords) }
+
+func testServerPasswords(b *bench) {
+	t := b.T
 	state := b.InitialState().ECS
 	metal, cloud := state.Instances[0], state.CloudServers[0]
 	require.Equal(t, http.StatusOK, b.ask(http.MethodPut, b.CloudDCURL(), "instances/password",
@@ -135,8 +152,10 @@ func TestServerPasswordLogsInAfterRestart(t *testing.T) {
 	assert.Zero(t, b.ECS("nobody"))
 }
 
-func TestStoppedServerDoesNotRefusePasswords(t *testing.T) {
-	b := start(t)
+func TestStoppedServerDoesNotRefusePasswords(t *testing.T) { withEachSSH(t, testStoppedServers) }
+
+func testStoppedServers(b *bench) {
+	t := b.T
 	var refused *login.RefusedError
 	for _, i := range b.InitialState().ECS.Instances {
 		user := map[string]string{"linux": "root", "windows": "Administrator"}[i.OS]
@@ -150,4 +169,49 @@ func TestStoppedServerDoesNotRefusePasswords(t *testing.T) {
 		require.NoError(t, b.Restart("ecs", i.ID))
 		require.NoError(t, b.LoginSSH(b.SSHAddress(i.ID), user, i.Password))
 	}
+}
+
+// The door of a panel drops the packets of a banned sender. Refused requests are counted by panel.
+func TestPanelBansRefusedSender(t *testing.T) {
+	b := start(t)
+	require.NoError(t, b.Switch("panel", "fail2ban", 2))
+	for n := range 2 {
+		require.NoError(t, b.LoginPanel("556", b.InitialState().MediaTemple.Accounts[0].Services[0].PleskPassword))
+		require.Error(t, b.LoginPanel("556", "wrong"))
+		require.Len(t, b.Panel("556").Fail2Ban.Times, n+1)
+	}
+	require.Equal(t, 1, b.Panel("556").Fail2Ban.Bans)
+	require.Empty(t, b.Panel("901").Fail2Ban.Times)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, login.Plesk(ctx, b.MediaTemplePanel("556"), b.CAPEM(), "admin", "wrong"), context.DeadlineExceeded)
+	require.Error(t, b.LoginPanel("901", "wrong"), "another server answers")
+	b.Advance(10 * time.Minute)
+	require.NoError(t, b.LoginPanel("556", b.InitialState().MediaTemple.Accounts[0].Services[0].PleskPassword))
+	require.Len(t, b.Panel("556").Fail2Ban.Times, 2)
+	require.Error(t, b.Switch("panel", "nothing", true))
+	require.Empty(t, b.PleskSenders().Times)
+}
+
+func TestStateShowsHostKeys(t *testing.T) {
+	b := start(t)
+	for _, h := range b.Hosts() {
+		require.Equal(t, b.SSH(h.ID).HostKey, h.HostKey)
+		require.Regexp(t, "^ssh-ed25519 [A-Za-z0-9+/]+=*$", h.HostKey)
+		require.Regexp(t, "^SHA256:[A-Za-z0-9+/]{43}$", h.Fingerprint)
+	}
+	before := b.HostKey("556")
+	require.NoError(t, b.SetFault(lab.Fault{System: "ssh", Target: "*", Kind: lab.Unreachable}))
+	require.NoError(t, b.ClearFaults("ssh", ""))
+	require.Equal(t, before, b.HostKey("556"))
+	status, answer := b.control(http.MethodPut, "/v1/switches", `{"system":"ssh","host_key":{"556":"new"}}`)
+	require.Equal(t, http.StatusOK, status, answer)
+	require.NotEqual(t, before, b.HostKey("556"))
+	_, answer = b.control(http.MethodGet, "/v1/state", "")
+	require.Contains(t, answer, b.SSH("556").Fingerprint)
+	require.NotContains(t, answer, before)
+	require.Contains(t, answer, b.HostKey("557"))
+	service := b.InitialState().MediaTemple.Accounts[0].Services[0]
+	require.NoError(t, b.LoginSSH(b.SSHAddress("556"), "root", service.RootPassword))
+	require.Error(t, login.SSH(t.Context(), b.SSHAddress("556"), "root", service.RootPassword, before))
 }

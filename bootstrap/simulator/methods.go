@@ -78,7 +78,7 @@ func (s *Simulator) SecretsSeen() map[string]string { return s.lab.Secrets.Seen(
 
 // Systems returns the names of all systems.
 func (s *Simulator) Systems() []string {
-	names := []string{dcs.DoorName, shell.DoorName, mediatemple.PanelName}
+	names := []string{dcs.DoorName}
 	for name := range s.systems {
 		names = append(names, name)
 	}
@@ -221,7 +221,7 @@ func (s *Simulator) Status() Status {
 			"redirect_trap": s.trapURL,
 		},
 		Hosts:      s.Hosts(),
-		Systems:    map[string]any{mediatemple.PanelName: s.panels()},
+		Systems:    map[string]any{},
 		Trap:       map[string]int64{"requests": int64(requests), "body_bytes": bytes},
 		Concurrent: s.lab.MaxConcurrentChanges(),
 	}

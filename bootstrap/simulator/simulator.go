@@ -29,9 +29,9 @@
 //	PUT    /v1/passwords   {"system":"plesk","target":"ops1","password":"..."}: a change behind the engine's back
 //	POST   /v1/restart     {"system":"ecs","target":"..."}: an operator restarts a server
 //
-// The systems are plesk, iam, dcs, ecs and mediatemple. Faults can also be set
-// for redis and ssh (operation class login) and for panel (Media Temple's Plesk
-// panels; class check by default). A target is a Plesk login, an IAM user,
+// The systems are plesk, iam, dcs, ecs and mediatemple. Faults and switches can
+// also be set for ssh (operation class login) and for panel (Media Temple's Plesk
+// panels; class check by default), and faults for redis (class login). A target is a Plesk login, an IAM user,
 // "instance_id/account_id" for dcs, "service_id/root" or "service_id/plesk" for
 // mediatemple, an instance id for redis, and a server id for ecs, ssh and panel;
 // "*" matches any. The target of a check is the login that made it, or the
@@ -74,6 +74,9 @@ type Config struct {
 	// RedisServer is the host:port of a real Redis server (6.0 or newer) on which
 	// to set the passwords of the DCS instance too; "" means none.
 	RedisServer string
+	// SSHD is the path of OpenSSH's sshd, from [shell.FindSSHD], with which the SSH
+	// ports serve logins as root; "" means the simulated server.
+	SSHD string
 	// Logger receives the errors of the HTTP servers; nil discards them.
 	Logger hclog.Logger
 }
@@ -138,7 +141,13 @@ func (s *Simulator) start(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	s.systems = map[string]lab.System{plesk.Name: panel, huaweicloud.Name: cloud, dcs.Name: cache, ecs.Name: servers, mediatemple.Name: rental}
+	s.systems = map[string]lab.System{plesk.Name: panel, huaweicloud.Name: cloud, dcs.Name: cache, ecs.Name: servers,
+		mediatemple.Name: rental, mediatemple.PanelName: rental.Panels(), shell.DoorName: &s.ssh}
+	if s.ssh.SSHD = config.SSHD; config.SSHD != "" {
+		if err := shell.CheckSSHD(ctx, config.SSHD); err != nil {
+			return err
+		}
+	}
 	if s.authority, err = lab.NewAuthority(); err != nil {
 		return err
 	}

@@ -33,8 +33,10 @@ type bench struct {
 	client *http.Client
 }
 
-func start(t *testing.T) *bench {
-	s, err := Start(t.Context(), Config{})
+func start(t *testing.T) *bench { return startWith(t, Config{}) }
+
+func startWith(t *testing.T, config Config) *bench {
+	s, err := Start(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	require.NoError(t, s.Switch("plesk", "alias_api", "allowed"))
@@ -215,7 +217,10 @@ func TestControlAPIExplainsErrors(t *testing.T) {
 		{"PUT", "/v1/faults", `{"system":"redis","target":"*","kind":"huge"}`, "busy, cut and unreachable"},
 		{"PUT", "/v1/faults", `not JSON`, "reading JSON"},
 		{"PUT", "/v1/switches", `{"system":"plesk","policy":"silly"}`, "must be one of"},
-		{"PUT", "/v1/switches", `{"system":"ssh","policy":"silly"}`, "unknown system"},
+		{"PUT", "/v1/switches", `{"system":"redis","policy":"silly"}`, "unknown system"},
+		{"PUT", "/v1/switches", `{"system":"ssh","hang":{"nobody":true}}`, "no such host"},
+		{"PUT", "/v1/passwords", `{"system":"ssh","target":"556","password":"x"}`, "belongs to ecs or mediatemple"},
+		{"PUT", "/v1/passwords", `{"system":"panel","target":"556","password":"x"}`, "belongs to mediatemple"},
 		{"PUT", "/v1/switches", `{"system":"mediatemple","http_status":99}`, "200 to 599"},
 		{"PUT", "/v1/switches", `{"system":"plesk","nothing":true}`, "unknown switch"},
 		{"PUT", "/v1/switches", `{"policy":"weak"}`, "system is missing"},

@@ -119,6 +119,7 @@ func runSimulator(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	flags.StringVar(&config.ECS, "ecs", free, "listen `address` of Huawei Cloud Elastic Cloud Server (TLS); SSH servers use free ports")
 	flags.StringVar(&config.MediaTemple, "mediatemple", free, "listen `address` of Media Temple's API (TLS); SSH servers and panels use free ports")
 	flags.StringVar(&config.RedisServer, "redis-server", "", "`address` of a real Redis server (6.0 or newer, no password set) on which to mirror the accounts of the DCS instance")
+	flags.StringVar(&config.SSHD, "sshd", "", "absolute `path` of OpenSSH's sshd, to serve logins as root with it instead of the simulated SSH server (needs Linux, root, unshare and openssl; sees no account of this machine)")
 	stateFile := flags.String("state", "", "read the initial accounts, keys and passwords from this JSON `file`, such as one written by -out; systems that it omits get their defaults")
 	outFile := flags.String("out", "", "write all addresses, credentials and passwords to this JSON `file` (mode 0600)")
 	caFile := flags.String("ca-file", "", "write the CA certificate to this PEM `file`")
@@ -175,8 +176,9 @@ func announce(s *simulator.Simulator, outFile, caFile string, stdout io.Writer) 
 	return nil
 }
 
-// addresses lists all addresses, one per line: "NAME ADDRESS", and for each
-// server "ssh SYSTEM ID ADDRESS" and "panel ID ADDRESS".
+// addresses lists all addresses, one per line: "NAME ADDRESS", and for each server
+// "ssh SYSTEM ID ADDRESS", "hostkey ID KEY", with its fingerprint as a comment, and
+// "panel ID ADDRESS".
 func addresses(s *simulator.Simulator) string {
 	var b strings.Builder
 	for _, a := range [][2]string{
@@ -187,6 +189,7 @@ func addresses(s *simulator.Simulator) string {
 	}
 	for _, h := range s.Hosts() {
 		fmt.Fprintf(&b, "%-8s %s %s %s\n", "ssh", h.System, h.ID, h.SSHAddress)
+		fmt.Fprintf(&b, "%-8s %s %s %s\n", "hostkey", h.ID, h.HostKey, h.Fingerprint)
 		if h.PanelURL != "" {
 			fmt.Fprintf(&b, "%-8s %s %s\n", "panel", h.ID, h.PanelURL)
 		}

@@ -85,9 +85,9 @@ func TestSimulatorRunsUntilInterrupted(t *testing.T) {
 	assert.Contains(t, stdout.String(), "\nmediatemple "+out.MediaTemple.URL+"\n")
 	assert.Contains(t, stdout.String(), "\nclouddc  "+out.ECS.CloudDCURL+"\necs      "+out.ECS.URL+"\n")
 	host := out.Hosts[slices.IndexFunc(out.Hosts, func(h simulator.Host) bool { return h.ID == "556" })]
-	assert.Contains(t, stdout.String(), "\nssh      mediatemple 556 "+host.SSHAddress+"\npanel    556 "+host.PanelURL+"\nssh ")
+	assert.Contains(t, stdout.String(), "\nssh      mediatemple 556 "+host.SSHAddress+"\nhostkey  556 "+host.HostKey+" "+host.Fingerprint+"\npanel    556 "+host.PanelURL+"\nssh ")
 	assert.Contains(t, stdout.String(), "\nssh      ecs "+out.ECS.Instances[0].ID+" "+out.Hosts[0].SSHAddress+"\n")
-	ssh := []string{"login", "ssh", "-addr", host.SSHAddress, "-username", "root", "-host-key", host.HostKey}
+	ssh := []string{"login", "ssh", "-addr", host.SSHAddress, "-username", "root", "-host-key", host.HostKey + " " + host.Fingerprint}
 	code, said, _ = command(t, out.MediaTemple.Accounts[0].Services[0].RootPassword, ssh...)
 	assert.Zero(t, code)
 	assert.Equal(t, "login works\n", said)
@@ -118,6 +118,7 @@ func TestCommandLineErrors(t *testing.T) {
 		{[]string{"start"}, 1, "unexpected argument"},
 		{[]string{"-state", "/nonexistent"}, 1, "initial state"},
 		{[]string{"-plesk", "nowhere:-1"}, 1, "listening on"},
+		{[]string{"-sshd", "sshd"}, 1, "an absolute path is needed"},
 		{[]string{"login"}, 2, "specify where"},
 		{[]string{"login", "ftp"}, 2, "specify where"},
 		{[]string{"login", "plesk", "-username", "x"}, 2, "needs -url"},

@@ -207,6 +207,18 @@ func (s *Service) Admits(id, user, password string) bool {
 	return h != nil && h.up(s.lab.Clock.Now()) && user == h.user() && lab.Same(h.password, password)
 }
 
+// Password returns the administrator's password in force, or "" if there is no such
+// host.
+func (s *Service) Password(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	if h := s.host(id); h != nil {
+		return h.password
+	}
+	return ""
+}
+
 // Restart simulates an operator restarting a host, or starting it if it is
 // stopped. When it returns, the host is up and its pending password in force. It
 // takes no time and cancels any power action in progress.

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
+// ClientVersion is how [SSH] introduces itself to the server.
+const ClientVersion = "SSH-2.0-hosting_login"
+
 // SSH logs in at an SSH server with a password and disconnects. hostKey is the
 // host key to require, as a line from a known_hosts or authorized_keys file. With
 // "" any key is accepted, and whatever server answers at the address receives the
@@ -23,7 +26,7 @@ import (
 func SSH(ctx context.Context, address, user, password, hostKey string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	config := &ssh.ClientConfig{User: user}
+	config := &ssh.ClientConfig{User: user, ClientVersion: ClientVersion}
 	if err := checkHostKey(config, hostKey); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
-	"vault-plugin-secrets-hosting/bootstrap/simulator/plesk"
 )
 
 // job is a change that has been accepted but is not in force yet.
@@ -89,11 +88,11 @@ func (a *API) Admits(id, user, password string) bool {
 	return s != nil && user == "root" && lab.Same(a.password(&s.root), password)
 }
 
-// Panel returns the Plesk panel of a service, or nil if it has none. Its
-// administrator logs in with the Plesk password in force.
-func (a *API) Panel(id string) *plesk.Server {
+// RootPassword returns the root password in force, or "" if there is no such
+// service.
+func (a *API) RootPassword(id string) string {
 	if s := a.service(id); s != nil {
-		return s.panel
+		return a.password(&s.root)
 	}
-	return nil
+	return ""
 }

@@ -1,10 +1,14 @@
 // Package shell simulates the SSH port of a server, as far as needed to check a
-// password. It supports password authentication only and runs no commands: every
-// session gets the line "web1: logged in as root" and exit status 0. Subsystems
-// and forwarding are not supported.
+// password. It runs no commands: every session gets the line "web1: logged in as
+// root" and exit status 0. Subsystems and forwarding are not supported.
 //
 // [Doors.Serve] opens a port. https://github.com/gliderlabs/ssh implements the
-// protocol.
+// protocol. A port can run OpenSSH's sshd instead, see [FindSSHD]. Its sessions
+// run nothing at all.
+//
+// Refused logins are counted, and by default Fail2Ban bans a sender after five in
+// ten minutes. Logins by package login are not counted: a test uses them to look
+// which password works.
 package shell
 
 import (
@@ -13,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +24,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
+	"vault-plugin-secrets-hosting/bootstrap/simulator/login"
 )
 
 // DoorName is the system name of all SSH ports in faults and in the journal. Their
@@ -31,6 +35,7 @@ const (
 	maxConnections = 64 // per port; further ones are dropped, as a busy sshd does
 	maxIdle        = 30 * time.Second
 	maxConnection  = 5 * time.Minute
+	maxRefused     = 5 // refused logins that ban a sender, as Fail2Ban's jail sshd does
 )
 
 // Host is a server that accepts logins.
@@ -39,60 +44,53 @@ type Host struct {
 	Name string // its host name
 	// Admit reports whether to accept a login. It is called concurrently.
 	Admit func(user, password string) bool
+	// RootPassword returns root's password. It is used by sshd only. nil means that
+	// sshd cannot take the place of the host, because it has no root.
+	RootPassword func() string
 	// Up reports whether the host is running. If not, connections are cut before
 	// any data is exchanged. nil means always.
 	Up func() bool
 }
 
-// Doors are the SSH ports of a simulator.
+// Doors are the SSH ports of a simulator. They are a system with switches.
 type Doors struct {
+	// SSHD is the path of the sshd that serves the logins, from [FindSSHD]; "" means
+	// the simulated server. It must not change once a port is open.
+	SSHD string
+
 	mu      sync.Mutex
 	idle    *sync.Cond // uses mu; signaled when running drops to 0
 	running int        // connections and sessions
 	closed  bool
-	doors   []*lab.Door
+	ports   []*port
 	loops   sync.WaitGroup
 }
 
-// Serve serves logins at a door until it is closed. It generates a host key and
-// returns it as an authorized_keys line.
-func (d *Doors) Serve(l *lab.Lab, host Host, door *lab.Door) (hostKey string, err error) {
-	_, private, err := ed25519.GenerateKey(nil)
+// Serve serves logins at a door until it is closed.
+func (d *Doors) Serve(l *lab.Lab, host Host, door *lab.Door) error {
+	p, err := newPort(d, l, host, door)
 	if err != nil {
-		return "", fmt.Errorf("generating a host key: %w", err)
+		return err
 	}
-	signer, err := gossh.NewSignerFromKey(private)
-	if err != nil {
-		return "", fmt.Errorf("generating a host key: %w", err)
-	}
-	p := &port{doors: d, lab: l, host: host, places: make(chan struct{}, maxConnections)}
-	server := &ssh.Server{
-		HostSigners:     []ssh.Signer{signer},
-		Handler:         p.session,
-		PasswordHandler: p.login,
-		ConnCallback:    p.connect,
-		ChannelHandlers: map[string]ssh.ChannelHandler{"session": p.channel},
-		IdleTimeout:     maxIdle,
-		MaxTimeout:      maxConnection,
-	}
+	door.Filter(p.drops)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return "", errors.New("the SSH ports are closed")
+		return errors.New("the SSH ports are closed")
 	}
-	d.doors = append(d.doors, door)
-	d.loops.Go(func() { p.accept(server, door) })
-	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(signer.PublicKey()))), nil
+	d.ports = append(d.ports, p)
+	d.loops.Go(p.accept)
+	return nil
 }
 
 // Close closes the ports and ends all sessions. It returns when none is left.
 func (d *Doors) Close() {
 	d.mu.Lock()
 	d.closed = true
-	doors := d.doors
+	ports := d.ports
 	d.mu.Unlock()
-	for _, door := range doors {
-		_ = door.Close() // never fails; closes the connections too
+	for _, p := range ports {
+		_ = p.door.Close() // never fails; closes the connections too
 	}
 	d.loops.Wait()
 	d.mu.Lock()
@@ -127,21 +125,46 @@ func (d *Doors) end() {
 
 // port is the SSH port of one host.
 type port struct {
-	doors  *Doors
-	lab    *lab.Lab
-	host   Host
-	places chan struct{} // one for each connection
+	doors    *Doors
+	lab      *lab.Lab
+	host     Host
+	door     *lab.Door
+	places   chan struct{} // one for each connection
+	fail2ban *lab.Fail2Ban
+
+	mu       sync.Mutex
+	switches switches
+	hostKey  ed25519.PrivateKey
 }
 
-func (p *port) accept(server *ssh.Server, door *lab.Door) {
+func newPort(d *Doors, l *lab.Lab, host Host, door *lab.Door) (*port, error) {
+	p := &port{
+		doors: d, lab: l, host: host, door: door, places: make(chan struct{}, maxConnections), fail2ban: lab.NewFail2Ban(l.Clock, maxRefused),
+		switches: switches{methods: methodPassword, rootLogin: rootYes},
+	}
+	return p, p.newHostKey()
+}
+
+// drops reports whether the packets of an address are dropped.
+func (p *port) drops(remote net.Addr) bool { return p.settings().hang || p.fail2ban.Drops(remote) }
+
+func (p *port) accept() {
 	for {
-		conn, err := door.Accept()
+		conn, err := p.door.Accept()
 		if err != nil {
 			return
 		}
 		if !p.doors.begin() {
 			_ = conn.Close() // the port is closing
 			return
+		}
+		if p.drops(conn.RemoteAddr()) {
+			go func() {
+				defer p.doors.end()
+				_, _ = io.Copy(io.Discard, conn) // returns when the client gives up
+				_ = conn.Close()                 // nothing was written
+			}()
+			continue
 		}
 		select {
 		case p.places <- struct{}{}:
@@ -152,9 +175,43 @@ func (p *port) accept(server *ssh.Server, door *lab.Door) {
 		}
 		go func() {
 			defer func() { <-p.places; p.doors.end() }()
-			server.HandleConn(conn)
+			p.serve(conn)
 		}()
 	}
+}
+
+// serve serves a connection with the present switches and host key.
+func (p *port) serve(conn net.Conn) {
+	if p.doors.SSHD != "" && p.host.RootPassword != nil {
+		p.runSSHD(conn)
+		return
+	}
+	signer, err := gossh.NewSignerFromKey(p.privateKey())
+	if err != nil {
+		_ = conn.Close() // does not happen with an Ed25519 key
+		return
+	}
+	server := &ssh.Server{
+		HostSigners:     []ssh.Signer{signer},
+		Handler:         p.session,
+		ConnCallback:    p.connect,
+		ChannelHandlers: map[string]ssh.ChannelHandler{"session": p.channel},
+		IdleTimeout:     maxIdle,
+		MaxTimeout:      maxConnection,
+		// Nobody has a key. It is not a password, and not counted as a refused one.
+		PublicKeyHandler: func(ssh.Context, ssh.PublicKey) bool { return false },
+	}
+	settings := p.settings()
+	if settings.offersPassword() {
+		server.PasswordHandler = p.login
+	}
+	if settings.offersQuestions() {
+		server.KeyboardInteractiveHandler = func(ctx ssh.Context, ask gossh.KeyboardInteractiveChallenge) bool {
+			answers, err := ask("", "", []string{"Password: "}, []bool{false})
+			return err == nil && len(answers) == 1 && p.login(ctx, answers[0])
+		}
+	}
+	server.HandleConn(conn)
 }
 
 // turnAway closes a connection the way OpenSSH does when too many connections are
@@ -172,21 +229,33 @@ type cutKey struct{}
 // fault: Busy turns the connection away, any other kind cuts it as soon as the
 // client has sent a password.
 func (p *port) connect(ctx ssh.Context, conn net.Conn) net.Conn {
+	turnedAway, cut := p.greet(conn)
+	if turnedAway {
+		return nil
+	}
+	if cut {
+		ctx.SetValue(cutKey{}, conn)
+	}
+	return conn
+}
+
+// greet turns a connection away if the host is down or the fault is Busy. It
+// reports whether to cut the connection later.
+func (p *port) greet(conn net.Conn) (turnedAway, cut bool) {
 	if p.host.Up != nil && !p.host.Up() {
 		p.note("down", "")
-		return nil
+		return true, false
 	}
 	kind, ok := p.lab.TakeLogin(DoorName, p.host.ID)
 	if !ok {
-		return conn
+		return false, false
 	}
 	p.note("fault", kind)
 	if kind == lab.Busy {
 		turnAway(conn)
-		return nil
+		return true, false
 	}
-	ctx.SetValue(cutKey{}, conn)
-	return conn
+	return false, true
 }
 
 func (p *port) login(ctx ssh.Context, password string) bool {
@@ -194,12 +263,21 @@ func (p *port) login(ctx ssh.Context, password string) bool {
 		_ = conn.Close() // the point is to break it
 		return false
 	}
-	if !p.host.Admit(ctx.User(), password) {
-		p.note("refused", "")
+	refused := ctx.User() == "root" && p.settings().rootLogin != rootYes
+	if refused || !p.host.Admit(ctx.User(), password) {
+		p.refuse(ctx.RemoteAddr(), ctx.ClientVersion())
 		return false
 	}
 	p.note("ok", "")
 	return true
+}
+
+// refuse notes a refused login, and counts it unless a test has looked.
+func (p *port) refuse(remote net.Addr, client string) {
+	p.note("refused", "")
+	if client != login.ClientVersion {
+		p.fail2ban.Refused(remote.String())
+	}
 }
 
 // note omits the user name: clients can send anything there, even a password.

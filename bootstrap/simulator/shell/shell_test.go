@@ -33,8 +33,11 @@ type bench struct {
 	key     string
 }
 
-func open(t *testing.T) *bench {
-	b := &bench{lab: lab.New(nil), doors: &Doors{}}
+func open(t *testing.T) *bench { return openWith(t, "") }
+
+// openWith opens a port that sshd serves, or the simulated server if it is "".
+func openWith(t *testing.T, sshd string) *bench {
+	b := &bench{lab: lab.New(nil), doors: &Doors{SSHD: sshd}}
 	t.Cleanup(b.lab.Close)
 	t.Cleanup(b.doors.Close)
 	var err error
@@ -42,14 +45,26 @@ func open(t *testing.T) *bench {
 	require.NoError(t, err)
 	b.address = b.door.Addr().String()
 	host := Host{ID: "h1", Name: "web1", Admit: func(user, password string) bool { return user == "root" && password == good },
-		Up: func() bool { return !b.down.Load() }}
-	b.key, err = b.doors.Serve(b.lab, host, b.door)
-	require.NoError(t, err)
+		RootPassword: func() string { return good }, Up: func() bool { return !b.down.Load() }}
+	require.NoError(t, b.doors.Serve(b.lab, host, b.door))
+	b.key = b.doors.Host("h1").HostKey
 	return b
 }
 
-func TestLoginNeedsTheRightPassword(t *testing.T) {
-	b := open(t)
+// withEachServer runs a test with the simulated server and, where it can be used, with sshd.
+func withEachServer(t *testing.T, test func(t *testing.T, b *bench)) {
+	t.Run("simulated", func(t *testing.T) { test(t, open(t)) })
+	sshd, err := FindSSHD(t.Context())
+	if err != nil {
+		t.Logf("tested with the simulated server only: %v", err)
+		return
+	}
+	t.Run("sshd", func(t *testing.T) { test(t, openWith(t, sshd)) })
+}
+
+func TestLoginNeedsTheRightPassword(t *testing.T) { withEachServer(t, testLogins) }
+
+func testLogins(t *testing.T, b *bench) {
 	var refused *login.RefusedError
 	require.NoError(t, login.SSH(t.Context(), b.address, "root", good, ""))
 	require.NoError(t, login.SSH(t.Context(), b.address, "root", good, b.key))
@@ -57,12 +72,27 @@ func TestLoginNeedsTheRightPassword(t *testing.T) {
 		require.ErrorAs(t, login.SSH(t.Context(), b.address, wrong[0], wrong[1], b.key), &refused)
 		assert.Equal(t, "password", refused.Code)
 	}
+	refusals := 3
+	if b.doors.SSHD != "" { // logs an empty password as the method none
+		refusals--
+	}
+	assert.Equal(t, map[string]int{"ok": 2, "refused": refusals}, b.results(t, 2+refusals), "one attempt per login")
+	assert.Empty(t, b.doors.Host("h1").Fail2Ban.Times, "a test that looks is not counted")
+}
+
+// results returns how often the journal has each result, once it has n. sshd may log a login after its answer.
+func (b *bench) results(t *testing.T, n int) map[string]int {
+	var entries []lab.Entry
+	require.Eventually(t, func() bool {
+		entries = b.lab.Journal.List(DoorName, "h1")
+		return len(entries) >= n
+	}, 20*time.Second, time.Millisecond)
 	results := map[string]int{}
-	for _, e := range b.lab.Journal.List(DoorName, "h1") {
+	for _, e := range entries {
 		assert.Equal(t, "login", e.Operation)
 		results[e.Result]++
 	}
-	assert.Equal(t, map[string]int{"ok": 2, "refused": 3}, results, "one attempt per login")
+	return results
 }
 
 func TestServerWithAnotherKeyGetsNoPassword(t *testing.T) {
@@ -92,12 +122,14 @@ func TestSessionRunsNoCommand(t *testing.T) {
 
 // Uses OpenSSH's client if it is installed.
 func TestOpenSSHLogsIn(t *testing.T) {
-	client, err := exec.LookPath("ssh")
-	if err != nil {
+	if _, err := exec.LookPath("ssh"); err != nil {
 		t.Log("ssh is not installed: tested with the Go client only")
 		return
 	}
-	b := open(t)
+	withEachServer(t, testOpenSSH)
+}
+
+func testOpenSSH(t *testing.T, b *bench) {
 	_, port, err := net.SplitHostPort(b.address)
 	require.NoError(t, err)
 	directory := t.TempDir()
@@ -105,22 +137,28 @@ func TestOpenSSHLogsIn(t *testing.T) {
 	require.NoError(t, os.WriteFile(ask, []byte("#!/bin/sh\necho \"$ANSWER\"\n"), 0o700))
 	require.NoError(t, os.WriteFile(known, []byte("[127.0.0.1]:"+port+" "+b.key+"\n"), 0o600))
 	log := func(password string) (string, error) {
-		command := exec.CommandContext(t.Context(), client, "-F", "none", "-p", port, "-o", "UserKnownHostsFile="+known,
+		command := exec.CommandContext(t.Context(), "ssh", "-F", "none", "-p", port, "-o", "UserKnownHostsFile="+known,
 			"-o", "StrictHostKeyChecking=yes", "-o", "NumberOfPasswordPrompts=1", "root@127.0.0.1", "uptime")
 		command.Env = append(os.Environ(), "SSH_ASKPASS="+ask, "SSH_ASKPASS_REQUIRE=force", "ANSWER="+password)
 		out, err := command.CombinedOutput()
 		return string(out), err
 	}
 	out, err := log(good)
-	require.NoError(t, err, out)
-	assert.Contains(t, out, "web1: logged in as root")
+	assert.NotContains(t, out, "Permission denied")
+	if b.doors.SSHD == "" { // sshd refuses to run the command
+		require.NoError(t, err, out)
+		assert.Contains(t, out, "web1: logged in as root")
+	}
 	out, err = log("wrong")
 	require.Error(t, err)
-	assert.Contains(t, out, "Permission denied (password)")
+	assert.Regexp(t, `Permission denied \(.*password.*\)`, out)
+	assert.Equal(t, map[string]int{"ok": 1, "refused": 1}, b.results(t, 2))
+	require.Eventually(t, func() bool { return len(b.doors.Host("h1").Fail2Ban.Times) == 1 }, 20*time.Second, time.Millisecond)
 }
 
-func TestPortFaultsAreNotRefusals(t *testing.T) {
-	b := open(t)
+func TestPortFaultsAreNotRefusals(t *testing.T) { withEachServer(t, testFaults) }
+
+func testFaults(t *testing.T, b *bench) {
 	for _, kind := range []lab.Kind{lab.Busy, lab.Cut} {
 		require.NoError(t, b.lab.Faults.Set(lab.Fault{System: DoorName, Target: "h1", Kind: kind, Count: 1, Operations: []string{lab.OpLogin}}))
 		err := login.SSH(t.Context(), b.address, "root", good, "")
@@ -137,7 +175,7 @@ func TestPortFaultsAreNotRefusals(t *testing.T) {
 	b.door.Shut()
 	require.ErrorContains(t, login.SSH(t.Context(), b.address, "root", good, ""), "refused")
 	require.NoError(t, b.door.Open(t.Context()))
-	require.NoError(t, login.SSH(t.Context(), b.address, "root", good, ""))
+	require.NoError(t, login.SSH(t.Context(), b.address, "root", good, b.key), "the host key is the same")
 }
 
 func TestTooManyConnectionsAreTurnedAway(t *testing.T) {
@@ -163,8 +201,7 @@ func TestClosingEndsSessions(t *testing.T) {
 	b.doors.Close()
 	require.Error(t, client.Wait())
 	require.Error(t, session.Run("x"))
-	_, err = b.doors.Serve(b.lab, Host{}, b.door)
-	require.ErrorContains(t, err, "closed")
+	require.ErrorContains(t, b.doors.Serve(b.lab, Host{}, b.door), "closed")
 }
 
 func TestLoginEndsWithItsContext(t *testing.T) {
