@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/bootstrap/simulator"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
@@ -33,7 +34,12 @@ const (
 // newStagedMount returns a mount with the connections "mt", "metal" (CloudDC) and "elastic" (Elastic Cloud Server).
 func newStagedMount(t testing.TB) *mount {
 	t.Helper()
-	m := bareMount(t)
+	return stagedMount(t, simulator.Config{})
+}
+
+func stagedMount(t testing.TB, config simulator.Config) *mount {
+	t.Helper()
+	m := bareMountIn(t, vault, config)
 	m.speedUp()
 	m.must("config/mt", m.mt())
 	m.must("config/metal", m.metal())
