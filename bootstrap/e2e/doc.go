@@ -14,8 +14,9 @@
 //	go test -count=1 -v ./bootstrap/e2e -run TestHistoryNeedsSudo
 //
 // A file's name starts with what its tests show: rotation, outcome (of a request that fails or whose answer is lost),
-// kill, cluster, consumers, due (changes that nobody requests) and surface (input, help, logs). The benchmarks are in
-// bench_*_test.go. The harness is in harness_test.go, the connections, roles and logins in systems_test.go.
+// kill, cluster, consumers, due (changes that nobody requests) and surface (input, help, logs). real_servers_test.go uses
+// redis-server and sshd where they are installed. The benchmarks are in bench_*_test.go. The harness is in harness_test.go,
+// the connections, roles and logins in systems_test.go.
 //
 // At the end of each run, every secret that the tests have seen is searched for in Vault's log, the audit log and the
 // answers; see canaries_test.go.

@@ -142,7 +142,8 @@ func newPort(d *Doors, l *lab.Lab, host Host, door *lab.Door) (*port, error) {
 		doors: d, lab: l, host: host, door: door, places: make(chan struct{}, maxConnections), fail2ban: lab.NewFail2Ban(l.Clock, maxRefused),
 		switches: switches{methods: methodPassword, rootLogin: rootYes},
 	}
-	return p, p.newHostKey()
+	err := p.newHostKey()
+	return p, err
 }
 
 // drops reports whether the packets of an address are dropped.
