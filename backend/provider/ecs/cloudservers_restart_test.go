@@ -145,6 +145,22 @@ func TestCloudServerFollowsJob(t *testing.T) {
 	}
 }
 
+// A malicious service could hide a secret in a code.
+func TestFailedJobShowsNoSecretAsCode(t *testing.T) {
+	c, r := newRestarts(t, apiCloudServers)
+	r.job = says(200, `{"job_id":"j-1","status":"FAIL","error_code":"Ecs.47114711"}`)
+	of := c.connection()
+	of.Settings["secret_key"] = "Ecs.47114711"
+	client, err := Type{}.Open(of)
+	require.NoError(t, err)
+	restarter, ok := client.(provider.Restarter)
+	require.True(t, ok)
+	restart := provider.Restart{Part: "a-1", Kind: provider.RestartSoft, Since: at, Job: "j-1"}
+	result, progress, _ := restarter.Follow(t.Context(), c.request(t, "a-1").Target, restart)
+	require.Equal(t, provider.RestartFailed, progress)
+	require.Empty(t, result.Code)
+}
+
 // The request may not have arrived, so a server that was not seen restarting has not been restarted.
 func TestCloudServerWithoutJobMustBeSeenRestarting(t *testing.T) {
 	for _, test := range []struct {
