@@ -139,6 +139,18 @@ func (h *Handle) MayRestart(target provider.Target) bool {
 	return err == nil
 }
 
+// Account returns the account that a stored target names on this connection, whatever the fields say that do not name it: the
+// connection may no longer allow what they ask for, such as restarts.
+func (h *Handle) Account(stored provider.Target) (provider.Target, error) {
+	naming := stored.Settings.Clone()
+	for _, field := range h.Kind.TargetFields() {
+		if field.Mutable {
+			delete(naming, field.Name)
+		}
+	}
+	return h.Kind.Target(h.Completed, naming)
+}
+
 // MergeTarget applies target fields of a request to a stored target. Fields that name the account cannot change.
 func (h *Handle) MergeTarget(stored provider.Target, given provider.Settings) (provider.Target, error) {
 	merged := stored.Settings.Clone()

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"errors"
 	"math"
 	"strconv"
 	"testing"
@@ -85,6 +86,32 @@ func TestAllowsRolesAndTargets(t *testing.T) {
 			}
 		}
 	}
+}
+
+// reluctant is a provider whose targets say how they are restarted, which connections may forbid.
+type reluctant struct{ *remote }
+
+func (reluctant) TargetFields() []provider.Field {
+	return []provider.Field{{Name: "id"}, {Name: "restart", Mutable: true}}
+}
+
+func (reluctant) Target(c provider.Connection, s provider.Settings) (provider.Target, error) {
+	if s.Has("restart") && !c.Settings.Bool("allowed") {
+		return provider.Target{}, errors.New("restarts are not allowed")
+	}
+	return provider.Target{Identities: []string{s.String("id")}, Settings: s}, nil
+}
+
+func TestAccountIsNamedWhateverIsForbidden(t *testing.T) {
+	t.Parallel()
+	h := &Handle{Kind: reluctant{}, Completed: provider.Connection{Settings: provider.Settings{}}}
+	stored := provider.Target{Settings: provider.Settings{"id": "a", "restart": "soft"}}
+	account, err := h.Account(stored)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, account.Identities)
+	require.Equal(t, provider.Settings{"id": "a", "restart": "soft"}, stored.Settings, "unchanged")
+	_, err = h.MergeTarget(stored, provider.Settings{})
+	require.ErrorContains(t, err, "not allowed")
 }
 
 // A role of the same name may have another target later, and not everything that is asked for exists.

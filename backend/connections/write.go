@@ -385,7 +385,7 @@ func (c *configWrite) checkRoles(ctx context.Context) error {
 		if !r.Options.Leaves(h.SettleAfter(), c.Now()) {
 			return problem.Mistake("settle_after must be less than the time between two rotations of every role: role %q has %d seconds", r.Name, r.Options.Period(c.Now()))
 		}
-		target, err := h.Kind.Target(h.Completed, r.Target.Settings)
+		target, err := h.Account(r.Target)
 		if moved || err != nil || !slices.Equal(target.Identities, r.Target.Identities) {
 			return problem.Mistake("the connection %q was not stored, because role %q would get another account: the host and the project of a connection in use cannot be changed", c.name, r.Name)
 		}

@@ -32,17 +32,20 @@ const (
 	Restarting Progress = "restarting"
 	// Restarted: the part has been restarted and is running again.
 	Restarted Progress = "restarted"
-	// RestartFailed: the remote system reports that the restart failed. It will not come.
+	// RestartFailed: the remote system reports that the restart failed. It will not come. Not every remote system does.
 	RestartFailed Progress = "failed"
 )
 
 // Restarter is a [Client] that can restart the parts of a target.
 type Restarter interface {
-	// Restart requests the restart of one part, with a single modifying request that it sends at most once. The outcome is
-	// Applied if the remote system has taken the request, and Unknown if it may have. job is passed to Follow.
+	// Restart requests the restart of one part, with a single modifying request that it sends at most once, and only if it
+	// has found out that the part is running and can be followed. The outcome is Applied if the remote system has taken the
+	// request, and Unknown if it may have. job is passed to Follow; it is "" unless the outcome is Applied. The outcome is
+	// Rejected if the connection does not allow restarts.
 	Restart(ctx context.Context, target Target, restart Restart) (result Result, job string)
 	// Follow reports how far the restart is. It makes read-only calls, except that it turns a part on again that a hard
 	// restart has turned off. It returns Restarting if a call fails, with the Result of that call; otherwise the outcome is
-	// Applied. job replaces Restart.Job.
+	// Applied. If Restart.Job is "", it returns Restarted only after it has seen the part down: the request may not have
+	// arrived. job replaces Restart.Job.
 	Follow(ctx context.Context, target Target, restart Restart) (result Result, progress Progress, job string)
 }

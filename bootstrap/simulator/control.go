@@ -68,6 +68,12 @@ Further fields of a fault:
                       for panel ["check"]. Classes: change, check, list, token (IAM), root (changes the caller's own credential,
                       such as a Plesk secret key), login (Redis AUTH, the Web CLI of dcs, SSH), restart (ecs).
 
+Restarts of ecs take restart_ms, during which SSH is down and further power actions are refused. A pending password takes
+  effect when the server starts. restart_result: fail leaves the server as it is, off leaves it off, hang never ends.
+  restart_host_key new: it comes back with another SSH host key. reboot_power on: CloudDC shows nothing of a reboot. denied:
+  IAM actions that the caller lacks, such as ["clouddc:imetal:updatePowerStatus","ecs:cloudServers:reboot"].
+  GET /v1/state counts restarts (starts of a server) and power_actions (accepted requests).
+
 Switches, for PUT /v1/switches: system, name, values
 `
 

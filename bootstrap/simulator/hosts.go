@@ -69,10 +69,10 @@ func (s *Simulator) startServers(ctx context.Context, servers *ecs.Service) erro
 		host := shell.Host{
 			ID: id, Name: servers.Host(id).Name,
 			Admit: func(user, password string) bool { return servers.Admits(id, user, password) },
-			Up: func() bool {
-				state := servers.Host(id).State
-				return state == "running" || state == "ACTIVE" // CloudDC and Elastic Cloud Server, respectively
-			},
+			Up:    func() bool { return servers.Host(id).Up },
+		}
+		if servers.Host(id).OS == "linux" {
+			host.RootPassword = func() string { return servers.Password(id) }
 		}
 		if servers.Host(id).OS == "linux" {
 			host.RootPassword = func() string { return servers.Password(id) }

@@ -1,9 +1,11 @@
 package ecs
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/provider"
@@ -12,8 +14,10 @@ import (
 
 // client is the common part of the clients of both services.
 type client struct {
-	api   *huaweicloud.API
-	rules password.Rules
+	api          *huaweicloud.API
+	rules        password.Rules
+	allowRestart bool
+	now          func() time.Time
 }
 
 // prepare validates a change and returns the IDs of its servers, at least one, in the target's order. If the change is
@@ -40,6 +44,16 @@ func (c *client) prepare(change provider.Change) ([]string, provider.Result) {
 func (c *client) notSent(result provider.Result) provider.Result {
 	return c.api.Unsent(result, provider.ScopeConnection,
 		"the servers could not be looked up, so the password was not sent; check url, any proxy, and the remote system")
+}
+
+// early returns a context that ends earlier, for lookups before a change: one sent shortly before the deadline would only end
+// as Unknown.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)*2/3)
 }
 
 // staged completes the result of a change that all servers accepted.

@@ -40,6 +40,7 @@ type cloud struct {
 	flag   http.HandlerFunc // of the plug-in
 	check  http.HandlerFunc
 	change http.HandlerFunc
+	serve  func(http.ResponseWriter, captured) // if set, responds to all requests
 
 	mu       sync.Mutex
 	requests []captured
@@ -59,10 +60,13 @@ func newCloud(t *testing.T, api string) *cloud {
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		c.mu.Lock()
-		c.requests = append(c.requests, captured{r, string(body)})
+		request := captured{r, string(body)}
+		c.requests = append(c.requests, request)
 		c.mu.Unlock()
 		w.Header().Set("X-Request-Id", "req-5f0c1d2e3b4a59687766554433221100")
 		switch {
+		case c.serve != nil:
+			c.serve(w, request)
 		case r.Method == http.MethodPut:
 			c.change(w, r)
 		case strings.HasSuffix(r.URL.Path, "/os-resetpwd-flag"):
@@ -86,17 +90,17 @@ func says(status int, body string) http.HandlerFunc {
 
 func cut(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// sent returns the change requests so far.
+// sent returns the modifying requests so far.
 func (c *cloud) sent() []captured {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var puts []captured
+	var sent []captured
 	for _, request := range c.requests {
-		if request.Method == http.MethodPut {
-			puts = append(puts, request)
+		if request.Method != http.MethodGet {
+			sent = append(sent, request)
 		}
 	}
-	return puts
+	return sent
 }
 
 // uris returns the methods and URIs of all requests so far.
@@ -115,7 +119,7 @@ func (c *cloud) connection() provider.Connection {
 		URL: c.URL,
 		TLS: provider.TLS{Insecure: true},
 		Settings: provider.Settings{
-			"access_key": "AK1", "secret_key": secretKey, "project_id": "p1", "api": c.api,
+			"access_key": "AK1", "secret_key": secretKey, "project_id": "p1", "api": c.api, "allow_restart": true,
 		},
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/huaweicloud"
@@ -73,15 +72,10 @@ func (c *cloudServers) Change(ctx context.Context, change provider.Change) provi
 	return cloudServersOutcome(response, c.api.Refusal(response), ids)
 }
 
-// lookInTime is look with a shorter deadline, to leave time for the change: one sent shortly before the deadline would
-// only end as Unknown.
+// lookInTime is look with a shorter deadline, to leave time for the change.
 func (c *cloudServers) lookInTime(ctx context.Context, ids []string) provider.Result {
-	looking := ctx
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		looking, cancel = context.WithTimeout(ctx, time.Until(deadline)*2/3)
-		defer cancel()
-	}
+	looking, cancel := early(ctx)
+	defer cancel()
 	result := c.look(looking, ids)
 	if len(ids) > 1 && result.Outcome == provider.Unknown && looking.Err() != nil && ctx.Err() == nil {
 		return c.api.Unsent(result, provider.ScopeTarget,

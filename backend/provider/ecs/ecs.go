@@ -16,15 +16,19 @@
 // No call asks for the current password. The connection's credential gives full control of the servers, so grant its
 // user no more than this: to list instances and change their passwords (clouddc:instance:list,
 // clouddc:instance:changePassword), or to list servers, read the plug-in flag and reset passwords
-// (ecs:cloudServers:list, ecs:cloudServers:showResetPasswordFlag, ecs:cloudServers:resetServerPwd).
+// (ecs:cloudServers:list, ecs:cloudServers:showResetPasswordFlag, ecs:cloudServers:resetServerPwd). restart.go has what
+// restarts need in addition.
 //
-// Files: ecs.go defines connections, target.go targets, rules.go the password rules; client.go holds what both services
-// share, instances.go and cloudservers.go the calls and responses of each.
+// A restart is requested once, for one server, and then followed. CloudDC reports the power state, Elastic Cloud Server a job.
+//
+// Files: ecs.go defines connections, target.go targets, rules.go the password rules; client.go and restart.go hold what both
+// services share, instances*.go and cloudservers*.go the calls and responses of each.
 package ecs
 
 import (
 	"cmp"
 	"errors"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 
@@ -64,7 +68,7 @@ func (t Type) ConnectionFields() []provider.Field {
 		provider.Field{Name: fieldAllowRestart, Local: true, Schema: &framework.FieldSchema{
 			Type:         framework.TypeBool,
 			Default:      false,
-			Description:  "Whether roles may request restarts of their servers. This version does not restart servers, so the field has no effect yet.",
+			Description:  "Whether the engine may restart servers, for roles with restart=soft or hard. false stops restarts that have not been requested yet.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Allow restarts"},
 		}},
 	)
@@ -117,7 +121,10 @@ func (t Type) Open(connection provider.Connection) (provider.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := client{api: api, rules: t.Rules(connection, provider.Target{})}
+	c := client{
+		api: api, rules: t.Rules(connection, provider.Target{}),
+		allowRestart: connection.Settings.Bool(fieldAllowRestart), now: time.Now,
+	}
 	if apiOf(connection) == apiCloudServers {
 		return &cloudServers{c}, nil
 	}

@@ -70,7 +70,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 	}
 	for _, field := range (Type{}).TargetFields() {
 		require.NotEmpty(t, field.Schema.Description)
-		require.Equal(t, field.Name == "restart", field.Mutable, field.Name)
+		require.Equal(t, strings.HasPrefix(field.Name, "restart"), field.Mutable, field.Name)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestTargetHasOnePartPerServer(t *testing.T) {
 		Address:    "huaweicloud",
 		Parts:      []string{"Id-2", "id-1"},
 		Username:   "Administrator",
-		Settings:   provider.Settings{"instance_ids": []string{"Id-2", "id-1"}, "username": "Administrator", "restart": "none"},
+		Settings:   provider.Settings{"instance_ids": []string{"Id-2", "id-1"}, "username": "Administrator", "restart": "none", "restart_timeout": 600},
 	}, made)
 
 	// As read from storage.
@@ -132,6 +132,10 @@ func TestTargetValidation(t *testing.T) {
 		"Root":              {"username", "Root", "username must be"},
 		"administrator":     {"username", "administrator", "username must be"},
 		"restart otherwise": {"restart", "Soft", "restart must be"},
+		"restart text":      {"restart_timeout", "long", "restart_timeout must be between 60 and 86400"},
+		"restart at once":   {"restart_timeout", 0, "restart_timeout must be between 60 and 86400"},
+		"restart too soon":  {"restart_timeout", 59, "restart_timeout must be between 60 and 86400"},
+		"restart too late":  {"restart_timeout", 86401, "restart_timeout must be between 60 and 86400"},
 		"soft":              {"restart", "soft", "restart=soft needs allow_restart=true on the connection"},
 		"hard":              {"restart", "hard", "restart=hard needs allow_restart=true on the connection"},
 	} {
@@ -142,12 +146,41 @@ func TestTargetValidation(t *testing.T) {
 			require.ErrorContains(t, err, test.want)
 		})
 	}
-	allowed := provider.Connection{Settings: provider.Settings{"allow_restart": true}}
-	for _, restart := range []string{"soft", "hard"} {
-		_, err := Type{}.Target(allowed, provider.Settings{"instance_ids": []string{"a"}, "restart": restart})
-		require.ErrorContains(t, err, "restart="+restart+" is not supported")
-		require.ErrorContains(t, err, "confirm-role")
+}
+
+func TestTargetRestart(t *testing.T) {
+	c := provider.Connection{Settings: provider.Settings{"allow_restart": true}}
+	for restart, timeout := range map[string]int{"soft": 600, "hard": 60, "none": 86400} {
+		given := provider.Settings{"instance_ids": []string{"a"}, "restart": restart}
+		if timeout != defaultTimeout {
+			given["restart_timeout"] = timeout
+		}
+		made, err := Type{}.Target(c, given)
+		require.NoError(t, err)
+		require.Equal(t, restart, made.Settings["restart"])
+		require.Equal(t, timeout, made.Settings["restart_timeout"], "as it reads back")
+		if restart == "none" {
+			restart, timeout = "", 0
+		}
+		require.Equal(t, restart, made.Restart)
+		require.Equal(t, timeout, made.RestartTimeout)
+
+		stored, err := json.Marshal(made.Settings)
+		require.NoError(t, err)
+		var settings provider.Settings
+		require.NoError(t, json.Unmarshal(stored, &settings))
+		again, err := Type{}.Target(c, settings)
+		require.NoError(t, err)
+		require.Equal(t, made, again)
+		_, err = Type{}.Target(provider.Connection{Settings: provider.Settings{"allow_restart": false}}, settings)
+		require.Equal(t, restart != "", err != nil, "restarts are no longer allowed")
 	}
+
+	former := provider.Settings{"instance_ids": []any{"a"}, "username": "root", "restart": "none"}
+	made, err := Type{}.Target(provider.Connection{}, former)
+	require.NoError(t, err)
+	require.Empty(t, made.Restart)
+	require.Equal(t, 600, made.Settings["restart_timeout"])
 }
 
 func TestCheckRequiresListOfItsService(t *testing.T) {

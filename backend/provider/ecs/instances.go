@@ -135,6 +135,10 @@ type instanceList struct {
 	moving []string
 	// resting describes the others that are not running, with their state.
 	resting []string
+	// stopped: one of them is stopped.
+	stopped bool
+	// servers are the IDs of the physical servers, one for each entry about a requested instance.
+	servers []string
 }
 
 // instanceStates are the documented states of an instance. A reason shows no other text of a response.
@@ -150,6 +154,11 @@ func readInstances(response *transport.Response, ids []string) instanceList {
 		return instanceList{unreadable: true}
 	}
 	var list instanceList
+	for _, entry := range entries {
+		if slices.ContainsFunc(ids, func(id string) bool { return strings.EqualFold(entry.Text("id"), id) }) {
+			list.servers = append(list.servers, entry.Text("server_id"))
+		}
+	}
 	for _, id := range ids {
 		at := slices.IndexFunc(entries, func(entry huaweicloud.Object) bool { return strings.EqualFold(entry.Text("id"), id) })
 		if at < 0 {
@@ -166,6 +175,7 @@ func readInstances(response *transport.Response, ids []string) instanceList {
 			list.moving = append(list.moving, id)
 		case slices.Contains(instanceStates, state):
 			list.resting = append(list.resting, "server "+id+" is "+state)
+			list.stopped = list.stopped || state == "stopped"
 		default:
 			list.resting = append(list.resting, "server "+id+" is in an undocumented state")
 		}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
 
@@ -19,16 +20,20 @@ const (
 	fieldInstanceIDs = "instance_ids"
 	fieldUsername    = "username"
 	fieldRestart     = "restart"
+	fieldTimeout     = "restart_timeout"
 )
 
-// Values of username and restart.
+// Values of username.
 const (
 	userLinux   = "root"
 	userWindows = "Administrator"
+)
 
-	restartNone = "none"
-	restartSoft = "soft"
-	restartHard = "hard"
+// Default and bounds of restart_timeout, in seconds.
+const (
+	defaultTimeout = 600
+	minTimeout     = 60
+	maxTimeout     = 24 * 60 * 60
 )
 
 // maxServers is the maximum number of servers in a CloudDC call. Elastic Cloud Server accepts 1000, but no more should
@@ -37,10 +42,12 @@ const maxServers = 50
 
 var serverIDs = regexp.MustCompile(`^[0-9a-zA-Z-]{1,64}$`)
 
-// TargetFields returns the fields that identify the servers and their administrator, and restart.
+// TargetFields returns the fields that identify the servers and their administrator, and how the servers are restarted.
 func (Type) TargetFields() []provider.Field {
-	restart := provider.TextField(fieldRestart, "Restart", "How the servers are restarted to bring a new password into force. "+
-		"This version supports only none: restart the servers yourself, then write confirm-role.").OneOf(restartNone, restartSoft, restartHard)
+	restart := provider.TextField(fieldRestart, "Restart", "How the engine restarts the servers to bring a new password into force, "+
+		"one after the other: soft (the operating system shuts down) or hard (the power is switched off and on). Both need "+
+		"allow_restart=true on the connection. none: restart the servers yourself, then write confirm-role.").
+		OneOf(provider.RestartNone, provider.RestartSoft, provider.RestartHard)
 	restart.Mutable = true
 	return []provider.Field{
 		{Name: fieldInstanceIDs, Schema: &framework.FieldSchema{
@@ -53,6 +60,12 @@ func (Type) TargetFields() []provider.Field {
 		provider.TextField(fieldUsername, "Administrator", "Administrator of the servers: root on Linux, Administrator on Windows. "+
 			"The image of a server determines whose password is set; this field only sets the user name to log in with.").OneOf(userLinux, userWindows),
 		restart,
+		{Name: fieldTimeout, Mutable: true, Schema: &framework.FieldSchema{
+			Type:         framework.TypeDurationSecond,
+			Default:      defaultTimeout,
+			Description:  "How long a server may take to be back after the engine has restarted it, between 60 seconds and 1 day. If it takes longer, the engine restarts no further servers of the role.",
+			DisplayAttrs: &framework.DisplayAttributes{Name: "Restart timeout"},
+		}},
 	}
 }
 
@@ -68,8 +81,16 @@ func (Type) Target(connection provider.Connection, settings provider.Settings) (
 	if username != userLinux && username != userWindows {
 		return provider.Target{}, errors.New("username must be root (Linux) or Administrator (Windows): the password of no other account can be set")
 	}
-	if err := checkRestart(connection, settings.String(fieldRestart)); err != nil {
+	restart := cmp.Or(settings.String(fieldRestart), provider.RestartNone)
+	if err := checkRestart(connection, restart); err != nil {
 		return provider.Target{}, err
+	}
+	timeout := defaultTimeout * time.Second
+	if settings.Has(fieldTimeout) { // roles of earlier versions have none
+		timeout = settings.Seconds(fieldTimeout)
+	}
+	if timeout < minTimeout*time.Second || timeout > maxTimeout*time.Second || timeout%time.Second != 0 {
+		return provider.Target{}, fmt.Errorf("restart_timeout must be between %d and %d seconds: how long a server may take to be back", minTimeout, maxTimeout)
 	}
 
 	project := connection.Settings.String(huaweicloud.FieldProjectID)
@@ -77,7 +98,7 @@ func (Type) Target(connection provider.Connection, settings provider.Settings) (
 	for _, id := range ids {
 		identities = append(identities, strings.ToLower(strings.Join([]string{Name, project, id}, "|")))
 	}
-	return provider.Target{
+	target := provider.Target{
 		Names:      slices.Clone(ids),
 		Identities: identities,
 		Address:    huaweicloud.Address(connection),
@@ -86,9 +107,14 @@ func (Type) Target(connection provider.Connection, settings provider.Settings) (
 		Settings: provider.Settings{
 			fieldInstanceIDs: ids,
 			fieldUsername:    username,
-			fieldRestart:     restartNone,
+			fieldRestart:     restart,
+			fieldTimeout:     int(timeout / time.Second),
 		},
-	}, nil
+	}
+	if restart != provider.RestartNone {
+		target.Restart, target.RestartTimeout = restart, int(timeout/time.Second)
+	}
+	return target, nil
 }
 
 // serversOf returns the validated server IDs of a target, as given.
@@ -114,18 +140,17 @@ func serversOf(settings provider.Settings) ([]string, error) {
 	return slices.Clone(ids), nil
 }
 
-// checkRestart rejects restarts that the connection does not allow, and all others, which this version does not support.
+// checkRestart rejects restarts that the connection does not allow.
 func checkRestart(connection provider.Connection, restart string) error {
 	switch restart {
-	case "", restartNone:
+	case provider.RestartNone:
 		return nil
-	case restartSoft, restartHard:
+	case provider.RestartSoft, provider.RestartHard:
 	default:
 		return errors.New("restart must be none, soft or hard")
 	}
 	if !connection.Settings.Bool(fieldAllowRestart) {
 		return fmt.Errorf("restart=%s needs allow_restart=true on the connection: use restart=none", restart)
 	}
-	return fmt.Errorf("restart=%s is not supported: this version does not restart servers; use restart=none, "+
-		"restart the servers yourself after a change, and write confirm-role", restart)
+	return nil
 }

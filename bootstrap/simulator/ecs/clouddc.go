@@ -152,8 +152,7 @@ func (h *host) open(s *Service) bool {
 
 // moving reports whether an instance is being started or stopped.
 func (h *host) moving(now time.Time) bool {
-	p := h.power
-	return p != nil && !p.fails && !now.Before(p.from) || h.state == "pending" || h.state == stopping
+	return h.power.begun(now) || h.state == "pending" || h.state == stopping
 }
 
 // changePower implements ChangeServerPowerState. It takes ids of servers, answers

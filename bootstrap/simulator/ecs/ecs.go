@@ -125,6 +125,8 @@ type switches struct {
 	restartMS        int
 	restartLagMS     int
 	restartResult    string
+	restartHostKey   string
+	rebootPower      string
 	denied           []string
 	echo             bool
 }
@@ -136,6 +138,10 @@ type Service struct {
 	cloud   *huaweicloud.Cloud
 	created time.Time
 
+	// NewHostKey gives a host another SSH host key, by the id of the host. Package
+	// simulator sets it before any call. It must not call the Service.
+	NewHostKey func(id string)
+
 	mu       sync.Mutex
 	hosts    []*host
 	jobs     []*job
@@ -146,7 +152,8 @@ type Service struct {
 func New(l *lab.Lab, cloud *huaweicloud.Cloud, state State) (*Service, error) {
 	s := &Service{lab: l, cloud: cloud, created: l.Clock.Now(), switches: switches{
 		stoppedInstances: "refuse", unknownID: "400", busy: "state", effective: "restart", partialStatus: "400", partialResponse: "absent",
-		stoppedServers: "allow", guestScript: "ok", restartMS: 500, restartResult: "success",
+		stoppedServers: "allow", guestScript: "ok", restartMS: 500, restartResult: succeeds, restartHostKey: "keep",
+		rebootPower: "off",
 	}}
 	for _, i := range state.Instances {
 		if i.ServerID == "" || i.ServerID == i.ID || s.byServerID(i.ServerID) != nil {
@@ -213,7 +220,11 @@ func (s *Service) Name() string { return Name }
 //	guest_script       ok (default) or fails: resets of cloud servers succeed but change nothing
 //	restart_ms         how long a restart or power change takes (default 500); 0: no time
 //	restart_lag_ms     delay between the answer and the start of the restart (default 0); the host is up until then
-//	restart_result     success (default) or fail: the host does not change, and the job ends with FAIL
+//	restart_result     success (default); fail: the host does not change; off: it ends up off; hang: it never ends, and the host
+//	                   is down. A job ends with FAIL after fail and off, and keeps running with hang
+//	restart_host_key   keep (default) or new: SSH host key of a host after a restart
+//	reboot_power       off (default): an instance that reboots is stopped and its server off for the second half of restart_ms;
+//	                   on: it is reported as running and its server as on all the time, although it is down
 //	denied             IAM actions that the caller has no permission for (default []); answered with 403
 //	echo_password      true: error messages quote the password
 //	instance_state     running, stopped, …: state of all instances, or an object that maps ids to states
@@ -239,7 +250,9 @@ func (s *Service) Switches() lab.Settings {
 		"guest_script":      lab.Choice(&w.guestScript, "ok", "fails"),
 		"restart_ms":        lab.Number(&w.restartMS),
 		"restart_lag_ms":    lab.Number(&w.restartLagMS),
-		"restart_result":    lab.Choice(&w.restartResult, "success", "fail"),
+		"restart_result":    lab.Choice(&w.restartResult, succeeds, fails, staysOff, hangs),
+		"restart_host_key":  lab.Choice(&w.restartHostKey, "keep", "new"),
+		"reboot_power":      lab.Choice(&w.rebootPower, "off", "on"),
 		"denied":            {Values: "[ACTION]", Set: s.setDenied},
 		"echo_password":     lab.Flag(&w.echo),
 		"instance_state": perHost(s, true, instanceStates, func(h *host, state string) {

@@ -46,11 +46,28 @@ const (
 	hard      = "HARD"
 )
 
+// Values of the switch restart_result.
+const (
+	succeeds = "success"
+	fails    = "fail"
+	staysOff = "off"
+	hangs    = "hang"
+)
+
+// never is how long a power action that hangs takes.
+const never = 100 * 365 * 24 * time.Hour
+
 // power is a power action in progress.
 type power struct {
-	action      string
-	from, until time.Time
-	fails       bool
+	action            string
+	from, half, until time.Time
+	result            string
+	hidden            bool // the API reports a host that is up
+}
+
+// begun reports whether the action affects the host by now.
+func (p *power) begun(now time.Time) bool {
+	return p != nil && p.result != fails && !now.Before(p.from)
 }
 
 // host is an instance of CloudDC or an elastic cloud server. Its fields reflect
@@ -63,7 +80,7 @@ type host struct {
 	password                          string // in force
 	pending                           string // takes effect at the next start; "" if there is none
 	power                             *power // nil if no action is in progress
-	changes, restarts                 int
+	changes, restarts, actions        int
 }
 
 func (h *host) upState() string {
@@ -71,6 +88,13 @@ func (h *host) upState() string {
 		return running
 	}
 	return active
+}
+
+func (h *host) downState() string {
+	if h.metal {
+		return stopped
+	}
+	return shutoff
 }
 
 func (h *host) states() []string {
@@ -95,9 +119,9 @@ func (s *Service) settle() {
 		if p := h.power; p != nil && !now.Before(p.until) {
 			h.power = nil
 			switch {
-			case p.fails:
-			case p.action == powerOff:
-				h.state = stopped
+			case p.result == fails:
+			case p.action == powerOff, p.result == staysOff:
+				h.state = h.downState()
 			default:
 				h.start()
 			}
@@ -117,9 +141,24 @@ func (h *host) start() {
 // begin starts a power action on a host.
 func (s *Service) begin(h *host, action string) *power {
 	from := s.lab.Clock.Now().Add(time.Duration(s.switches.restartLagMS) * time.Millisecond)
-	h.power = &power{action: action, from: from, until: from.Add(time.Duration(s.switches.restartMS) * time.Millisecond),
-		fails: s.switches.restartResult == "fail"}
-	return h.power
+	takes := time.Duration(s.switches.restartMS) * time.Millisecond
+	p := &power{action: action, from: from, half: from.Add(takes / 2), until: from.Add(takes), result: s.switches.restartResult,
+		hidden: action == rebooting && s.switches.rebootPower == "on"}
+	if p.result == hangs {
+		p.until = from.Add(never)
+	}
+	h.power = p
+	h.actions++
+	s.replaceHostKey(h)
+	return p
+}
+
+// replaceHostKey gives a host that is restarted another SSH host key, if the switch
+// says so. No client sees it before the host is up again, except during the lag.
+func (s *Service) replaceHostKey(h *host) {
+	if s.switches.restartHostKey == "new" && s.NewHostKey != nil {
+		s.NewHostKey(h.id)
+	}
 }
 
 // shown returns the state that the API reports. According to the state diagram of
@@ -128,7 +167,7 @@ func (s *Service) begin(h *host, action string) *power {
 // running.
 func (h *host) shown(now time.Time) string {
 	p := h.power
-	if p == nil || p.fails || now.Before(p.from) {
+	if !p.begun(now) || p.hidden {
 		return h.state
 	}
 	switch p.action {
@@ -139,7 +178,7 @@ func (h *host) shown(now time.Time) string {
 	case powerOn:
 		return h.state
 	}
-	if now.Before(p.from.Add(p.until.Sub(p.from) / 2)) {
+	if now.Before(p.half) {
 		return stopping
 	}
 	return stopped
@@ -154,7 +193,8 @@ func (h *host) shownPower(now time.Time) string {
 	return "on"
 }
 
-func (h *host) up(now time.Time) bool { return h.shown(now) == h.upState() }
+// up reports whether the host is running, whatever the API reports.
+func (h *host) up(now time.Time) bool { return h.state == h.upState() && !h.power.begun(now) }
 
 // processing reports whether the operating system is being installed or changed.
 func (h *host) processing() bool { return strings.HasSuffix(h.operationState, "-processing") }
@@ -231,6 +271,7 @@ func (s *Service) Restart(id string) error {
 		return noHost(id)
 	}
 	h.start()
+	s.replaceHostKey(h)
 	return nil
 }
 
@@ -263,9 +304,11 @@ type HostState struct {
 	OperationState string `json:"operation_state,omitempty"` // CloudDC
 	Plugin         *bool  `json:"plugin,omitempty"`          // cloud servers
 	Pending        bool   `json:"pending"`                   // a password takes effect at the next start
+	Up             bool   `json:"up"`                        // it is running, and accepts logins
 	Busy           bool   `json:"busy"`                      // a restart or power change is in progress
 	Changes        int    `json:"changes"`                   // how often a password was set through the API
 	Restarts       int    `json:"restarts"`                  // how often it was started
+	PowerActions   int    `json:"power_actions"`             // how many restarts and power changes the API has accepted
 }
 
 // State implements [lab.System].
@@ -296,8 +339,9 @@ func (s *Service) Host(id string) HostState {
 }
 
 func (s *Service) hostState(h *host) HostState {
-	st := HostState{Target: h.id, ServerID: h.serverID, Name: h.name, OS: h.os, State: h.shown(s.lab.Clock.Now()),
-		OperationState: h.operationState, Pending: h.pending != "", Busy: h.power != nil, Changes: h.changes, Restarts: h.restarts}
+	now := s.lab.Clock.Now()
+	st := HostState{Target: h.id, ServerID: h.serverID, Name: h.name, OS: h.os, State: h.shown(now), OperationState: h.operationState,
+		Pending: h.pending != "", Up: h.up(now), Busy: h.power != nil, Changes: h.changes, Restarts: h.restarts, PowerActions: h.actions}
 	if !h.metal {
 		installed := h.plugin
 		st.Plugin = &installed

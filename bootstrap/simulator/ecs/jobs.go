@@ -109,7 +109,7 @@ func (s *Service) startJob(projectID string, hosts []*host, action string) answe
 		} else {
 			begun := s.begin(h, action)
 			p.from, p.until = begun.from, begun.until
-			if begun.fails {
+			if begun.result == fails || begun.result == staysOff {
 				p.code = cloudInternal
 			}
 		}
