@@ -175,7 +175,7 @@ func (s *sshServer) password(_ ssh.ConnMetadata, password []byte) (*ssh.Permissi
 	if string(password) != right {
 		return nil, errPrompt
 	}
-	return nil, nil
+	return &ssh.Permissions{}, nil
 }
 
 // asks replaces the method "password" by keyboard-interactive with these rounds; an empty one is a message. Every hidden answer

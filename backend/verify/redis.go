@@ -32,7 +32,8 @@ func (l Login) redis(ctx context.Context) provider.Proof {
 		return unsent(transport.Failure(err).Reason)
 	}
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
 
 	err = authenticate(&bounded{conn, redisLimit}, l.Username+":"+l.Password)
 	if answer, ok := errors.AsType[redis.Error](err); ok && strings.HasPrefix(string(answer), wrongForm) {

@@ -94,7 +94,8 @@ func (s *sshLogin) connect(ctx context.Context, offered []family) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
 
 	supported := ssh.SupportedAlgorithms()
 	config := &ssh.ClientConfig{

@@ -142,7 +142,7 @@ func TestSSHDisconnections(t *testing.T) {
 			s.PasswordCallback = func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) {
 				s.passwords.Add(1)
 				end()
-				return nil, nil
+				return &ssh.Permissions{}, nil
 			}
 		}, unanswered("closed the connection instead of answering the password")},
 	} {
