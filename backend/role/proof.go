@@ -128,7 +128,8 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
-	if current != nil && (resting || next.Staged() && !next.Partial() && !drifted) {
+	later := next.Staged() && !next.Partial() || len(r.Target.Parts) > 0 // servers take a password at their next restart
+	if current != nil && !drifted && (resting || later) {
 		add(current.Password)
 	}
 	if next.Exposed() {
