@@ -78,8 +78,8 @@ var ofProofs = []mutant{
 		name: "adopt-what-is-refused", rule: "2a",
 		breaks: "A role adopts a password that does not log in.",
 		file:   "backend/rotation/create.go",
-		old:    "if l.Verdict == provider.Refused && c.promise.claim() {",
-		new:    "if false && c.promise.claim() {",
+		old:    "if l.Verdict == provider.Refused && c.promise.Claim() {",
+		new:    "if false && c.promise.Claim() {",
 		pkg:    rotation, test: "TestAdoptedPasswordIsProved",
 	},
 	{
