@@ -168,6 +168,28 @@ func TestRestartIsFollowedAfterCrash(t *testing.T) {
 	})
 }
 
+// A crash during a request hides its answer: it is not repeated.
+func TestInterruptedRestartIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+		servers.answer = func(string) (provider.Result, bool) {
+			r.storage.failAll() // the process ends
+			return applied, true
+		}
+		r.mustRotate()
+		advance(10 * time.Second)
+		r.engine.Stop()
+		servers.mu.Lock()
+		servers.answer = nil
+		servers.mu.Unlock()
+		r.storage.heal()
+		r.start()
+		advance(30 * time.Minute)
+		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}
+
 // Servers of a scheduled change are restarted in its windows only.
 func TestRestartsKeepWindow(t *testing.T) {
 	t.Parallel()

@@ -87,7 +87,7 @@ var ofTime = []mutant{
 		breaks: "A request that never got its turn is told that its change continues in the background.",
 		file:   "backend/rotation/request.go",
 		old:    "case promise.Abandoned:",
-		new:    "case abandoned << 8:",
+		new:    "case promise.Abandoned << 8:",
 		pkg:    rotation, test: "TestRequestWithoutTurnChangesNothing",
 	},
 	{
@@ -95,7 +95,7 @@ var ofTime = []mutant{
 		breaks: "A change is abandoned when the client of the request disconnects.",
 		file:   "backend/rotation/request.go",
 		old:    "report, err := work(engine, waiting, shared)",
-		new:    "_ = engine\n\t\treport, err := work(waiting, waiting, promise)",
+		new:    "_ = engine\n\t\treport, err := work(waiting, waiting, shared)",
 		pkg:    rotation, test: "TestAbandonedRequestLetsChangeFinish",
 	},
 	{
