@@ -69,7 +69,7 @@ func (r Record) ProvedOn(version int, parts, all []string, now time.Time, margin
 		out.removeInForceOn(parts)
 		return out
 	}
-	if len(union(r.inForceOn(version), parts)) == len(all) {
+	if len(union(r.InForceOn(version), parts)) == len(all) {
 		return r.Proved(version, now, margin)
 	}
 	out, err := r.ConfirmOn(version, parts, all, now)
@@ -141,8 +141,8 @@ func (r *Record) settleByProof(version int, now time.Time, margin time.Duration)
 	r.Candidates = open
 }
 
-// inForceOn returns the parts on which an open password is known to be in force.
-func (r Record) inForceOn(version int) []string {
+// InForceOn returns the parts on which an open password is known to be in force.
+func (r Record) InForceOn(version int) []string {
 	if n := r.Next; n != nil && n.Version == version {
 		return n.InForceOn
 	}

@@ -70,7 +70,7 @@ func (r Record) InForce(now time.Time, proved bool) Record {
 // RestartedOn: these parts have been restarted, and nobody has logged in there. Once all have been, a staged Next of this
 // version counts as in force.
 func (r Record) RestartedOn(version int, parts, all []string, now time.Time) Record {
-	if len(union(r.inForceOn(version), parts)) == len(all) {
+	if len(union(r.InForceOn(version), parts)) == len(all) {
 		return r.InForce(now, false)
 	}
 	out, err := r.ConfirmOn(version, parts, all, now)
