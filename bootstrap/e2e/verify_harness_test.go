@@ -250,3 +250,11 @@ func (m *mount) adopted(role data) data {
 	}
 	return with(role, data{"skip_initial_rotation": true, "password": password})
 }
+
+// otherCA returns the certificate of a CA that no server has.
+func otherCA(t testing.TB) string {
+	t.Helper()
+	authority, err := lab.NewAuthority()
+	require.NoError(t, err)
+	return string(authority.PEM)
+}
