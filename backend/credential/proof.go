@@ -69,7 +69,7 @@ func (r Record) Proved(version int, now time.Time, margin time.Duration) Record 
 // ProvedOn is Proved for some parts of the account. Once an open password has been proved on all parts, it acts as Proved; if
 // on some it was only stated or restarted, as Confirm.
 func (r Record) ProvedOn(version int, parts, all []string, now time.Time, margin time.Duration) Record {
-	on, assumed := r.inForceOn(version)
+	on, assumed := r.InForceOn(version)
 	if len(parts) >= len(all) || len(union(on, parts)) == len(all) && !assumed {
 		return r.Proved(version, now, margin)
 	}
@@ -157,8 +157,8 @@ func (r *Record) settleByProof(overtakes int, now time.Time, margin time.Duratio
 	r.Candidates = open
 }
 
-// inForceOn returns the parts on which an open password is known to be in force, and whether no login has shown some of that.
-func (r Record) inForceOn(version int) (parts []string, assumed bool) {
+// InForceOn returns the parts on which an open password is known to be in force, and whether no login has shown some of that.
+func (r Record) InForceOn(version int) (parts []string, assumed bool) {
 	if n := r.Next; n != nil && n.Version == version {
 		return n.InForceOn, n.PartsAssumed
 	}

@@ -70,7 +70,7 @@ func (r Record) InForce(now time.Time) Record {
 // RestartedOn: these parts have been restarted, and nobody has logged in there. Once all have been, a staged Next of this
 // version counts as in force.
 func (r Record) RestartedOn(version int, parts, all []string, now time.Time) Record {
-	if on, _ := r.inForceOn(version); len(union(on, parts)) == len(all) {
+	if on, _ := r.InForceOn(version); len(union(on, parts)) == len(all) {
 		return r.InForce(now)
 	}
 	out, err := r.ConfirmOn(version, parts, all, now)
