@@ -335,6 +335,9 @@ func (f Facts) Servers() []Server {
 				s.LastError = failure(last.Parts[at].Code, last.Parts[at].Reason)
 			}
 		}
+		if of := f.Role.Restarts; f.Role.RestartsFailed() != "" && of.FailedPart == view.Part {
+			s.LastError = of.Failed
+		}
 		out = append(out, s)
 	}
 	return out

@@ -42,6 +42,8 @@ type roleHealth struct {
 	// failing: a call has failed since the last success. disabled: disable_automated_rotation. unfinished: a password is being
 	// set, or an outcome is unknown.
 	failing, disabled, unfinished bool
+	// unproved: it verifies passwords, and no login has proved the one in force.
+	unproved bool
 	// ahead: a clock that was ahead has recorded the last rotation.
 	ahead bool
 	// sending: a request is in flight, with the deadline sendingUntil.
@@ -113,6 +115,9 @@ func (b *Board) Set(f explain.Facts) {
 		failing: r.Retry.Last != nil && r.Retry.Attempts > 0, // otherwise it only waits
 		ahead:   !r.RotatedAhead(f.Now).IsZero(),
 	}
+	if c := r.Record.Current; r.Options.Proves() && c != nil {
+		known.unproved = c.Basis != credential.BasisProof || c.Refused
+	}
 	if due := r.DueTime(); !due.IsZero() && !r.Options.Disabled && r.Options.RotationMode != role.ModeOnRead && !role.Waits(f.View.State) && !r.InForceSoon(f.Now) {
 		known.due = due.UTC()
 	}
@@ -129,7 +134,7 @@ func (b *Board) Set(f explain.Facts) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.put(r.Name, known)
-	if c := r.Record.Current; c != nil && c.Basis == credential.BasisAnswer && c.Since.After(b.changed[r.Connection]) && !timing.Ahead(c.Since, f.Now) {
+	if c := r.Record.Current; c != nil && (c.Basis == credential.BasisAnswer || c.Basis == credential.BasisProof) && c.Since.After(b.changed[r.Connection]) && !timing.Ahead(c.Since, f.Now) {
 		b.changed[r.Connection] = c.Since
 	}
 }
@@ -310,6 +315,9 @@ func (b *Board) Report(now time.Time) Report {
 		}
 		if r.disabled {
 			out.Disabled++
+		}
+		if r.unproved {
+			out.Unproved++
 		}
 		if r.ahead {
 			out.RotatedAhead++

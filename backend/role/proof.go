@@ -128,7 +128,8 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
-	if current != nil && (resting || next.Staged() && !next.Partial() && !drifted) {
+	later := next.Staged() && !next.Partial() || len(r.Target.Parts) > 0 // servers take a password at their next restart
+	if current != nil && !drifted && (resting || later) {
 		add(current.Password)
 	}
 	if next.Exposed() {
@@ -139,7 +140,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 			add(c.Password)
 		}
 	}
-	if current != nil {
+	if current != nil && !(all && drifted) {
 		add(current.Password)
 	}
 	if p := rec.Previous; p != nil && (all || drifted || current != nil && current.Basis.Assumed()) {
@@ -150,7 +151,19 @@ func (r *Role) Trials(all bool) []credential.Password {
 			add(p.Password)
 		}
 	}
+	if current != nil {
+		add(current.Password)
+	}
 	return out
+}
+
+// ToProve returns the parts on which it is not known whether the next password is in force.
+func (r *Role) ToProve() []string {
+	next := r.Record.Next
+	if !next.Exposed() || len(next.InForceOn) == 0 {
+		return r.Target.Parts
+	}
+	return slices.DeleteFunc(slices.Clone(r.Target.Parts), func(part string) bool { return slices.Contains(next.InForceOn, part) })
 }
 
 // Learn applies the results of logins, in the order in which they were made, and plans the next one. margin is that of Env.
@@ -158,11 +171,15 @@ func (r *Role) Trials(all bool) []credential.Password {
 func (r *Role) Learn(logins []LoginResult, now time.Time, margin time.Duration) (changed bool) {
 	before, was := r.Record, r.Record.View(now)
 	r.Proofs.Wanted = false
-	if len(logins) == 0 {
+	if len(logins) == 0 { // there is nothing to prove
+		r.Proofs.Next, r.Proofs.Recovering = time.Time{}, false
 		return false
 	}
-	last := logins[len(logins)-1]
+	last := decisive(logins)
 	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, last.Version, last.Verdict, last.Reason
+	if last.Part != "" && len(r.Target.Parts) > 1 {
+		r.Proofs.Reason = "server " + last.Part + ": " + last.Reason
+	}
 	works := learnWorks(r, logins, now, margin)
 	if !works || r.Record.Next.Unproved() { // the one before works
 		learnRefused(r, logins, now, margin)
@@ -187,6 +204,19 @@ func versionOf(p *credential.Password) int {
 		return 0
 	}
 	return p.Version
+}
+
+// decisive returns the login that says most: of the last ones of all parts one that was refused, or that could not tell.
+func decisive(logins []LoginResult) LoginResult {
+	rank := map[provider.Verdict]int{provider.CannotTell: 1, provider.Refused: 2}
+	out := logins[len(logins)-1]
+	for i, l := range logins {
+		lastOfPart := i == len(logins)-1 || logins[i+1].Part != l.Part
+		if lastOfPart && rank[l.Verdict] > rank[out.Verdict] {
+			out = l
+		}
+	}
+	return out
 }
 
 // learnWorks applies the logins that worked, and reports whether one password works on all parts.
@@ -273,8 +303,10 @@ func planProof(r *Role, works bool, logins []LoginResult, now time.Time) {
 			proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))
 		}
 	}
-	if last := logins[len(logins)-1]; !proof.Next.IsZero() {
-		proof.Next = timing.Later(proof.Next, last.Until)
+	for _, l := range logins {
+		if !proof.Next.IsZero() {
+			proof.Next = timing.Later(proof.Next, l.Until)
+		}
 	}
 }
 

@@ -92,11 +92,11 @@ func (r *Role) BeginRestart(part string, now time.Time) {
 // Answered records the answer to the request. If it was not carried out, it is repeated after wait, unless the remote
 // system refuses it.
 func (of *Restarts) Answered(result provider.Result, job string, now time.Time, wait func(tries int) time.Duration) {
-	switch result.Outcome {
-	case provider.Busy, provider.Unreachable:
+	switch refused := result.Scope == provider.ScopeTarget; {
+	case result.Outcome.Unchanged() && (!refused || result.Outcome == provider.Busy):
 		of.Tries++
 		of.Part, of.NotBefore = "", now.Add(max(result.RetryAfter, wait(of.Tries)))
-	case provider.Rejected, provider.Denied, provider.Mismatch:
+	case result.Outcome.Unchanged():
 		of.fail("the remote system refuses to restart it: " + (&Failure{Code: result.Code, Reason: result.Reason}).String())
 	default: // it may have been carried out, and must not be requested again
 		of.Tries, of.Job = 0, job

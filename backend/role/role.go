@@ -96,6 +96,15 @@ func (r *Role) correctClock(now time.Time) {
 	if last := r.Retry.Last; last != nil && timing.Ahead(last.Time, now) {
 		r.Retry.NextAttempt = time.Time{}
 	}
+	if timing.Ahead(r.Proofs.Time, now) {
+		r.Proofs.Time, r.derived = now, true
+		if !r.Proofs.Next.IsZero() {
+			r.Proofs.Next = now
+		}
+	}
+	if timing.Ahead(r.Restarts.Since, now) {
+		r.Restarts.Since, r.Restarts.NotBefore, r.derived = now, time.Time{}, true
+	}
 	if timing.Ahead(r.Retry.UnknownSince, now) {
 		r.Retry.UnknownSince, r.derived = now, true
 	}

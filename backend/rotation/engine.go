@@ -182,7 +182,7 @@ func New(c Config) *Engine {
 		Timing: e.Timing, Types: e.types, Connections: e.Connections, Gate: e.Gate, Reads: e.reads, Failures: &e.failures,
 		Writable: e.writable, Working: e.locks.Held,
 	})
-	e.queue = queue.New(queue.Config[job]{Clock: e.Now, Work: e.due, Room: e.room, MayStart: e.open})
+	e.queue = queue.New(queue.Config[job]{Clock: e.Now, Work: e.due, Room: e.room, MayStart: e.mayStart})
 	return e
 }
 
@@ -290,8 +290,8 @@ func (e *Engine) due(ctx context.Context, j job, lane string) {
 // for each connection.
 const restartsLane = "restarts|"
 
-// open reports whether jobs of a lane may start. A freeze does not stop the engine from turning a server on again.
-func (e *Engine) open(lane string) bool {
+// mayStart reports whether jobs of a lane may start. A freeze does not stop the engine from turning a server on again.
+func (e *Engine) mayStart(lane string) bool {
 	return e.Gate.Open() || strings.HasPrefix(lane, restartsLane) && e.Gate.Loaded()
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/framework"
@@ -75,8 +76,9 @@ type remote struct {
 	// parts are the servers of a target.
 	parts []string
 	// restarts is how targets are restarted, and servers does it; see restarts.
-	restart string
-	servers *restarts
+	restart        string
+	servers        *restarts
+	forbidRestarts atomic.Bool
 	// logins are the ways to log in to a target.
 	logins []provider.Login
 }
@@ -111,6 +113,9 @@ func (r *remote) Complete(c *provider.Connection) error {
 
 func (r *remote) Target(c provider.Connection, s provider.Settings) (provider.Target, error) {
 	login, system := s.String("login"), "remote"
+	if r.forbidRestarts.Load() {
+		return provider.Target{}, errors.New("restarts are not allowed")
+	}
 	if r.perAddress {
 		system = r.Host(c)
 	}

@@ -134,7 +134,7 @@ func (w proving) take(ctx context.Context) (again bool, err error) {
 	if !w.promise.commit() {
 		return false, problem.ErrGivenUp
 	}
-	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.Target.Parts)
+	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.ToProve())
 	if err != nil {
 		return false, err
 	}
@@ -197,6 +197,9 @@ func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.
 		return nil, err
 	}
 	for _, l := range logins {
+		if l.Part != "" && len(w.role.Target.Parts) == 1 {
+			l.Part = ""
+		}
 		if opposite := l.Verdict == provider.Refused && !c.Discard || l.Verdict == provider.Works && c.Discard; opposite {
 			return nil, problem.Mistake("%s", explain.Contradicts(w.role, c.Version, c.Discard, l))
 		}

@@ -296,3 +296,43 @@ func TestMismatchIsResolvedByLogin(t *testing.T) {
 		_ = d
 	})
 }
+
+// An operator's request on a frozen mount is proved like any other.
+func TestRequestOnFrozenMountIsProved(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		r.freeze(time.Hour)
+		before := d.logins()
+		require.Equal(t, credential.StateActive, r.mustRotate().View.State)
+		require.Equal(t, before+1, d.logins())
+		require.Equal(t, 2, r.remote.changeCount())
+	})
+}
+
+// Whatever is asked for, at most two logins are refused in 15 minutes, and the answer says when more can be made.
+func TestBudgetOfRefusedLogins(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		for range 4 {
+			r.mustRotate()
+		}
+		r.remote.setPassword("login", "changed outside")
+		for range 40 {
+			proved, err := r.engine.RecoverRole(r.Context(), r.storage, "role")
+			require.NoError(t, err)
+			if !proved.Until.IsZero() {
+				require.WithinDuration(t, time.Now().Add(15*time.Minute), proved.Until, 16*time.Minute)
+			}
+			if n := len(d.refused); n%3 == 0 {
+				r.restart()
+			}
+			advance(3 * time.Minute)
+		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		require.Greater(t, len(d.refused), 5)
+		for i := 2; i < len(d.refused); i++ {
+			require.GreaterOrEqual(t, d.refused[i].Sub(d.refused[i-2]), 15*time.Minute)
+		}
+	})
+}

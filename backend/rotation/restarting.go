@@ -134,6 +134,9 @@ func (w restarting) call(ctx context.Context, before func() error, call func(con
 // finish stores the role, and reports what has changed.
 func (w restarting) finish(ctx context.Context) error {
 	of, stored := w.role.Restarts, w.stored
+	if stored != nil && stored.Record.Next != nil && w.role.Record.Next == nil {
+		w.kinds = append(w.kinds, EventRotate)
+	}
 	if err := w.conclude(ctx); err != nil {
 		return err
 	}

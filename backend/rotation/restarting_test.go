@@ -188,6 +188,22 @@ func TestFreezeHoldsRestarts(t *testing.T) {
 	})
 }
 
+// The connection decides whether servers may be restarted, whatever the role says.
+func TestConnectionCanStopRestarts(t *testing.T) {
+	t.Parallel()
+	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+		r.remote.forbidRestarts.Store(true)
+		r.mustRotate()
+		advance(time.Hour)
+		require.Empty(t, servers.asked())
+		require.Contains(t, r.status().Reason, "allow_restart of config/conn is no longer set")
+		r.remote.forbidRestarts.Store(false)
+		r.mustWriteConn(withKey("key"))
+		advance(time.Hour)
+		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
+	})
+}
+
 // inForceNever makes a server keep its password over restarts.
 func (r *restarts) inForceNever(part string) {
 	keep := r.inForce[part]

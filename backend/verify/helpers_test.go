@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,8 @@ func hold(conn net.Conn) {
 // prove makes a login, and checks that it leaves nothing behind and shows no secret.
 func prove(ctx context.Context, t *testing.T, login Login) provider.Proof {
 	t.Helper()
+	percent := debug.SetGCPercent(-1) // which would close a forgotten connection
+	defer debug.SetGCPercent(percent)
 	before := goleak.IgnoreCurrent()
 	proof := login.Prove(ctx)
 	require.NoError(t, goleak.Find(before, known), "a connection or a goroutine is left")

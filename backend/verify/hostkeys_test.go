@@ -90,7 +90,7 @@ func TestWrongHostKeyGetsNoPassword(t *testing.T) {
 	}
 }
 
-// A server that signs with SHA-1 only cannot be told from another that does.
+// Signatures with SHA-1 prove too little about a server.
 func TestHostKeyWithSHA1IsNotAsked(t *testing.T) {
 	signer, ok := signers()[ssh.KeyAlgoRSA].(ssh.AlgorithmSigner)
 	require.True(t, ok)

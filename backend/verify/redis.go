@@ -20,8 +20,8 @@ const wrongForm = "ERR wrong number of arguments"
 // redis logs in with a single AUTH. The library adds no command of its own, retries nothing and keeps no pool.
 //
 // Accounts of DCS log in with the single argument "username:password"
-// (https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html). The form of Redis 6, with two arguments, is tried only
-// if the server says that it does not check one: a second wrong login could lock the account.
+// (https://support.huaweicloud.com/eu/usermanual-dcs/dcs-ug-221220.html). The form of Redis 6, with two arguments, is tried
+// only if the server says that it does not check one: a second wrong login could lock the account.
 func (l Login) redis(ctx context.Context) provider.Proof {
 	dial := transport.DialTLS
 	if l.Plain {

@@ -193,6 +193,18 @@ func TestRedisEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// Redis without TLS takes the handshake for the beginning of a command.
+func TestRedisWithoutTLSIsRecognizedBySilence(t *testing.T) {
+	for name, handle := range map[string]func(net.Conn){"silent": hold, "closes": func(net.Conn) {}} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			login := (&redisServer{address: serve(t, handle)}).login()
+			notSent("did not complete the TLS handshake; check the port in verify_address, or set verify_tls=false").require(t, prove(ctx, t, login), 0)
+		})
+	}
+}
+
 func TestRedisServerIsAuthenticatedFirst(t *testing.T) {
 	for name, test := range map[string]struct {
 		plain  bool

@@ -88,7 +88,6 @@ func (l Login) ssh(ctx context.Context) provider.Proof {
 
 // connect makes one connection and logs in. It returns nil if the server let the account in.
 func (s *sshLogin) connect(ctx context.Context, offered []family) error {
-	s.trusted = false
 	conn, err := transport.Dial(ctx, s.endpoint(), s.Address)
 	if err != nil {
 		return err

@@ -93,17 +93,17 @@ var ofLimits = []mutant{
 	{
 		name: "one-address-for-two-servers", rule: "config",
 		breaks: "Two servers of a role may be logged in to at one address.",
-		file:   "backend/role/verification.go",
+		file:   "backend/proof/logins.go",
 		old:    "if other, twice := used[address]; twice {",
 		new:    "if other, twice := used[address]; twice && false {",
-		pkg:    role, test: "TestLoginsRefuseMistakes",
+		pkg:    proof, test: "TestLoginsRefuseMistakes",
 	},
 	{
 		name: "log-in-without-host-key", rule: "config",
 		breaks: "A server of a role may have no host key.",
-		file:   "backend/role/verification.go",
+		file:   "backend/proof/logins.go",
 		old:    "if o.Verify == provider.LoginSSH {",
 		new:    "if o.Verify == provider.LoginSSH && len(keys) == 0 {",
-		pkg:    role, test: "TestLoginsRefuseMistakes",
+		pkg:    proof, test: "TestLoginsRefuseMistakes",
 	},
 }

@@ -33,6 +33,7 @@ const (
 
 	// Packages of the engine whose own tests catch what is broken in them.
 	connection  = "backend/connection"
+	proof       = "backend/proof"
 	connections = "backend/connections"
 	gate        = "backend/gate"
 	health      = "backend/health"
@@ -44,7 +45,7 @@ const (
 
 // mutants returns all mutants, with end-to-end ones first because their tests take longest.
 func mutants() []mutant {
-	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofNextSteps, ofTheGate, ofTheQueue, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofLimits, ofTheSurface)
+	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofNextSteps, ofTheGate, ofTheQueue, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofLimits, ofProofs, ofTheSurface)
 	slices.SortStableFunc(all, func(a, b mutant) int {
 		switch {
 		case a.pkg == b.pkg:

@@ -118,8 +118,8 @@ var ofTime = []mutant{
 		name: "ttl-of-nothing", rule: "creds",
 		breaks: "Readers of an overdue role are told to read again immediately.",
 		file:   "backend/role/ttl.go",
-		old:    "max(OverdueTTL, step.At.Sub(now))",
-		new:    "max(0, step.At.Sub(now))",
+		old:    "wait = max(OverdueTTL, step.At.Sub(now))",
+		new:    "wait = max(0, step.At.Sub(now))",
 		pkg:    role, test: "TestTTLEndsAtNextStep",
 	},
 	{

@@ -152,6 +152,36 @@ func testServerPasswords(b *bench) {
 	assert.Zero(t, b.ECS("nobody"))
 }
 
+func TestServerIsDownWhileItRestarts(t *testing.T) { withEachSSH(t, testRestarts) }
+
+func testRestarts(b *bench) {
+	t := b.T
+	metal, cloud := b.InitialState().ECS.Instances[0], b.InitialState().ECS.CloudServers[0]
+	require.NoError(t, b.Switch("ecs", "restart_ms", 60_000))
+	for _, value := range []string{"keep", "new"} {
+		require.NoError(t, b.Switch("ecs", "restart_host_key", value))
+		keys := map[string]string{metal.ID: b.HostKey(metal.ID), cloud.ID: b.HostKey(cloud.ID)}
+		require.Equal(t, http.StatusOK, b.ask(http.MethodPut, b.CloudDCURL(), "physicalservers/power-state",
+			`{"action":"rebooting","server_id_set":["`+metal.ServerID+`"]}`))
+		require.Equal(t, http.StatusOK, b.ask(http.MethodPost, b.ECSURL(), "cloudservers/action",
+			`{"reboot":{"type":"SOFT","servers":[{"id":"`+cloud.ID+`"}]}}`))
+		for id, password := range map[string]string{metal.ID: metal.Password, cloud.ID: cloud.Password} {
+			var refused *login.RefusedError
+			err := b.LoginSSH(b.SSHAddress(id), "root", password)
+			require.Error(t, err)
+			require.NotErrorAs(t, err, &refused)
+		}
+		b.Advance(time.Minute)
+		for id, password := range map[string]string{metal.ID: metal.Password, cloud.ID: cloud.Password} {
+			require.NoError(t, b.LoginSSH(b.SSHAddress(id), "root", password))
+			err := login.SSH(t.Context(), b.SSHAddress(id), "root", password, keys[id])
+			require.Equal(t, value == "new", err != nil, "the key of before: %v", err)
+		}
+	}
+	assert.NotEqual(t, b.HostKey(metal.ID), b.HostKey(cloud.ID))
+	assert.Equal(t, 2, b.ECS(metal.ID).PowerActions)
+}
+
 func TestStoppedServerDoesNotRefusePasswords(t *testing.T) { withEachSSH(t, testStoppedServers) }
 
 func testStoppedServers(b *bench) {

@@ -10,6 +10,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/providertest"
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
 func TestCloudDCRestartMatchesDocs(t *testing.T) {
@@ -148,8 +149,8 @@ func TestCloudDCFollowsPowerState(t *testing.T) {
 		sent         string
 	}{
 		"soft, just taken":            {soft, jobTaken, 0, "running", "on", provider.Restarting, jobTaken, ""},
-		"soft, not seen for a while":  {soft, jobTaken, unseenReboot - 1, "running", "on", provider.Restarting, jobTaken, ""},
-		"soft, not seen":              {soft, jobTaken, unseenReboot, "running", "on", provider.Restarted, jobTaken, ""},
+		"soft, not seen for a while":  {soft, jobTaken, timing.Scaled(unseenReboot) - 1, "running", "on", provider.Restarting, jobTaken, ""},
+		"soft, not seen":              {soft, jobTaken, timing.Scaled(unseenReboot), "running", "on", provider.Restarted, jobTaken, ""},
 		"soft, off":                   {soft, jobTaken, time.Hour, "stopped", "off", provider.Restarting, jobDown, ""},
 		"soft, stopped":               {soft, jobTaken, time.Hour, "stopped", "on", provider.Restarting, jobDown, ""},
 		"soft, stopping":              {soft, jobTaken, time.Hour, "stopping", "on", provider.Restarting, jobTaken, ""},

@@ -26,6 +26,9 @@ func Dial(ctx context.Context, endpoint Endpoint, address string) (net.Conn, err
 	return conn, nil
 }
 
+// errHandshake is part of an error of a TLS handshake. A server without TLS may just wait for more.
+var errHandshake = errors.New("the TLS handshake failed")
+
 // DialTLS is [Dial] with a TLS handshake, which authenticates the server as the endpoint's settings say.
 func DialTLS(ctx context.Context, endpoint Endpoint, address string) (net.Conn, error) {
 	config, err := endpoint.config()
@@ -44,7 +47,7 @@ func DialTLS(ctx context.Context, endpoint Endpoint, address string) (net.Conn, 
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, (&route{endpoint: endpoint}).failure(errors.Join(ctx.Err(), err))
+		return nil, (&route{endpoint: endpoint}).failure(errors.Join(ctx.Err(), err, errHandshake))
 	}
 	return secure, nil
 }

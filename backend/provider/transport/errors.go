@@ -127,12 +127,12 @@ func (e Endpoint) connectReason(err error) string {
 		return "the certificate of the remote system has expired or is not valid yet; renew it there, or correct the clock of the Vault server"
 	case errors.As(err, &verify):
 		return "the certificate of the remote system could not be verified; check the certificate, " + trusted + " and " + serverName
-	case errors.As(err, &record) && e.Plain != "":
-		return "the remote system does not speak TLS on this port; check the port in " + field + ", or set " + e.Plain + " if it has no TLS"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "the remote system does not speak TLS on this port; check the port in " + field
+		return "the remote system does not speak TLS on this port; check the port in " + field + e.orPlain()
 	case errors.As(err, &remote) && remote.Op == "remote error": // a TLS alert
 		return "the remote system aborted the TLS handshake; check that it supports TLS 1.2 or newer, and " + serverName
+	case errors.Is(err, errHandshake):
+		return "the remote system did not complete the TLS handshake; check the port in " + field + e.orPlain()
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection was refused; check the port in " + field + ", and that the remote system is running"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):

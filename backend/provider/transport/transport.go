@@ -154,6 +154,14 @@ func newClient(endpoint Endpoint, via network) (*Client, error) {
 	}}, nil
 }
 
+// orPlain says how to turn TLS off, for the end of a sentence; "" if that is not possible.
+func (e Endpoint) orPlain() string {
+	if e.Plain == "" {
+		return ""
+	}
+	return ", or set " + e.Plain + " if it has no TLS"
+}
+
 // config returns the TLS settings. Its error is for the user who wrote them.
 func (e Endpoint) config() (*tls.Config, error) {
 	config := &tls.Config{
