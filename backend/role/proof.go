@@ -329,8 +329,8 @@ func planRecovery(r *Role, logins []LoginResult, now time.Time) {
 			proof.Refused = append(proof.Refused, l.Version)
 		}
 	}
-	if len(r.Trials(true)) == 0 {
-		proof.Recovering = false
+	if len(r.Trials(true)) == 0 { // the next login begins anew
+		proof.Recovering, proof.Refused = false, nil
 		return
 	}
 	proof.Next = now
