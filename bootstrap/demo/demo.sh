@@ -342,11 +342,11 @@ gives accepted 'vault write -field=state hosting/roles/mt-root connection=mt ser
     verify=ssh verify_address="$MT_SSH" verify_host_key="$MT_HOST_KEY"'
 gives accepted 'vault write -field=state hosting/roles/mt-plesk connection=mt service_id="$SERVICE_ID" account=plesk \
     verify=plesk verify_address="${MT_PANEL#https://}" verify_ca_cert=@ca.pem'
-gives active 'vault write -field=state hosting/roles/ops1 connection=panel login=ops1 verify=plesk on_drift=recover'
+gives active 'vault write -field=state hosting/roles/ops1 connection=panel login=ops1 verify=plesk'
 note "DCS changes the password of a Redis account only if the current one is given."
 gives active 'vault write -field=state hosting/roles/cache connection=redis instance_id="$INSTANCE_ID" \
     account_id="$ACCOUNT_ID" username=app password=@app.password \
-    verify=redis verify_address="$REDIS_ADDR" verify_ca_cert=@ca.pem'
+    verify=redis verify_address="$REDIS_ADDR" verify_ca_cert=@ca.pem on_drift=recover'
 
 title "4. Read a password, log in with it, and rotate it"
 note "The demo shortens passwords to three characters; vault read prints them in full."
@@ -359,13 +359,13 @@ works() { gives 'login works' "vault read -field=${3:-password} hosting/creds/$1
 run 'vault read hosting/creds/ops1'
 expect version 1
 works ops1 "$login_ops1"
-run 'vault read -field=password hosting/creds/ops1 >old.password'
 note "version is the one to replace, so that a repeated request does nothing. \"active\": a login has proved the new password."
 gives active 'vault write -field=state hosting/rotate-role/ops1 version=1'
 works ops1 "$login_ops1"
-refused 'login refused' "$login_ops1 <old.password"
+run 'vault read -field=password hosting/creds/cache >old.password'
 gives active 'vault write -field=state hosting/rotate-role/cache version=2'
 works cache "$login_cache"
+refused 'login refused' "$login_cache <old.password"
 
 title "5. Accepted, not yet in force: Media Temple changes passwords later, and does not report when"
 note "After settle_after, the engine logs in to see which password is in force."
@@ -405,14 +405,14 @@ run "vault agent -config=agent.hcl >agent.log 2>&1"
 gives 'login works' "$login_cache <cache.password"
 
 title "8. Drift: someone changes a password behind Vault's back"
-note "They restore the first one, which only Vault's history still has."
-run 'control PUT /v1/passwords "{\"system\": \"plesk\", \"target\": \"ops1\", \"password\": \"$(cat old.password)\"}"'
-refused 'login refused' "vault read -field=password hosting/creds/ops1 | $login_ops1"
+note "For example, they restore a backup."
+run 'control PUT /v1/passwords "{\"system\": \"dcs\", \"target\": \"$INSTANCE_ID/$ACCOUNT_ID\", \"password\": \"$(cat old.password)\"}"'
+refused 'login refused' "vault read -field=password hosting/creds/cache | $login_cache"
 note "With verify_period, the engine finds that itself, at most once an hour. Do not wait for it:"
-gives drifted 'vault write -f -field=state hosting/verify-role/ops1'
+gives drifted 'vault write -f -field=state hosting/verify-role/cache'
 note "on_drift=recover has the engine try the older passwords. The one that works gets a new version."
-await ops1 4 active
-works ops1 "$login_ops1"
+await cache 4 active
+works cache "$login_cache"
 
 title "9. Meanwhile, the server rotates on its own"
 await mt-root 2 active
@@ -443,8 +443,8 @@ bad='' format='%-9s %-12s %-8s %-8s %-7s %-15s %s\n'
 printf "$format" ROLE PROVIDER ACCOUNT VERSION STATE "ENGINE'S LOGIN" "DEMO'S LOGIN"
 row mt-plesk 2 "$login_mt_plesk"
 row mt-root 2 "$login_mt_root"
-row ops1 4 "$login_ops1"
-row cache 3 "$login_cache"
+row ops1 3 "$login_ops1"
+row cache 4 "$login_cache"
 row server 2 "$login_server"
 [[ -z $bad ]] || fail "unexpected results for:$bad"
 gives true "vault read -field=complete hosting/status"
