@@ -99,10 +99,7 @@ func (p Prover) Prove(ctx, waiting context.Context, s lockout.Store, h *connecti
 		return out, err //nolint:wrapcheck // it is one of those that the comment lists
 	}
 	out.Proof = provider.Proof{Verdict: provider.CannotTell} // after a panic, it may have been refused
-	defer func() {
-		lost := out.Verdict == provider.CannotTell && !out.Unsent
-		attempt.Answered(context.WithoutCancel(ctx), s, out.Verdict == provider.Refused, lost)
-	}()
+	defer func() { attempt.Answered(out.Proof) }()
 	out.Proof, err = way.login(ctx, waiting, s, password.Value)
 	return out, err
 }
