@@ -362,3 +362,23 @@ func TestRecoveryInVainIsRepeated(t *testing.T) {
 		})
 	}
 }
+
+// A recovery by requests, each of which the budget of refused logins ends early, tries all passwords.
+func TestRecoveryByRequestReachesAll(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
+		first := r.read().Password.Value
+		for range 4 {
+			r.mustRotate()
+		}
+		r.remote.setPassword("login", first)
+		for range 3 {
+			require.NotEqual(t, first, r.read().Password.Value)
+			_, err := r.engine.RecoverRole(r.Context(), r.storage, "role")
+			require.NoError(t, err)
+			advance(20 * time.Minute)
+		}
+		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, first, r.read().Password.Value)
+	})
+}
