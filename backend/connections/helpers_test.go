@@ -204,10 +204,11 @@ func withRemote(t *testing.T, kind *remote, test func(t *testing.T, r *rig)) {
 func (r *rig) restart() {
 	clock := timing.Timing{Now: func() time.Time { return time.Now().UTC().Round(0) }, Random: zeros{}}
 	types := map[string]provider.Type{"remote": r.remote}
+	guards := lockout.NewGuards(lockout.Config{Timing: clock, Warn: func(string, error) {}})
 	r.probes = map[string]time.Time{}
 	r.c = New(Config{
 		Timing: clock, Types: types, Health: &health.Board{}, Index: &locks.Locks{}, Waiting: &locks.Waiting{},
-		Cache:     connection.NewCache(types, lockout.NewGuards(lockout.Config{Timing: clock, Warn: func(string, error) {}}), time.Minute),
+		Cache: connection.NewCache(types, guards, time.Minute), Guards: guards,
 		Logger:    hclog.New(&hclog.LoggerOptions{Output: r}),
 		Settings:  func(context.Context, store.Store) (store.Settings, error) { return r.settings, r.settingsErr },
 		TryPolicy: func(context.Context, connection.Connection, password.Rules, int) error { return r.policy },

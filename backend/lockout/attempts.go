@@ -25,7 +25,10 @@ type Attempts struct {
 	// Renewed: an operator wrote another secret since, which gets one attempt when the refusals are probably forgotten.
 	Renewed bool `json:"renewed,omitempty"`
 
-	// What follows is in entries of their own. Hold is when a hold ends; see Hold for the others.
+	// What follows is in entries of their own. Calls are the times of recent calls that were, or may have been, refused; see
+	// budget.
+	Calls []time.Time `json:"calls,omitempty"`
+	// Hold is when a hold ends; see Hold for the others.
 	Hold       time.Time `json:"hold,omitzero"`
 	HeldSince  time.Time `json:"held_since,omitzero"`
 	HeldCode   string    `json:"held_code,omitempty"`
@@ -52,6 +55,10 @@ func (a Attempts) Bounded() Attempts {
 		}
 	}
 	a.Trials = max(0, min(a.Trials, a.Refused))
+	a.Calls = a.Calls[max(0, len(a.Calls)-maxCalls):]
+	for _, at := range a.Calls {
+		a.Last = timing.Later(a.Last, at)
+	}
 	return a
 }
 

@@ -9,7 +9,8 @@
 //   - If one more refusal would lock the credential, no call is made. A call that works resets the count.
 //   - A trial of another secret of the same login leaves enough attempts for the secret in use. See trial.go.
 //
-// Some remote systems also block a sender whose calls they refuse, whichever credentials they present. See sender.go.
+// Some remote systems also block a sender whose calls they refuse, whichever credentials they present. See sender.go. Logins
+// that prove a password of an account have a budget of their own. See proofs.go.
 //
 // If a service throttles a credential, the guard holds all calls to this service with it: first for a minute, then twice as
 // long each time, up to 30 minutes. After a hold, calls are made one at a time until one works. See hold.go.
@@ -65,7 +66,7 @@ type Guard struct {
 	// holdKey is the key of the entry of the hold.
 	holdKey string
 	// sender counts the refusals of all credentials; nil if the remote system does not.
-	sender *sender
+	sender *budget
 
 	// What follows is guarded by login.mu.
 

@@ -23,12 +23,12 @@ type Guards struct {
 	mu      sync.Mutex
 	byKey   map[string]*login
 	holds   map[string]*Guard  // by the key of the hold
-	senders map[string]*sender // by key
+	budgets map[string]*budget // by key
 }
 
 // NewGuards returns an empty set of guards.
 func NewGuards(c Config) *Guards {
-	return &Guards{config: c, byKey: map[string]*login{}, holds: map[string]*Guard{}, senders: map[string]*sender{}}
+	return &Guards{config: c, byKey: map[string]*login{}, holds: map[string]*Guard{}, budgets: map[string]*budget{}}
 }
 
 // Of returns the guard of a connection's credential at its service. Connections with the same credential share what is
@@ -70,24 +70,49 @@ func keyOf(what string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// senderOf returns what is counted for a server; nil if nothing is. g.mu must be held.
-func (g *Guards) senderOf(rules provider.Sender) *sender {
-	if rules.Server == "" || rules.Refusals == 0 {
+// bySender reports whether a remote system counts refusals by the address that they come from.
+func bySender(rules provider.Sender) bool { return rules.Server != "" && rules.Refusals > 0 }
+
+// senderKey returns the key of the budget of a remote system that counts by sender.
+func senderKey(rules provider.Sender) string { return keyOf("sender|" + rules.Server) }
+
+// senderOf returns the budget of a server; nil if it does not count by sender. g.mu must be held.
+func (g *Guards) senderOf(rules provider.Sender) *budget {
+	if !bySender(rules) {
 		return nil
 	}
-	key := keyOf("sender|" + rules.Server)
-	known := g.senders[key]
+	return g.budgetOf(senderKey(rules), rules)
+}
+
+// budgetOf returns a budget by its key. g.mu must be held.
+func (g *Guards) budgetOf(key string, rules provider.Sender) *budget {
+	known := g.budgets[key]
 	if known == nil {
-		known = &sender{Config: g.config, key: key, rules: rules, storing: make(chan struct{}, 1), changed: make(chan struct{})}
-		g.senders[key] = known
+		known = &budget{Config: g.config, key: key, rules: rules, storing: make(chan struct{}, 1), changed: make(chan struct{})}
+		g.budgets[key] = known
 	}
 	return known
+}
+
+// use returns a budget that Keep does not forget until it is released.
+func (g *Guards) use(key string, rules provider.Sender) *budget {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b := g.budgetOf(key, rules)
+	b.users++
+	return b
+}
+
+func (g *Guards) release(b *budget) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b.users--
 }
 
 // Invalidate is called when another node may have written an entry.
 func (g *Guards) Invalidate(key string) {
 	g.mu.Lock()
-	known, hold, sender := g.byKey[key], g.holds[key], g.senders[key]
+	known, hold, budget := g.byKey[key], g.holds[key], g.budgets[key]
 	g.mu.Unlock()
 	if known != nil {
 		known.mu.Lock()
@@ -101,19 +126,19 @@ func (g *Guards) Invalidate(key string) {
 		hold.loaded = false
 		hold.mu.Unlock()
 	}
-	if sender != nil {
-		sender.mu.Lock()
-		sender.loaded = false
-		sender.mu.Unlock()
+	if budget != nil {
+		budget.mu.Lock()
+		budget.loaded = false
+		budget.mu.Unlock()
 	}
 }
 
 // Keep forgets all guards but those of these keys, those that were asked for since the last call of Keep (the keys may be
-// older), and those of running calls. What is counted for senders is forgotten when it has no effect.
+// older), and those of running calls. Budgets that no guard uses are forgotten when they count nothing any more.
 func (g *Guards) Keep(keys map[string]bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	servers := map[*sender]bool{}
+	used := map[*budget]bool{}
 	for key, known := range g.byKey {
 		known.mu.Lock()
 		if !keys[key] && !known.used && known.running == 0 {
@@ -126,11 +151,11 @@ func (g *Guards) Keep(keys map[string]bool) {
 		known.mu.Unlock()
 	}
 	for _, guard := range g.holds {
-		servers[guard.sender] = true
+		used[guard.sender] = true
 	}
-	for key, one := range g.senders {
-		if !servers[one] {
-			delete(g.senders, key)
+	for key, b := range g.budgets {
+		if !used[b] && b.idle() {
+			delete(g.budgets, key)
 		}
 	}
 }

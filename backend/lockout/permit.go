@@ -13,9 +13,8 @@ type Permit struct {
 	// counted: the call must be counted in storage before it is made.
 	counted bool
 	taken   bool // it was counted
-	// crowds: it was counted for the sender, at crowdedAt. crowdedLast is the Last of that entry before.
-	crowds                 bool
-	crowdedAt, crowdedLast time.Time
+	// crowds is how it counts for the sender; nil if it does not.
+	crowds *counted
 	// at is when, and last the Last of the entry before that. renewed: it used up Attempts.Renewed.
 	at, last time.Time
 	renewed  bool
@@ -47,7 +46,7 @@ func (p *Permit) Leave() {
 	p.left = true
 	g.running--
 	g.here--
-	g.sender.leave()
+	g.sender.leave(p)
 	close(g.changed)
 	g.changed = make(chan struct{})
 }

@@ -4,213 +4,128 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
+	"slices"
 	"time"
-
-	"vault-plugin-secrets-hosting/backend/provider"
-	"vault-plugin-secrets-hosting/backend/timing"
 )
 
-// sender counts the refusals that a remote system counts by the sender's address, over all credentials. Refusals count until
-// none was added for as long as the remote system remembers one. Calls that work do not reset them.
+// Some remote systems count refusals by the sender's address, over all credentials. What follows is what a call of a
+// connection does to this budget.
 //
 // When the limit is reached, credentials that are not known to work are not used. Those that are known to work are used by
 // one call at a time, until one of them is refused too: to wait until the server forgets would cost as much time as a ban.
-//
-// A nil sender counts nothing.
-type sender struct {
-	Config
-	key   string
-	rules provider.Sender
-	// storing is held while the entry is updated.
-	storing chan struct{}
 
-	mu      sync.Mutex // guards the fields below; never held over a call
-	seen    Attempts   // as in storage, or later
-	loaded  bool
-	running int
-	changed chan struct{} // closed and replaced when a call ends
-}
-
-// BlockedError reports that one more refusal could make the remote system block the sender.
+// BlockedError reports that one more refusal could make the remote system block the sender or lock the account.
 type BlockedError struct {
 	// Refused is how many calls were, or may have been, refused.
 	Refused int
 	Window  time.Duration
-	// Until is when the remote system has forgotten them.
+	// Until is when the remote system has forgotten enough of them.
 	Until time.Time
+	// Account: only the proofs of one account are blocked. The remote system does not count by sender.
+	Account bool
 }
 
 func (e *BlockedError) Error() string {
+	if e.Account {
+		return fmt.Sprintf("%d logins that prove a password of this account were refused, or may have been, within %s, and one more could lock the account",
+			e.Refused, e.Window)
+	}
 	return fmt.Sprintf("%d calls from this mount were refused by this server within %s, and it blocks the sender of too many, whichever credentials they present",
 		e.Refused, e.Window)
 }
 
-// window returns how long a refusal counts.
-func (x *sender) window() time.Duration { return timing.Scaled(x.rules.Window + minMargin) }
-
-// count returns how many refusals the remote system may remember. x.mu must be held.
-func (x *sender) count() int {
-	x.seen = x.seen.correctClock(x.Now())
-	if !x.Now().Before(x.seen.Last.Add(x.window())) {
-		return 0
-	}
-	return x.seen.Refused + x.seen.Unanswered
+// free returns how many calls of connections may run at a time: all of them may be refused. While a proof waits, it is one
+// fewer, but never none: otherwise busy connections would not let it have a turn. b.mu must be held.
+func (b *budget) free() int {
+	return max(1, b.rules.Refusals-len(b.recent(b.window()))-min(1, b.waiting))
 }
 
-// free returns how many calls may run at a time: all of them may be refused. x.mu must be held.
-func (x *sender) free() int { return max(1, x.rules.Refusals-x.count()) }
-
 // room is free for any caller.
-func (x *sender) room() int {
-	if x == nil {
+func (b *budget) room() int {
+	if b == nil {
 		return math.MaxInt
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.free()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.free()
 }
 
 // enter begins a call and returns nil, or what is closed when another one ends.
-func (x *sender) enter() <-chan struct{} {
-	if x == nil {
+func (b *budget) enter() <-chan struct{} {
+	if b == nil {
 		return nil
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.running >= x.free() {
-		return x.changed
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.running >= b.free() {
+		return b.changed
 	}
-	x.running++
+	b.running++
 	return nil
 }
 
-// leave ends a call.
-func (x *sender) leave() {
-	if x == nil {
+// leave ends a call. If no answer was recorded, the call still counts.
+func (b *budget) leave(p *Permit) {
+	if b == nil {
 		return
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.running--
-	close(x.changed)
-	x.changed = make(chan struct{})
+	if p.crowds != nil {
+		b.end(p.crowds, true)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.running--
+	b.wake()
 }
 
 // take counts a call with a credential that is not known to work, in storage.
-func (x *sender) take(ctx context.Context, s Store, p *Permit) error {
-	if x == nil {
+func (b *budget) take(ctx context.Context, s Store, p *Permit) error {
+	if b == nil {
 		return nil
 	}
-	var blocked *BlockedError
-	err := x.update(ctx, s, func(a *Attempts, now time.Time) {
-		if n := a.Refused + a.Unanswered; n >= x.rules.Refusals && !p.proved && !p.of.Force {
-			blocked = &BlockedError{Refused: n, Window: x.rules.Window, Until: a.Last.Add(x.window())}
-			return
+	var call *counted
+	if !p.proved {
+		call = &counted{}
+	}
+	err := b.admit(ctx, s, call, func() error {
+		recent, limit := b.recent(b.window()), b.rules.Refusals
+		if p.proved {
+			limit++
+			recent = slices.DeleteFunc(recent, func(c *counted) bool { return c.beyond })
 		}
-		if !p.proved {
-			p.crowds, p.crowdedAt, p.crowdedLast = true, now, a.Last
-			a.Unanswered++
-			a.Last = now
+		n := len(recent)
+		if n >= limit && !p.of.Force {
+			return &BlockedError{Refused: n, Window: b.rules.Window, Until: recent[n-limit].at.Add(b.window())}
 		}
-	}, func() { p.crowds = false })
-	if blocked != nil {
-		return blocked
+		if call != nil {
+			call.beyond = n >= limit
+		}
+		return nil
+	})
+	if err == nil {
+		p.crowds = call
 	}
 	return err
 }
 
 // giveBack undoes take.
-func (x *sender) giveBack(ctx context.Context, s Store, p *Permit) {
-	x.answered(ctx, s, p, false, false)
+func (b *budget) giveBack(ctx context.Context, s Store, p *Permit) {
+	b.answered(ctx, s, p, false, false)
 }
 
-// answered records what came of a call. The answer to a call with a credential that works may be lost in an outage.
-func (x *sender) answered(ctx context.Context, s Store, p *Permit, refused, lost bool) {
-	if x == nil || !refused && (lost || !p.crowds) {
+// answered records what came of a call. The answer to a call with a credential that works may be lost in an outage, and does
+// not count.
+func (b *budget) answered(ctx context.Context, s Store, p *Permit, refused, lost bool) {
+	if b == nil || !refused && (lost || p.crowds == nil) {
 		return
 	}
-	err := x.update(ctx, s, func(a *Attempts, now time.Time) {
-		if p.crowds {
-			p.crowds = false
-			a.Unanswered = max(0, a.Unanswered-1)
-			if a.Last.Equal(p.crowdedAt) { // no other call was counted since
-				a.Last = p.crowdedLast
-			}
-		}
-		if refused {
-			a.Refused++
-			a.Last = now
-		}
-	}, nil)
-	if err != nil {
-		x.Warn("could not store how many calls a remote system refused: a restart may allow more or fewer", err)
+	call := p.crowds
+	if call == nil {
+		call = &counted{}
 	}
-}
-
-// update changes what is known, and stores it. If that fails, undo undoes the change.
-func (x *sender) update(ctx context.Context, s Store, change func(a *Attempts, now time.Time), undo func()) error {
-	select {
-	case x.storing <- struct{}{}: // held over storage calls only
-		defer func() { <-x.storing }()
-	case <-ctx.Done():
-		return ctx.Err()
+	p.crowds = nil
+	b.end(call, refused)
+	if err := b.update(ctx, s, func() (bool, error) { return true, nil }, func() {}); err != nil {
+		b.Warn("could not store how many calls a remote system refused: a restart may allow more or fewer", err)
 	}
-	if err := x.read(ctx, s); err != nil {
-		return err
-	}
-	x.mu.Lock()
-	before := x.seen
-	if x.count() == 0 {
-		x.seen.Refused, x.seen.Unanswered = 0, 0
-	}
-	change(&x.seen, x.Now())
-	after := x.seen
-	x.mu.Unlock()
-	if after.Refused == before.Refused && after.Unanswered == before.Unanswered && after.Last.Equal(before.Last) {
-		return nil
-	}
-	err := s.PutAttempts(ctx, x.key, after)
-	if err != nil && undo != nil {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.seen = before
-		undo()
-	}
-	return err
-}
-
-// load reads what is known from storage, once.
-func (x *sender) load(ctx context.Context, s Store) error {
-	if x == nil {
-		return nil
-	}
-	select {
-	case x.storing <- struct{}{}:
-		defer func() { <-x.storing }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return x.read(ctx, s)
-}
-
-// read is load with x.storing held.
-func (x *sender) read(ctx context.Context, s Store) error {
-	x.mu.Lock()
-	loaded := x.loaded
-	x.mu.Unlock()
-	if loaded {
-		return nil
-	}
-	stored, err := s.Attempts(ctx, x.key)
-	if err != nil {
-		return err
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.loaded = true
-	if stored.Last.After(x.seen.Last) || stored.Refused+stored.Unanswered > x.seen.Refused+x.seen.Unanswered {
-		x.seen = stored
-	}
-	return nil
 }

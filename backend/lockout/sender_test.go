@@ -2,6 +2,7 @@ package lockout
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,13 @@ func (r *rig) of(login, key string) *Guard {
 	g := r.guards.Of(lockout, key, 1)
 	require.NoError(r, g.Load(r.Context(), r.memory))
 	return g
+}
+
+// count returns how many calls of connections count.
+func (b *budget) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.recent(b.window()))
 }
 
 // attempt makes one call with a credential.
@@ -98,6 +106,24 @@ func TestWorkingCallsDoNotResetSender(t *testing.T) {
 	r.requireBlocked(works)
 }
 
+// The server blocks the sender at the fifth.
+func TestOneWorkingCredentialIsRefusedBeyondLimit(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, unlocked)
+	one, other := r.of("", "one"), r.of("other", "other")
+	require.NoError(t, r.attempt(one, applied))
+	require.NoError(t, r.attempt(other, applied))
+	for range 3 {
+		require.NoError(t, r.attempt(r.of("", "wrong"), refused))
+		r.pass(time.Minute)
+	}
+	require.NoError(t, r.attempt(one, refused))
+	require.Equal(t, &BlockedError{Refused: 4, Window: 10 * time.Minute, Until: r.time().Add(7*time.Minute + 10*time.Second)}, r.blocked(other))
+	r.pass(7*time.Minute + 10*time.Second)
+	r.requireBlocked(r.of("", "wrong"))
+	require.NoError(t, r.attempt(other, applied), "one is forgotten")
+}
+
 // An operator may force a call beyond the limit. That costs other credentials nothing.
 func TestForcedRefusalDoesNotStopWorkingCredential(t *testing.T) {
 	t.Parallel()
@@ -110,6 +136,18 @@ func TestForcedRefusalDoesNotStopWorkingCredential(t *testing.T) {
 	r.force(wrong, refused)
 	require.NoError(t, r.attempt(works, applied))
 	r.requireBlocked(wrong)
+}
+
+func TestEntryOfSenderIsBounded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, unlocked)
+	g := r.of("", "wrong")
+	for range 100 {
+		r.force(g, refused)
+		r.pass(time.Second)
+	}
+	require.Len(t, r.entries[g.sender.key].Calls, maxCalls)
+	require.Equal(t, r.time().Add(-3*time.Second+10*time.Minute+10*time.Second), r.blocked(g).Until, "the third last is forgotten")
 }
 
 // A call that works does not make others wait longer.
@@ -139,10 +177,10 @@ func TestCallsThatAreNotRefusedAreGivenBack(t *testing.T) {
 			require.NoError(t, r.attempt(g, result), name)
 			r.pass(2 * time.Hour) // for holds
 		}
-		require.Zero(t, g.sender.seen.Refused+g.sender.seen.Unanswered, name)
+		require.Zero(t, g.sender.count(), name)
 	}
 	require.NoError(t, r.attempt(r.of("", "other"), provider.Result{Outcome: provider.Applied, Unsent: true}))
-	require.Zero(t, g.sender.seen.Unanswered)
+	require.Zero(t, g.sender.count())
 }
 
 // A call that is given back does not hide that another one was refused since.
@@ -206,9 +244,9 @@ func TestCallIsNotMadeUncountedForSender(t *testing.T) {
 		r.failing(operation)
 		require.ErrorIs(t, r.attempt(g, refused), errStorage)
 		r.failing("")
-		require.Zero(t, g.sender.seen.Unanswered)
+		require.Zero(t, g.sender.count())
 		require.NoError(t, r.attempt(g, refused))
-		require.Equal(t, 1, r.entries[g.sender.key].Refused)
+		require.Len(t, r.entries[g.sender.key].Calls, 1)
 	}
 }
 
@@ -222,13 +260,13 @@ func TestSenderCountsWhatIsNotSeen(t *testing.T) {
 	require.NoError(t, p.Take(t.Context(), r.memory, false))
 	r.restart()
 	g = r.of("", "key")
-	require.Equal(t, 1, g.sender.seen.Unanswered)
+	require.Equal(t, 1, g.sender.count())
 	require.NoError(t, r.attempt(g, applied))
 	r.failing("put")
 	require.NoError(t, r.attempt(g, refused))
 	r.failing("")
 	require.Equal(t, 1, r.warned)
-	require.Equal(t, 2, g.sender.room()+g.sender.seen.Refused)
+	require.Equal(t, 2, g.sender.count())
 }
 
 // Another node may have written the entry.
@@ -236,7 +274,7 @@ func TestInvalidatedSenderIsReadAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, unlocked)
 	g := r.of("", "key")
-	require.NoError(t, r.PutAttempts(t.Context(), g.sender.key, Attempts{Refused: 3, Last: r.time()}))
+	require.NoError(t, r.PutAttempts(t.Context(), g.sender.key, Attempts{Calls: slices.Repeat([]time.Time{r.time()}, 3)}))
 	r.guards.Invalidate(g.sender.key)
 	r.requireBlocked(g)
 }
@@ -252,7 +290,7 @@ func TestUnusedSenderIsForgotten(t *testing.T) {
 	require.Same(t, g.sender, r.of("a", "a").sender)
 	r.guards.Keep(nil)
 	r.guards.Keep(nil)
-	require.Empty(t, r.guards.senders)
+	require.Empty(t, r.guards.budgets)
 	require.Empty(t, r.guards.holds)
 }
 

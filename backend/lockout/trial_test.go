@@ -217,8 +217,7 @@ func TestRefusedSecretsAreRemembered(t *testing.T) {
 func TestFewRefusedSecretsAreRemembered(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, unlocked)
-	r.sender = &sender{Config: r.Config, key: "sender", rules: provider.Sender{Server: "s", Refusals: 1000, Window: time.Minute},
-		storing: make(chan struct{}, 1), changed: make(chan struct{})}
+	r.sender = r.guards.senderOf(provider.Sender{Server: "s", Refusals: 1000, Window: time.Minute})
 	for i := range 20 {
 		require.NoError(t, r.trial(string(rune('a'+i)), refused, Trial{}))
 	}

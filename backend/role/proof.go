@@ -128,7 +128,8 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
-	if current != nil && (resting || next.Staged() && !next.Partial() && !drifted) {
+	later := next.Staged() && !next.Partial() || len(r.Target.Parts) > 0 // servers take a password at their next restart
+	if current != nil && !drifted && (resting || later) {
 		add(current.Password)
 	}
 	if next.Exposed() {
@@ -163,16 +164,6 @@ func (r *Role) ToProve() []string {
 		return r.Target.Parts
 	}
 	return slices.DeleteFunc(slices.Clone(r.Target.Parts), func(part string) bool { return slices.Contains(next.InForceOn, part) })
-}
-
-// TrialsOn returns the passwords to log in with on a part of the account: first the one that is known to be in force there,
-// while another one is in force elsewhere.
-func (r *Role) TrialsOn(part string, passwords []credential.Password) []credential.Password {
-	there := func(p credential.Password) bool { return slices.Contains(r.Record.InForceOn(p.Version), part) }
-	if at := slices.IndexFunc(passwords, there); at > 0 {
-		return slices.Concat(passwords[at:at+1], passwords[:at], passwords[at+1:])
-	}
-	return passwords
 }
 
 // Learn applies the results of logins, in the order in which they were made, and plans the next one. margin is that of Env.

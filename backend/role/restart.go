@@ -59,7 +59,13 @@ func (r *Role) RestartsFailed() string {
 
 // FollowsRestart reports whether a server is being restarted, and may be turned off: a freeze does not stop that.
 func (r *Role) FollowsRestart(now time.Time) bool {
-	return r.Restarts.Part != "" && !r.RestartIsLate(now)
+	return r.Restarts.Part != "" && !r.Restarts.Late(r.Target, now)
+}
+
+// Pending reports whether a server is being restarted: it is looked at until it is back or, if it should be back already, until
+// another password has to be put in force.
+func (of *Restarts) Pending(r *Role) bool {
+	return of.Part != "" && (of.Failed == "" || r.NextRestart() == "")
 }
 
 // restart returns when the engine restarts a server, or looks at the one that it has restarted. That is looked at whatever
@@ -67,7 +73,7 @@ func (r *Role) FollowsRestart(now time.Time) bool {
 func (r *Role) restart(now time.Time, env Env) Step {
 	step := Step{Do: Restart, Why: Restarting}
 	switch {
-	case r.Restarts.Part != "":
+	case r.Restarts.Pending(r):
 		env.Requested = env.Requested || r.FollowsRestart(now)
 		return r.obstacles(step, now, env)
 	case r.NextRestart() == "" || !env.MayRestart || r.Options.Disabled && !env.Requested:
@@ -103,26 +109,30 @@ func (of *Restarts) Answered(result provider.Result, job string, now time.Time, 
 	}
 }
 
-// Followed records how far the restart is. late: the server should be back.
-func (of *Restarts) Followed(progress provider.Progress, job, reason string, late bool) {
+// Followed records how far the restart is. late: the server should be back. hard: it may still be turned off, so it is followed
+// until it is back.
+func (of *Restarts) Followed(progress provider.Progress, job, reason string, late, hard bool) {
 	of.Job = job
 	switch {
 	case progress == provider.Restarted:
 		of.Back = true
 	case progress == provider.RestartFailed:
 		of.fail("the remote system reports that its restart failed: " + reason)
-	case late:
-		of.fail("it has not come back within restart_timeout, and may be turned off")
+	case !late:
+	case hard:
+		of.Failed, of.FailedPart = "it has not come back within restart_timeout, and may be turned off; if it is, the engine turns it on", of.Part
+	default:
+		of.fail("it has not come back within restart_timeout")
 	}
 }
 
-// RestartIsLate reports whether the server should be back.
-func (r *Role) RestartIsLate(now time.Time) bool {
-	timeout := r.Target.RestartTimeout
+// Late reports whether the server should be back. target is that of the role.
+func (of *Restarts) Late(target provider.Target, now time.Time) bool {
+	timeout := target.RestartTimeout
 	if timeout == 0 {
 		timeout = DefaultRestartTimeout
 	}
-	return now.After(r.Restarts.Since.Add(timing.Scaled(timing.Seconds(timeout))))
+	return now.After(of.Since.Add(timing.Scaled(timing.Seconds(timeout))))
 }
 
 // Trials returns the passwords of the role to log in with at a server that is back. At first, the new one is the most likely.
@@ -146,9 +156,9 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 	switch refused := refusedIn(logins, version); {
 	case works:
 		of.done()
-	case r.RestartIsLate(now) && (refused || of.Refused):
+	case r.Restarts.Late(r.Target, now) && (refused || of.Refused):
 		of.fail("it was restarted, but the new password does not log in there")
-	case r.RestartIsLate(now):
+	case r.Restarts.Late(r.Target, now):
 		of.fail("it was restarted, but it is not known whether the new password works there: " + r.Proofs.Reason)
 	case refused:
 		of.Refused = true

@@ -133,9 +133,11 @@ func TestInterruptedChangeIsProvedAfterRestart(t *testing.T) {
 		b := r.remote.blockChange(2, applied)
 		go func() { _, _ = r.rotate() }()
 		advance(time.Second)
+		r.storage.failAll() // the process ends
 		r.engine.Stop()
 		b.release()
 		advance(time.Second)
+		r.storage.heal()
 		r.start()
 		advance(time.Minute)
 		require.Equal(t, credential.StateActive, r.read().State)

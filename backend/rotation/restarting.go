@@ -14,6 +14,8 @@ import (
 const (
 	// restartPoll is how often the engine looks at a server that is being restarted.
 	restartPoll = 5 * time.Second
+	// latePoll is how often it looks at a server that should be back, and may be turned off.
+	latePoll = 5 * time.Minute
 	// provePoll is how often it logs in to a server that is back until a login can tell.
 	provePoll = 20 * time.Second
 )
@@ -38,7 +40,7 @@ func (w restarting) take(ctx context.Context) error {
 
 func (w restarting) next(ctx context.Context) error {
 	of := &w.role.Restarts
-	if of.Part == "" {
+	if !of.Pending(w.role) {
 		return w.request(ctx)
 	}
 	if !of.Back {
@@ -52,7 +54,10 @@ func (w restarting) next(ctx context.Context) error {
 			return err
 		}
 	}
-	if of.Part == w.stored.Restarts.Part && of.Job == w.stored.Restarts.Job && of.Back == w.stored.Restarts.Back && of.Refused == w.stored.Restarts.Refused {
+	if of.Failed != "" && of.Part != "" { // a server that should be back
+		w.again = timing.Scaled(latePoll)
+	}
+	if of.Part == w.stored.Restarts.Part && of.Failed == w.stored.Restarts.Failed && of.Job == w.stored.Restarts.Job && of.Back == w.stored.Restarts.Back && of.Refused == w.stored.Restarts.Refused {
 		return nil // there is nothing to store
 	}
 	return w.finish(ctx)
@@ -87,7 +92,7 @@ func (w restarting) follow(ctx context.Context) error {
 		return result
 	})
 	if err == nil {
-		w.role.Restarts.Followed(progress, job, result.Reason, w.role.RestartIsLate(w.Now()))
+		w.role.Restarts.Followed(progress, job, result.Reason, w.role.Restarts.Late(w.role.Target, w.Now()), w.role.Target.Restart == provider.RestartHard)
 	}
 	return err
 }

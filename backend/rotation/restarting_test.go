@@ -99,6 +99,30 @@ func TestFailedRestartStopsOthers(t *testing.T) {
 	}
 }
 
+// A server that was turned off is looked at until it is on again, even after its time.
+func TestLateServerIsFollowed(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		servers := r.restarting()
+		r.remote.restart = provider.RestartHard
+		servers.never["a"] = true
+		r.mustCreate(nil)
+		advance(20 * time.Minute)
+		require.Contains(t, r.status().Reason, "may be turned off; if it is, the engine turns it on")
+		require.Equal(t, "a", r.role().Restarts.Part)
+		r.mustRotate() // another password
+		advance(20 * time.Minute)
+		require.Equal(t, []string{"a", "a"}, servers.asked())
+		servers.mu.Lock()
+		servers.never["a"] = false
+		servers.mu.Unlock()
+		advance(20 * time.Minute)
+		require.Empty(t, r.role().Restarts.Part)
+		require.Equal(t, []string{"a", "a"}, servers.asked(), "the others stay as they are")
+		require.NotEmpty(t, r.why("role"))
+	})
+}
+
 // A request whose answer was lost is not repeated: the server is followed.
 func TestLostRestartIsNotRepeated(t *testing.T) {
 	t.Parallel()
@@ -139,6 +163,28 @@ func TestRestartIsFollowedAfterCrash(t *testing.T) {
 			r.engine.Stop()
 			r.start()
 		}
+		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}
+
+// A crash during a request hides its answer: it is not repeated.
+func TestInterruptedRestartIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+		servers.answer = func(string) (provider.Result, bool) {
+			r.storage.failAll() // the process ends
+			return applied, true
+		}
+		r.mustRotate()
+		advance(10 * time.Second)
+		r.engine.Stop()
+		servers.mu.Lock()
+		servers.answer = nil
+		servers.mu.Unlock()
+		r.storage.heal()
+		r.start()
+		advance(30 * time.Minute)
 		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
 		require.Equal(t, credential.StateActive, r.read().State)
 	})

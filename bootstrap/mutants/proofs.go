@@ -14,8 +14,8 @@ var ofProofs = []mutant{
 		name: "next-before-current", rule: "2a",
 		breaks: "While a password is queued, it is tried before the one in force.",
 		file:   "backend/role/proof.go",
-		old:    "if current != nil && (resting || next.Staged() && !next.Partial() && !drifted) {",
-		new:    "if current != nil && resting {",
+		old:    "if current != nil && !drifted && (resting || later) {",
+		new:    "_ = later\n\tif current != nil && !drifted && resting {",
 		pkg:    rotation, test: "TestQueuedPasswordIsPolled",
 	},
 	{
@@ -65,6 +65,7 @@ var ofProofs = []mutant{
 		old:    "w.role.ProvesFirst(w.Now(), role.Env{Requested: true})",
 		new:    "w.role.ProvesFirst(w.Now(), w.env(w.h, w.role))",
 		pkg:    rotation, test: "TestRequestOnFrozenMountIsProved",
+		dies: true,
 	},
 	{
 		name: "believe-a-contradicted-operator", rule: "2a",
@@ -78,8 +79,8 @@ var ofProofs = []mutant{
 		name: "adopt-what-is-refused", rule: "2a",
 		breaks: "A role adopts a password that does not log in.",
 		file:   "backend/rotation/create.go",
-		old:    "if l.Verdict == provider.Refused && c.promise.claim() {",
-		new:    "if false && c.promise.claim() {",
+		old:    "if l.Verdict == provider.Refused && c.promise.Claim() {",
+		new:    "if false && c.promise.Claim() {",
 		pkg:    rotation, test: "TestAdoptedPasswordIsProved",
 	},
 	{
@@ -112,14 +113,14 @@ var ofProofs = []mutant{
 		file:   "backend/rotation/restarting.go",
 		old:    `return w.store(ctx, "storing the restart of server "+part+" of role "+w.name)`,
 		new:    "return nil",
-		pkg:    rotation, test: "TestRestartIsFollowedAfterCrash",
+		pkg:    rotation, test: "TestInterruptedRestartIsNotRepeated",
 	},
 	{
 		name: "restart-all-at-once", rule: "2b",
 		breaks: "The next server is restarted before the last one is back.",
 		file:   "backend/role/restart.go",
-		old:    "case late:",
-		new:    "case !late:\n\t\tof.done()\n\tcase late:",
+		old:    "case !late:",
+		new:    "case !late:\n\t\tof.done()",
 		pkg:    rotation, test: "TestServersAreRestartedOneAtATime",
 	},
 	{
@@ -160,7 +161,7 @@ var ofProofs = []mutant{
 		file:   "backend/rotation/restarting.go",
 		old:    "if !w.role.Options.Proves() {\n\t\tw.role.RestartUnproved",
 		new:    "if true {\n\t\tw.role.RestartUnproved",
-		pkg:    rotation, test: "TestServersAreRestartedOneAtATime",
+		pkg:    rotation, test: "TestFailedRestartStopsOthers",
 	},
 	{
 		name: "trust-on-first-use", rule: "2a",

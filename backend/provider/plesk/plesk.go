@@ -207,6 +207,7 @@ const (
 	// plesk-panel) drops all packets of an address for ten minutes after five refusals in ten minutes, over all logins and
 	// secret keys:
 	// https://docs.plesk.com/en-US/obsidian/administrator-guide/server-administration/protection-against-brute-force-attacks-fail2ban.73381/
+	// Proofs of passwords count, too. One credential that is known to work may be refused beyond it, so at most four are.
 	senderRefusals = 3
 	senderWindow   = 10 * time.Minute
 )
