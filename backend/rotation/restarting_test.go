@@ -99,6 +99,26 @@ func TestFailedRestartStopsOthers(t *testing.T) {
 	}
 }
 
+// A restart does not fail because earlier logins were refused: the next one waits until the budget allows it.
+func TestRestartWaitsForBudgetOfLogins(t *testing.T) {
+	t.Parallel()
+	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+		servers.inForceNever("a")
+		r.mustRotate()
+		advance(11 * time.Minute)
+		require.Contains(t, r.status().Reason, "the new password does not log in there")
+		r.mustConfirm(Confirmation{Version: 2, Discard: true}) // another refused login
+		servers.answer, servers.requests = nil, nil
+		r.mustRotate()
+		advance(4 * time.Minute)
+		require.Contains(t, r.status().ProofReason, "no login was made")
+		require.Equal(t, []string{"a"}, servers.asked())
+		advance(20 * time.Minute)
+		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}
+
 // A server that was turned off is looked at until it is on again, even after its time.
 func TestLateServerIsFollowed(t *testing.T) {
 	t.Parallel()
