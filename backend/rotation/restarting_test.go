@@ -105,15 +105,17 @@ func TestRestartWaitsForBudgetOfLogins(t *testing.T) {
 	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
 		servers.inForceNever("a")
 		r.mustRotate()
-		advance(11 * time.Minute)
+		advance(20 * time.Minute)
 		require.Contains(t, r.status().Reason, "the new password does not log in there")
-		r.mustConfirm(Confirmation{Version: 2, Discard: true}) // another refused login
+		require.Contains(t, r.confirmFails(Confirmation{Version: 2}), "a login with it was refused")
+		r.mustConfirm(Confirmation{Version: 2, Discard: true}) // another one
 		servers.answer, servers.requests = nil, nil
 		r.mustRotate()
-		advance(4 * time.Minute)
+		advance(14 * time.Minute) // the server should be back by now
 		require.Contains(t, r.status().ProofReason, "no login was made")
 		require.Equal(t, []string{"a"}, servers.asked())
-		advance(20 * time.Minute)
+		require.Empty(t, r.why("role"))
+		advance(10 * time.Minute)
 		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
 		require.Equal(t, credential.StateActive, r.read().State)
 	})
