@@ -167,19 +167,6 @@ func (r *Role) ToProve() []string {
 	return slices.DeleteFunc(slices.Clone(r.Target.Parts), func(part string) bool { return slices.Contains(next.InForceOn, part) })
 }
 
-// TrialsOn returns the passwords in the order for a part of the account: first the one that is known to be in force there, while
-// another one is in force elsewhere.
-func TrialsOn(rec credential.Record, part string, passwords []credential.Password) []credential.Password {
-	there := func(p credential.Password) bool {
-		on, _ := rec.InForceOn(p.Version)
-		return slices.Contains(on, part)
-	}
-	if at := slices.IndexFunc(passwords, there); at > 0 {
-		return slices.Concat(passwords[at:at+1], passwords[:at], passwords[at+1:])
-	}
-	return passwords
-}
-
 // Learn applies the results of logins, in the order in which they were made, and plans the next one. margin is that of Env.
 // It reports whether they changed what readers get.
 func (r *Role) Learn(logins []LoginResult, now time.Time, margin time.Duration) (changed bool) {

@@ -99,6 +99,28 @@ func TestFailedRestartStopsOthers(t *testing.T) {
 	}
 }
 
+// A restart does not fail because earlier logins were refused: the next one waits until the budget allows it.
+func TestRestartWaitsForBudgetOfLogins(t *testing.T) {
+	t.Parallel()
+	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+		servers.inForceNever("a")
+		r.mustRotate()
+		advance(20 * time.Minute)
+		require.Contains(t, r.status().Reason, "the new password does not log in there")
+		require.Contains(t, r.confirmFails(Confirmation{Version: 2}), "a login with it was refused")
+		r.mustConfirm(Confirmation{Version: 2, Discard: true}) // another one
+		servers.answer, servers.requests = nil, nil
+		r.mustRotate()
+		advance(14 * time.Minute) // the server should be back by now
+		require.Contains(t, r.status().ProofReason, "no login was made")
+		require.Equal(t, []string{"a"}, servers.asked())
+		require.Empty(t, r.why("role"))
+		advance(10 * time.Minute)
+		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}
+
 // A server that was turned off is looked at until it is on again, even after its time.
 func TestLateServerIsFollowed(t *testing.T) {
 	t.Parallel()
