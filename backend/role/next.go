@@ -114,7 +114,11 @@ func (r *Role) Next(now time.Time, env Env) Step {
 	if first {
 		return r.settle(proof, now)
 	}
-	return r.settle(earliest(r.change(now, env), proof, r.restart(now, env)), now)
+	change, restart := r.change(now, env), r.restart(now, env)
+	if change.Why == AwaitingRestart { // the other step says what is in the way of that
+		change = restart
+	}
+	return r.settle(earliest(change, proof, restart), now)
 }
 
 // earliest returns the step that comes first; the first one if all of them rest.
@@ -225,20 +229,20 @@ func (r *Role) begin(now time.Time, env Env) Step {
 // attempt delays a step until it may be retried and nothing is in its way. If windowed, it must be in a rotation_window.
 func (r *Role) attempt(step Step, retry time.Time, windowed bool, now time.Time, env Env) Step {
 	if windowed {
-		if step = r.window(step, Window, now); step.Do == Rest {
+		if step = r.Options.window(step, Window, now); step.Do == Rest {
 			return step
 		}
 	}
 	step.delay(now, retry, Retrying)
 	if step = r.obstacles(step, now, env); windowed && step.Do != Rest { // the window may have closed by then
-		return r.window(step, step.Why, now)
+		return r.Options.window(step, step.Why, now)
 	}
 	return step
 }
 
-// window delays a step to the role's next rotation_window.
-func (r *Role) window(step Step, why Reason, now time.Time) Step {
-	at, ok := r.Options.inWindow(step.At, now)
+// window delays a step to the next rotation_window.
+func (o Options) window(step Step, why Reason, now time.Time) Step {
+	at, ok := o.inWindow(step.At, now)
 	if !ok {
 		return Step{Why: Window}
 	}

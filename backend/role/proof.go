@@ -129,7 +129,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 	if next.Exposed() {
 		add(next.Password)
 	}
-	if !resting || all {
+	if !resting || all || current == nil {
 		for _, c := range slices.Backward(rec.Candidates) {
 			add(c.Password)
 		}
@@ -148,21 +148,37 @@ func (r *Role) Trials(all bool) []credential.Password {
 	return out
 }
 
+// FirstAt returns the passwords to log in with in the order for one part of the account: the one that is known to be in force
+// there comes first.
+func FirstAt(rec credential.Record, part string, passwords []credential.Password) []credential.Password {
+	out, version := slices.Clone(passwords), rec.VersionOn(part)
+	if at := slices.IndexFunc(out, func(p credential.Password) bool { return p.Version == version }); at > 0 {
+		out = slices.Insert(slices.Delete(out, at, at+1), 0, passwords[at])
+	}
+	return out
+}
+
 // Learn applies the results of logins, in the order in which they were made, and plans the next one. margin is that of Env.
 // It reports whether they changed what readers get.
 func (r *Role) Learn(logins []LoginResult, now time.Time, margin time.Duration) (changed bool) {
 	before, was := r.Record, r.Record.View(now)
-	r.Proofs.Wanted = false
+	if r.Proofs.Wanted { // the first logins since the last request
+		r.Proofs.Wanted, r.Proofs.Unsettled = false, 0
+	}
 	if len(logins) == 0 {
+		if !r.Proofs.Next.After(now) { // there is nothing to log in with
+			r.Proofs.Next = time.Time{}
+		}
 		return false
 	}
-	last := logins[len(logins)-1]
-	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, last.Version, last.Verdict, last.Reason
-	works := r.learnWorks(logins, now, margin)
+	worst := worstOf(logins)
+	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, worst.Version, worst.Verdict, worst.Reason
+	l := lesson{r, logins, now, margin}
+	works := l.works()
 	if !works || r.Record.Next.Unproved() { // the one before works
-		r.learnRefused(logins, now, margin)
+		l.refused()
 	}
-	r.planProof(works, logins, now)
+	l.plan(works)
 	rec := r.Record
 	if rec.Current != nil && (before.Current == nil || before.Current.Version != rec.Current.Version) {
 		r.Due = r.Options.DueAfter(now)
@@ -184,45 +200,67 @@ func versionOf(p *credential.Password) int {
 	return p.Version
 }
 
-// learnWorks applies the logins that worked, and reports whether one password works on all parts.
-func (r *Role) learnWorks(logins []LoginResult, now time.Time, margin time.Duration) bool {
-	parts, on := r.Target.Parts, map[int][]string{}
+// worstOf returns the login that stands for all: of the last ones at each part, one that was refused, or else one that could
+// not tell.
+func worstOf(logins []LoginResult) LoginResult {
+	last := map[string]LoginResult{}
 	for _, l := range logins {
-		if l.Verdict == provider.Works {
-			on[l.Version] = append(on[l.Version], l.Part)
+		last[l.Part] = l
+	}
+	for _, verdict := range []provider.Verdict{provider.Refused, provider.CannotTell} {
+		for _, l := range logins {
+			if l.Verdict == verdict && last[l.Part] == l {
+				return l
+			}
 		}
 	}
-	before := r.Record.Current
-	for _, version := range slices.Sorted(maps.Keys(on)) {
-		if len(on[version]) >= len(parts) {
-			r.Record = r.Record.Proved(version, now, margin)
-		} else {
-			r.Record = r.Record.ProvedOn(version, on[version], parts, now, margin)
-		}
-	}
-	if r.Record.QueuedSince().IsZero() {
-		r.SettlesAt = time.Time{}
-	}
-	current := r.Record.Current
-	return current != nil && (before == nil || current.Version != before.Version || len(on[current.Version]) >= max(1, len(parts)))
+	return logins[len(logins)-1]
 }
 
-// learnRefused applies logins that have not shown what is in force.
-func (r *Role) learnRefused(logins []LoginResult, now time.Time, margin time.Duration) {
-	next, current := r.Record.Next, r.Record.Current
+// lesson is what logins show about a role.
+type lesson struct {
+	*Role
+
+	logins []LoginResult
+	now    time.Time
+	margin time.Duration
+}
+
+// works applies the logins that worked, and reports whether one password works on all parts.
+func (l lesson) works() bool {
+	on := map[int][]string{}
+	for _, login := range l.logins {
+		if login.Verdict == provider.Works {
+			on[login.Version] = append(on[login.Version], login.Part)
+		}
+	}
+	before := l.Record.Current
+	for _, version := range slices.Sorted(maps.Keys(on)) {
+		l.Record = l.Record.ProvedOn(version, on[version], l.Target.Parts, l.now, l.margin)
+	}
+	if l.Record.QueuedSince().IsZero() {
+		l.SettlesAt = time.Time{}
+	}
+	current := l.Record.Current
+	return current != nil && (before == nil || current.Version != before.Version || len(on[current.Version]) >= max(1, len(l.Target.Parts)))
+}
+
+// refused applies logins that have not shown what is in force.
+func (l lesson) refused() {
+	next, current := l.Record.Next, l.Record.Current
 	switch {
-	case next.Unproved() && refusedIn(logins, next.Version):
-		r.Record = r.Record.LoginRefused(next.Version, now, margin)
-		if current != nil && refusedIn(logins, current.Version) { // otherwise it stays the one to use
-			r.Record = r.Record.LoginRefused(current.Version, now, margin)
+	case next.Unproved() && refusedIn(l.logins, next.Version):
+		l.Record = l.Record.LoginRefused(next.Version, l.now, l.margin)
+		if current != nil && refusedIn(l.logins, current.Version) { // otherwise it stays the one to use
+			l.Record = l.Record.LoginRefused(current.Version, l.now, l.margin)
 		}
 	case next.Unproved() && next.LoginsRefused == 0: // what the remote system reports has to do
-		r.Record = r.Record.Applied(now, next.Exclusive)
+		l.Record = l.Record.Applied(l.now, next.Exclusive)
 	case next.Exposed(): // a request may be late, a restart may come
 	default:
-		for _, l := range logins {
-			if l.Verdict == provider.Refused {
-				r.Record = r.Record.LoginRefused(l.Version, now, margin)
+		for _, login := range l.logins {
+			if login.Verdict == provider.Refused && l.Record.VersionOn(login.Part) == 0 {
+				l.Record = l.Record.LoginRefused(login.Version, l.now, l.margin)
 			}
 		}
 	}
@@ -233,71 +271,75 @@ func refusedIn(logins []LoginResult, version int) bool {
 	return slices.ContainsFunc(logins, func(l LoginResult) bool { return l.Version == version && l.Verdict == provider.Refused })
 }
 
-// planProof sets when to log in again.
-func (r *Role) planProof(works bool, logins []LoginResult, now time.Time) {
-	proof, next := &r.Proofs, r.Record.Next
-	wait := func(d time.Duration) { proof.Next = now.Add(timing.Scaled(d)) }
+// plan sets when to log in again.
+func (l lesson) plan(works bool) {
+	proof, next, current := &l.Proofs, l.Record.Next, l.Record.Current
+	wait := func(d time.Duration) { proof.Next = l.now.Add(timing.Scaled(d)) }
 	proof.Unsettled++
 	proof.Next = time.Time{}
-	drifted := r.Record.Current != nil && r.Record.Current.Refused
+	drifted := current != nil && current.Refused
 	if works || !drifted {
 		proof.Recovering, proof.Refused = false, nil
 	}
 	switch {
-	case r.Contradicted():
+	case l.Contradicted():
 		wait(lastMissing)
 	case next.Unproved():
-		wait(repeatRefused)
-	case r.Record.Exposed() && !r.Record.Unfinished(): // staged
+		wait(doubled(repeatRefused, proof.Unsettled, lastMissing))
+	case l.Record.Exposed() && !l.Record.Unfinished(): // staged
 		wait(doubled(firstPoll, proof.Unsettled-1, lastPoll))
-		if r.Record.Current == nil { // each login is refused until then
+		if current == nil { // each login is refused until then
 			wait(lastPoll)
 		}
-		if !r.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell {
-			r.SettlesAt = proof.Next
+		if !l.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell {
+			l.SettlesAt = proof.Next
 		}
-	case r.Record.Unfinished(): // the next request settles it
+	case l.Record.Unfinished(): // the next request settles it
 	case drifted:
-		r.planRecovery(logins, now)
-	case proof.Verdict == provider.CannotTell:
+		l.planRecovery()
+	case proof.Verdict == provider.CannotTell, current != nil && !current.Confirmed: // another may follow
 		wait(doubled(firstMissing, proof.Unsettled, lastMissing))
 	default:
 		proof.Unsettled = 0
-		if r.Options.VerifyPeriod > 0 {
-			proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))
+		l.nextPeriod()
+	}
+	for _, login := range l.logins {
+		if !proof.Next.IsZero() {
+			proof.Next = timing.Later(proof.Next, login.Until)
 		}
 	}
-	if last := logins[len(logins)-1]; !proof.Next.IsZero() {
-		proof.Next = timing.Later(proof.Next, last.Until)
+}
+
+// nextPeriod plans the next login of verify_period.
+func (l lesson) nextPeriod() {
+	if l.Options.VerifyPeriod > 0 {
+		l.Proofs.Next = l.now.Add(timing.Seconds(l.Options.VerifyPeriod))
 	}
 }
 
 // planRecovery plans what on_drift says about a password in force that was refused.
-func (r *Role) planRecovery(logins []LoginResult, now time.Time) {
-	proof := &r.Proofs
-	if r.Options.VerifyPeriod > 0 {
-		proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))
-	}
-	if r.Options.OnDrift != DriftRecover {
+func (l lesson) planRecovery() {
+	proof := &l.Proofs
+	l.nextPeriod()
+	if l.Options.OnDrift != DriftRecover {
 		return
 	}
-	found := !proof.Recovering && refusedIn(logins, r.Record.Current.Version)
-	proof.Recovering = proof.Recovering || found
+	proof.Recovering = proof.Recovering || refusedIn(l.logins, l.Record.Current.Version)
 	if !proof.Recovering {
 		return
 	}
-	for _, l := range logins {
-		if l.Verdict == provider.Refused && !slices.Contains(proof.Refused, l.Version) {
-			proof.Refused = append(proof.Refused, l.Version)
+	for _, login := range l.logins {
+		if login.Verdict == provider.Refused && !slices.Contains(proof.Refused, login.Version) {
+			proof.Refused = append(proof.Refused, login.Version)
 		}
 	}
-	if len(r.Trials(true)) == 0 {
-		proof.Recovering = false
-		return
-	}
-	proof.Next = now
-	if proof.Verdict == provider.CannotTell {
-		proof.Next = now.Add(timing.Scaled(doubled(repeatRefused, proof.Unsettled, lastMissing)))
+	switch {
+	case len(l.Trials(true)) == 0:
+		proof.Recovering, proof.Refused = false, nil
+	case proof.Verdict == provider.CannotTell:
+		proof.Next = l.now.Add(timing.Scaled(doubled(repeatRefused, proof.Unsettled, lastMissing)))
+	default:
+		proof.Next = l.now
 	}
 }
 

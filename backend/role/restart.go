@@ -1,6 +1,7 @@
 package role
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -59,7 +60,7 @@ func (r *Role) RestartsFailed() string {
 
 // FollowsRestart reports whether a server is being restarted, and may be turned off: a freeze does not stop that.
 func (r *Role) FollowsRestart(now time.Time) bool {
-	return r.Restarts.Part != "" && !r.restartTimedOut(now)
+	return r.Restarts.Part != "" && !r.Restarts.timedOut(r.Target, now)
 }
 
 // restart returns when the engine restarts a server, or looks at the one that it has restarted. That is looked at whatever
@@ -79,53 +80,46 @@ func (r *Role) restart(now time.Time, env Env) Step {
 	return r.attempt(step, time.Time{}, r.Record.Next.Reason == ReasonDue && !env.Requested, now, env)
 }
 
-// BeginRestart records that the restart of a server is about to be requested.
-func (r *Role) BeginRestart(part string, now time.Time) {
-	of := r.Restarts
-	if of.Version != r.Record.Next.Version {
-		of = Restarts{Version: r.Record.Next.Version}
+// Begin records that the restart of a server, for the password of this version, is about to be requested.
+func (of *Restarts) Begin(version int, part string, now time.Time) {
+	if of.Version != version {
+		*of = Restarts{Version: version}
 	}
 	of.Part, of.Since, of.Job, of.Back, of.Refused = part, now, "", false, false
-	r.Restarts = of
 }
 
-// RestartAnswered records the answer to the request. If it was not carried out, it is repeated after wait, unless the remote
-// system refuses it.
-func (r *Role) RestartAnswered(result provider.Result, job string, now time.Time, wait func(tries int) time.Duration) {
-	of := &r.Restarts
-	switch result.Outcome {
-	case provider.Busy, provider.Unreachable:
+// Answered records the answer to the request. If it was not carried out, it is repeated after wait, unless that needs an
+// operator.
+func (of *Restarts) Answered(result provider.Result, job string, now time.Time, wait func(tries int) time.Duration) {
+	failure := &Failure{Class: result.Outcome, Scope: result.Scope, Code: result.Code, Reason: result.Reason}
+	switch {
+	case failure.NeedsOperator():
+		of.fail("the remote system refuses to restart it: " + failure.String())
+	case result.Outcome.Unchanged():
 		of.Tries++
-		of.Part, of.NotBefore = "", now.Add(max(result.RetryAfter, wait(of.Tries)))
-	case provider.Rejected, provider.Denied, provider.Mismatch:
-		r.failRestart("the remote system refuses to restart it: " + (&Failure{Code: result.Code, Reason: result.Reason}).String())
+		of.Part, of.NotBefore = "", now.Add(max(min(result.RetryAfter, timing.LastBackoff), wait(of.Tries)))
 	default: // it may have been carried out, and must not be requested again
 		of.Tries, of.Job = 0, job
 	}
 }
 
-// RestartFollowed records how far the restart is, and reports whether the server is back.
-func (r *Role) RestartFollowed(progress provider.Progress, job, reason string, now time.Time) (back bool) {
-	of := &r.Restarts
+// Followed records how far the restart of a server of the target is.
+func (of *Restarts) Followed(target provider.Target, progress provider.Progress, job, reason string, now time.Time) {
 	of.Job = job
 	switch {
 	case progress == provider.Restarted:
 		of.Back = true
 	case progress == provider.RestartFailed:
-		r.failRestart("the remote system reports that its restart failed: " + reason)
-	case r.restartTimedOut(now):
-		r.failRestart("it has not come back within restart_timeout, and may be turned off")
+		of.fail("the remote system reports that its restart failed: " + reason)
+	case of.timedOut(target, now):
+		of.fail("it has not come back within restart_timeout, and may be turned off")
 	}
-	return of.Back
 }
 
-// restartTimedOut reports whether the server should be back.
-func (r *Role) restartTimedOut(now time.Time) bool {
-	timeout := r.Target.RestartTimeout
-	if timeout == 0 {
-		timeout = DefaultRestartTimeout
-	}
-	return now.After(r.Restarts.Since.Add(timing.Scaled(timing.Seconds(timeout))))
+// timedOut reports whether the server should be back.
+func (of *Restarts) timedOut(target provider.Target, now time.Time) bool {
+	timeout := cmp.Or(target.RestartTimeout, DefaultRestartTimeout)
+	return now.After(of.Since.Add(timing.Scaled(timing.Seconds(timeout))))
 }
 
 // RestartTrials returns the passwords to log in with at a server that is back. At first, the new one is the most likely.
@@ -140,7 +134,7 @@ func (r *Role) RestartTrials() []credential.Password {
 func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Duration) {
 	of, next := &r.Restarts, r.Record.Next
 	if next == nil || next.Version != of.Version { // nothing is expected of it any more
-		r.restartDone()
+		of.done()
 		return
 	}
 	version := next.Version
@@ -148,11 +142,11 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 	works := slices.ContainsFunc(logins, func(l LoginResult) bool { return l.Version == version && l.Verdict == provider.Works })
 	switch refused := refusedIn(logins, version); {
 	case works:
-		r.restartDone()
-	case r.restartTimedOut(now) && (refused || of.Refused):
-		r.failRestart("it was restarted, but the new password does not log in there")
-	case r.restartTimedOut(now):
-		r.failRestart("it was restarted, but it is not known whether the new password works there: " + r.Proofs.Reason)
+		of.done()
+	case of.timedOut(r.Target, now) && (refused || of.Refused):
+		of.fail("it was restarted, but the new password does not log in there")
+	case of.timedOut(r.Target, now):
+		of.fail("it was restarted, but it is not known whether the new password works there: " + r.Proofs.Reason)
 	case refused:
 		of.Refused = true
 	}
@@ -160,23 +154,22 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 
 // RestartUnproved records that a server is back that nobody logs in to.
 func (r *Role) RestartUnproved(now time.Time) {
-	if next := r.Record.Next; next != nil && next.Version == r.Restarts.Version {
-		r.Record = r.Record.RestartedOn(next.Version, []string{r.Restarts.Part}, r.Target.Parts, now)
+	of := &r.Restarts
+	if next := r.Record.Next; next != nil && next.Version == of.Version {
+		r.Record = r.Record.RestartedOn(next.Version, []string{of.Part}, r.Target.Parts, now)
 		if r.Record.Next == nil {
 			r.Retry, r.Due = Retry{}, r.Options.DueAfter(now)
 			r.Record = r.Record.Trim(r.Options.HistorySize)
 		}
 	}
-	r.restartDone()
+	of.done()
 }
 
-func (r *Role) restartDone() {
-	of := &r.Restarts
+func (of *Restarts) done() {
 	of.Done = append(slices.Clone(of.Done), of.Part)
 	of.Part, of.Job, of.Back, of.Refused = "", "", false, false
 }
 
-func (r *Role) failRestart(reason string) {
-	of := &r.Restarts
+func (of *Restarts) fail(reason string) {
 	of.Failed, of.FailedPart, of.Part, of.Job, of.Back, of.Refused = reason, of.Part, "", "", false, false
 }

@@ -96,6 +96,15 @@ func (r *Role) correctClock(now time.Time) {
 	if last := r.Retry.Last; last != nil && timing.Ahead(last.Time, now) {
 		r.Retry.NextAttempt = time.Time{}
 	}
+	if longest := max(lastMissing, timing.Seconds(r.Options.VerifyPeriod)); timing.Ahead(r.Proofs.Next, now.Add(longest)) {
+		r.Proofs.Next = now
+	}
+	if timing.Ahead(r.Restarts.Since, now) {
+		r.Restarts.Since = now
+	}
+	if timing.Ahead(r.Restarts.NotBefore, now.Add(timing.LastBackoff)) {
+		r.Restarts.NotBefore = time.Time{}
+	}
 	if timing.Ahead(r.Retry.UnknownSince, now) {
 		r.Retry.UnknownSince, r.derived = now, true
 	}

@@ -175,7 +175,7 @@ func (w proving) round(ctx context.Context, passwords []credential.Password, par
 					err = problem.ErrPanicked
 				}
 			}()
-			for _, password := range passwords {
+			for _, password := range role.FirstAt(w.role.Record, part, passwords) {
 				login, err := w.prover.Prove(limited, w.waiting, w.s, w.h, &expanded, part, password)
 				switch {
 				case err == nil:

@@ -63,7 +63,7 @@ func (w restarting) request(ctx context.Context) error {
 	part := w.role.NextRestart()
 	var job string
 	result, err := w.call(ctx, func() error {
-		w.role.BeginRestart(part, w.Now())
+		w.role.Restarts.Begin(w.role.Record.Next.Version, part, w.Now())
 		failpoint.Reach(failpoint.BeforeRestart, w.name)
 		return w.store(ctx, "storing the restart of server "+part+" of role "+w.name)
 	}, func(ctx context.Context, client provider.Restarter) (result provider.Result) {
@@ -74,7 +74,7 @@ func (w restarting) request(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.role.RestartAnswered(result, job, w.Now(), w.Backoff)
+	w.role.Restarts.Answered(result, job, w.Now(), w.Backoff)
 	return w.finish(ctx)
 }
 
@@ -87,7 +87,7 @@ func (w restarting) follow(ctx context.Context) error {
 		return result
 	})
 	if err == nil {
-		w.role.RestartFollowed(progress, job, result.Reason, w.Now())
+		w.role.Restarts.Followed(w.role.Target, progress, job, result.Reason, w.Now())
 	}
 	return err
 }
