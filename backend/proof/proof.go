@@ -55,7 +55,7 @@ func (p Prover) Round(ctx, waiting context.Context, s lockout.Store, h *connecti
 					err = problem.ErrPanicked
 				}
 			}()
-			for _, password := range likeliestOn(r.Record, part, passwords) {
+			for _, password := range role.FirstAt(r.Record, part, passwords) {
 				login, err := p.Prove(ctx, waiting, s, h, r, part, password)
 				switch {
 				case errors.Is(err, lockout.ErrFull):
@@ -75,19 +75,6 @@ func (p Prover) Round(ctx, waiting context.Context, s lockout.Store, h *connecti
 	}
 	err := group.Wait()
 	return slices.Concat(found...), err //nolint:wrapcheck // it is one of those that the comment lists
-}
-
-// likeliestOn returns the passwords to log in with on a part of the account: first the one that is known to be in force there,
-// while another one is in force elsewhere.
-func likeliestOn(r credential.Record, part string, passwords []credential.Password) []credential.Password {
-	there := func(p credential.Password) bool {
-		parts, _ := r.InForceOn(p.Version)
-		return slices.Contains(parts, part)
-	}
-	if at := slices.IndexFunc(passwords, there); at > 0 {
-		return slices.Concat(passwords[at:at+1], passwords[:at], passwords[at+1:])
-	}
-	return passwords
 }
 
 // Prove logs in with a password of the role, at a part of the account if it has parts, and counts the login. The role has

@@ -119,8 +119,8 @@ var ofProofs = []mutant{
 		name: "restart-all-at-once", rule: "2b",
 		breaks: "The next server is restarted before the last one is back.",
 		file:   "backend/role/restart.go",
-		old:    "case !late:",
-		new:    "case !late:\n\t\tof.done()",
+		old:    "case !of.Late(target, now):",
+		new:    "case !of.Late(target, now):\n\t\tof.done()",
 		pkg:    rotation, test: "TestServersAreRestartedOneAtATime",
 	},
 	{
