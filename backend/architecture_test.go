@@ -22,7 +22,7 @@ const module = "vault-plugin-secrets-hosting/"
 // point one way, from the surface to the record.
 var rooms = map[string][]string{
 	"backend":             {"connection", "explain", "health", "problem", "provider", "provider/registry", "credential", "role", "roles", "rotation", "store", "timing"},
-	"backend/rotation":    {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "locks", "lockout", "password", "problem", "proof", "provider", "queue", "role", "roles", "rotation/failpoint", "store", "timing", "verify"},
+	"backend/rotation":    {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "locks", "lockout", "password", "problem", "promise", "proof", "provider", "queue", "role", "roles", "rotation/failpoint", "store", "timing", "verify"},
 	"backend/roles":       {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "problem", "provider", "role", "store", "timing"},
 	"backend/connections": {"connection", "explain", "health", "locks", "lockout", "password", "problem", "provider", "role", "store", "timing"},
 	"backend/gate":        {"explain", "locks", "problem", "role", "store", "timing"},
@@ -38,6 +38,7 @@ var rooms = map[string][]string{
 	"backend/verify":      {"provider", "provider/plesk", "provider/transport"},
 	"backend/provider":    {"password", "timing"},
 	"backend/queue":       {},
+	"backend/promise":     {},
 	"backend/locks":       {},
 	"backend/timing":      {},
 	"backend/credential":  {},

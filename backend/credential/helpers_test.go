@@ -65,11 +65,12 @@ func describe(r Record) string {
 		add(fmt.Sprintf("current %d", c.Version), textIf(c.Confirmed, "confirmed"), textIf(c.Refused, "refused"))
 	}
 	if n := r.Next; n != nil {
-		add(fmt.Sprintf("next %d", n.Version), string(n.Phase), textIf(n.Stage != n.Phase, string(n.Stage)), partsText("taken", n.Taken), partsText("on", n.InForceOn))
+		add(fmt.Sprintf("next %d", n.Version), string(n.Phase), textIf(n.Stage != n.Phase, string(n.Stage)), partsText("taken", n.Taken), onText(n.PartsAssumed, n.InForceOn),
+			textIf(n.Unproved(), "reported"), textIf(n.LoginsRefused > 0, fmt.Sprintf("refused %d", n.LoginsRefused)), textIf(n.Resent, "resent"))
 	}
 	for _, c := range r.Candidates {
 		add(fmt.Sprintf("candidate %d", c.Version), string(c.Why), textIf(c.Overtaken, "overtaken"), textIf(c.Outlived, "outlived"),
-			textIf(c.Refused, "wrong"), partsText("taken", c.Taken), partsText("on", c.InForceOn))
+			textIf(c.Refused, "wrong"), partsText("taken", c.Taken), onText(c.PartsAssumed, c.InForceOn))
 	}
 	if p := r.Previous; p != nil {
 		add(fmt.Sprintf("previous %d", p.Version), textIf(p.State != ListedPrevious, p.State), textIf(p.Open, "open"))
@@ -89,6 +90,10 @@ func textIf(condition bool, text string) string {
 
 func partsText(label string, names []string) string {
 	return textIf(len(names) > 0, label+" "+strings.Join(names, "+"))
+}
+
+func onText(assumed bool, names []string) string {
+	return partsText(textIf(!assumed, "proved ")+"on", names)
 }
 
 // viewText returns what a reader is told as text.

@@ -97,6 +97,7 @@ func (w *world) check() {
 	}
 	w.checkQueue()
 	w.checkRecord()
+	w.checkLogins()
 }
 
 // checkRecord checks that the record is consistent and that no refused password is handed out.
@@ -135,5 +136,31 @@ func (w *world) active(password string) {
 		if r.value != password && !over && (r.old == "" || r.old == w.actual) {
 			w.fail("I4: %s is reported active, but the request with %s may still be carried out", password, r.value)
 		}
+	}
+}
+
+func (w *world) refusePassword(sent *request) {
+	w.refused[sent.value] = true
+	w.do("refused", Record.PasswordRefused)
+	w.checkDropped(sent)
+}
+
+func (w *world) refuseTarget(sent *request) {
+	w.do("target refused", Record.TargetRefused)
+	w.checkDropped(sent)
+	if n := w.rec.Next; w.maybeApplied[sent.value] && (n == nil || n.Value != sent.value) {
+		w.fail("version %d is no longer Next, although only the request was refused", sent.version)
+	}
+}
+
+// checkDropped requires that a refused password which was never applied leaves no trace.
+func (w *world) checkDropped(sent *request) {
+	for _, listed := range w.rec.List() {
+		if listed.Value == sent.value && !w.maybeApplied[sent.value] {
+			w.fail("version %d was refused and never applied, but is still listed", listed.Version)
+		}
+	}
+	if n := w.rec.Next; n != nil && n.Version < sent.version {
+		w.seen["candidate became next again"]++
 	}
 }

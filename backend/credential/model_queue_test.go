@@ -97,7 +97,7 @@ func (w *world) discard() {
 		w.seen["queued, so not discarded"]++
 	}
 	c, last := w.rec.Current, w.rec.Previous
-	if c == nil || c.Basis != BasisTime || c.Value == w.actual || last == nil || w.rec.Exposed() {
+	if c == nil || !c.Basis.Assumed() || c.Refused || c.Value == w.actual || last == nil || w.rec.Exposed() {
 		return
 	}
 	require.NoError(w.t, w.event(fmt.Sprintf("discard %d", c.Version), func(r Record) (Record, error) { return r.Discard(c.Version, w.now) }))
@@ -117,7 +117,7 @@ func (w *world) pushOrSettle() {
 	w.pass(90)
 	if n := w.rec.Next; n.Staged() && w.actual == n.Value && len(w.jobs) == 0 && w.chance(40) { // a login
 		w.settle(n.Value)
-		w.do("proved", func(r Record) Record { return r.InForce(w.now, true) })
+		w.do("proved", func(r Record) Record { return r.Proved(n.Version, w.now, margin) })
 		w.inFlight = nil // a login proves something only once no request is in flight
 		return
 	}

@@ -15,6 +15,8 @@ type host struct {
 	setElsewhere bool   // actual was set outside Vault, and the record does not know it
 	confirmed    int    // the version last confirmed on this host; 0: that of the account
 	answered     bool   // the host has confirmed that it took pending
+	loggedIn     bool   // a login has worked since the host took pending
+	unseen       bool   // see unforeseen; the host has restarted since
 }
 
 // taking is a request in flight to one host.
@@ -79,13 +81,13 @@ func (w *restarts) take(h *host, value string) {
 		return
 	}
 	w.note("(%s takes %s)", w.nameOf(h), value)
-	h.pending, h.answered = value, false
+	h.pending, h.answered, h.loggedIn = value, false, false
 }
 
 func (w *restarts) start(h *host) {
 	w.note("(%s restarts, with %q waiting)", w.nameOf(h), h.pending)
 	if h.pending != "" {
-		h.actual, h.pending, h.setElsewhere = h.pending, "", false
+		h.actual, h.pending, h.setElsewhere, h.unseen = h.pending, "", false, w.unforeseen(h)
 	}
 }
 
@@ -197,13 +199,22 @@ func (w *restarts) restart() {
 		}
 		return
 	}
+	if w.chance(40) {
+		w.restartOneByOne()
+		return
+	}
 	for _, h := range w.hosts {
 		w.start(h)
 	}
 	n := w.rec.Next
 	proved := w.chance(60) && w.everyHost(func(h *host) bool { return h.actual == n.Value })
 	delete(w.refused, n.Value)
-	w.do(fmt.Sprintf("restarted, proved: %t", proved), func(r Record) Record { return r.InForce(w.now, proved) })
+	w.do(fmt.Sprintf("restarted, proved: %t", proved), func(r Record) Record {
+		if proved {
+			return r.Proved(n.Version, w.now, margin)
+		}
+		return r.InForce(w.now)
+	})
 	w.inForceEverywhere()
 }
 
@@ -240,7 +251,9 @@ func (w *restarts) randomEvent() {
 		default:
 			w.setByHand()
 		}
-	case dice < 90:
+	case dice >= 92:
+		w.logIn()
+	case dice < 88:
 		h := w.hosts[w.dice.IntN(len(w.hosts))]
 		w.generated++
 		h.actual, h.setElsewhere = fmt.Sprintf("theirs-%d", w.generated), true
@@ -277,6 +290,8 @@ func TestRandomRestartsLoseNoPassword(t *testing.T) {
 	for _, what := range []string{
 		"taken late", "partly taken", "older confirmed, newer still waiting", "confirmed on one host", "current confirmed on one host",
 		"confirmed on the last host", "set by hand while another waits", "discarded while it waits", "too many candidates",
+		"proved on all hosts", "proved on one host", "proved on the last host", "current proved on one host", "login refused",
+		"current proved while another waits", "restarted one by one",
 		"candidate became next again", "confirmed on a host, so not discarded", "in force by time, then discarded", "current confirmed while another waits",
 	} {
 		require.NotZero(t, seen[what], what)

@@ -45,7 +45,7 @@ func (r Record) confirmOpen(version int, now time.Time) (Record, error) {
 		return r, ErrNothingToConfirm
 	}
 	out.settleOthers(version, stage)
-	out.installByOperator(value, now)
+	out.replaceCurrent(value, now, BasisOperator)
 	out.Current.OpenUntil = until
 	out.recordConfirmation()
 	return out, nil
@@ -54,6 +54,18 @@ func (r Record) confirmOpen(version int, now time.Time) (Record, error) {
 // ConfirmOn: an operator says that the password of this version is in force on these parts of the account. Once that was said
 // of all parts, it acts as Confirm. It returns ErrNothingToConfirm if no open password, nor the one in force, has this version.
 func (r Record) ConfirmOn(version int, parts, all []string, now time.Time) (Record, error) {
+	out, err := r.confirmOn(version, parts, all, now)
+	if n := out.Next; err == nil && n != nil && n.Version == version {
+		n.PartsAssumed = true
+	}
+	if at := out.candidateIndex(version); err == nil && at >= 0 {
+		out.Candidates[at].PartsAssumed = true
+	}
+	return out, err
+}
+
+// confirmOn is ConfirmOn, whoever has shown it.
+func (r Record) confirmOn(version int, parts, all []string, now time.Time) (Record, error) {
 	out := r.clone()
 	var on *[]string
 	switch at := out.candidateIndex(version); {
@@ -184,16 +196,16 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 	if adopted.Version == 0 {
 		adopted.Version = out.newVersion()
 	}
-	out.installByOperator(adopted, now)
+	out.replaceCurrent(adopted, now, BasisOperator)
 	out.recordConfirmation()
 	return out
 }
 
-// installByOperator makes a password Current because an operator says so. The one before stays open if a request with it may
-// still be carried out.
-func (r *Record) installByOperator(value Password, now time.Time) {
+// replaceCurrent makes a password Current because an operator or a login says so, unconfirmed. The one before stays open if a
+// request with it may still be carried out.
+func (r *Record) replaceCurrent(value Password, now time.Time, basis Basis) {
 	before := r.Current
-	r.install(value, now, BasisOperator, false)
+	r.install(value, now, basis, false)
 	if before == nil || before.OpenUntil.IsZero() {
 		return
 	}

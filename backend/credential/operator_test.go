@@ -219,7 +219,7 @@ func TestCurrentRecordsItsBasis(t *testing.T) {
 	require.Equal(t, BasisOperator, s.Current.Basis)
 
 	s.Record = accepted
-	s.do(func(r Record) Record { return r.InForce(at(71), true) })
+	s.proved(s.Next.Version, 71)
 	require.Equal(t, BasisProof, s.Current.Basis)
 	s.Record = accepted
 	require.NoError(t, s.confirm(2, 20))

@@ -103,7 +103,7 @@ func TestAccountConfirmationReplacesPartConfirmations(t *testing.T) {
 	s.shows(71, "a: assumed 4, b: assumed 4")
 	s = both()
 	s.changeStaged(4, RestartRequired, 40)
-	s.do(func(r Record) Record { return r.InForce(at(50), false) })
+	s.do(func(r Record) Record { return r.InForce(at(50)) })
 	s.shows(50, "a: assumed 4, b: assumed 4")
 
 	s = both() // a confirmation on a part is not undone by a discard
@@ -137,7 +137,7 @@ func TestConfirmingMissingPartCompletesPassword(t *testing.T) {
 			end = time.Time{}
 		}
 		require.Equal(t, end, s.LastRequest(), name)
-		s.do(func(r Record) Record { return r.InForce(at(40), false) })
+		s.do(func(r Record) Record { return r.InForce(at(40)) })
 		require.Equal(t, end, s.SendNotBefore(), name)
 	}
 

@@ -71,7 +71,7 @@ func TestMissingPartTakesPasswordLater(t *testing.T) {
 	require.False(t, s.Unfinished())
 	require.Zero(t, s.LastRequest())
 	require.Equal(t, at(21), s.Next.StagedSince)
-	s.do(func(r Record) Record { return r.InForce(at(30), true) })
+	s.proved(s.Next.Version, 30)
 	s.shows(30, "a: active 2, b: active 2")
 }
 

@@ -40,39 +40,45 @@ func (n *Next) Contradicted() bool {
 // Proved: a login with the password of this version has worked, on all parts of the account. That settles every other
 // password that cannot come into force any more. A version that the record does not hold changes nothing.
 func (r Record) Proved(version int, now time.Time, margin time.Duration) Record {
-	out := r.clone()
-	current := out.Current
-	if current == nil || current.Version != version && !out.inForce(version) {
+	out, overtakes := r.clone(), 0
+	open := late(out.NotBefore, now, margin) // another password may follow
+	if current := out.Current; current != nil && (current.Version == version || out.inForce(version)) {
+		open = open && !out.NotBefore.Equal(current.OpenUntil) // unless the request is its own
+		out.settleByProof(0, now, margin)
+		current.Refused, current.Basis = false, BasisProof
+		out.clearInForceOn()
+	} else {
+		if out.Next != nil && out.Next.Version == version || out.candidateIndex(version) >= 0 {
+			overtakes = version
+		}
 		value, until, ok := out.take(version)
 		if !ok {
 			return out
 		}
-		out.settleByProof(version, now, margin)
-		out.install(value, now, BasisProof, true)
+		out.settleByProof(overtakes, now, margin)
+		out.replaceCurrent(value, now, BasisProof)
 		out.Current.OpenUntil = until
-	} else {
-		out.settleByProof(current.Version, now, margin)
-		current.Refused, current.Basis = false, BasisProof
-		out.clearInForceOn()
 	}
-	out.Current.Confirmed = len(out.Candidates) == 0
+	out.Current.Confirmed = len(out.Candidates) == 0 && !open
 	if !late(out.SendNotBefore(), now, margin) {
-		out.closePast()
+		out.closePast(overtakes)
 	}
 	return out
 }
 
-// ProvedOn is Proved for some parts of the account. Once an open password has been proved on all parts, it acts as Proved.
+// ProvedOn is Proved for some parts of the account. Once an open password has been proved on all parts, it acts as Proved; if
+// on some it was only stated or restarted, as Confirm.
 func (r Record) ProvedOn(version int, parts, all []string, now time.Time, margin time.Duration) Record {
+	on, assumed := r.InForceOn(version)
+	if len(parts) >= len(all) || len(union(on, parts)) == len(all) && !assumed {
+		return r.Proved(version, now, margin)
+	}
 	if c := r.Current; c != nil && (c.Version == version || r.inForce(version)) {
 		out := r.clone()
 		out.removeInForceOn(parts)
 		return out
 	}
-	if len(union(r.inForceOn(version), parts)) == len(all) {
-		return r.Proved(version, now, margin)
-	}
-	out, err := r.ConfirmOn(version, parts, all, now)
+	out, err := r.confirmOn(version, parts, all, now)
 	if err != nil { // the password is not open: it is in force on all parts, or on none
 		return r.clone()
 	}
@@ -91,7 +97,7 @@ func (r Record) LoginRefused(version int, now time.Time, margin time.Duration) R
 	case out.Current != nil && out.Current.Version == version:
 		out.Current.Refused, out.Current.Confirmed = true, false
 	case at >= 0:
-		if c := &out.Candidates[at]; c.Stage == "" && !late(c.SentUntil, now, margin) {
+		if c := &out.Candidates[at]; c.Stage == "" && len(c.InForceOn) == 0 && !late(c.SentUntil, now, margin) {
 			c.Refused = true
 		}
 	case out.Previous != nil && out.Previous.Version == version:
@@ -102,52 +108,62 @@ func (r Record) LoginRefused(version int, now time.Time, margin time.Duration) R
 
 // late reports whether a request with this deadline may still be carried out.
 func late(deadline, now time.Time, margin time.Duration) bool {
-	return !deadline.IsZero() && now.Before(deadline.Add(margin))
+	return !deadline.IsZero() && !now.After(deadline.Add(margin))
 }
 
 // take removes the password of this version from wherever the record holds it, except as Current. until is the deadline of
-// its last unresolved request.
+// its last request that may still be carried out.
 func (r *Record) take(version int) (value Password, until time.Time, ok bool) {
-	if n := r.Next; n.Exposed() && n.Version == version {
-		r.raiseNotBefore(n.UnresolvedUntil)
-		r.Next = nil
-		return n.Password, n.openUntil(), true
+	at := r.candidateIndex(version)
+	past := slices.IndexFunc(r.History, func(p Past) bool { return p.Version == version })
+	switch n := r.Next; {
+	case n.Exposed() && n.Version == version:
+		value, until, r.Next = n.Password, n.UnresolvedUntil, nil
+		if n.Unresolved && !n.Confirmed { // only one of several requests is known to have been carried out
+			until = n.openUntil()
+		}
+	case at >= 0:
+		c := r.Candidates[at]
+		value, until = c.Password, c.SentUntil
+		if c.Stage == Accepted && c.StagedSince.After(until) { // it may be queued more than once
+			until = c.StagedSince
+		}
+	case r.Previous != nil && r.Previous.Version == version:
+		value = r.Previous.Password
+	case past >= 0:
+		value = r.History[past].Password
+	default:
+		return value, until, false
 	}
-	if at := r.candidateIndex(version); at >= 0 {
-		value, until, ok = r.Candidates[at].Password, r.Candidates[at].openUntil(), true
-		r.raiseNotBefore(r.Candidates[at].SentUntil)
-	} else if p := r.Previous; p != nil && p.Version == version {
-		value, ok = p.Password, true
-	} else if at := slices.IndexFunc(r.History, func(p Past) bool { return p.Version == version }); at >= 0 {
-		value, ok = r.History[at].Password, true
-	}
-	if ok {
-		r.remove(version)
-	}
-	return value, until, ok
+	r.remove(version)
+	r.raiseNotBefore(until)
+	return value, until, true
 }
 
-// settleByProof moves the candidates to the history, except those that may come into force after the version that a login
-// has proved: staged later, or with a request that may be late.
-func (r *Record) settleByProof(version int, now time.Time, margin time.Duration) {
+// settleByProof moves the candidates to the history, except those that can still come into force: staged after the version
+// that a login has proved, or with a request that may be late. overtakes is that version if it was open until then, so that
+// it was sent after those with a lower one; otherwise 0. In the history, the others stay open: an outcome that nobody has seen
+// may be that the password waits for a restart.
+func (r *Record) settleByProof(overtakes int, now time.Time, margin time.Duration) {
 	var open []Candidate
 	for _, c := range r.Candidates {
-		if late(c.SentUntil, now, margin) || c.Stage != "" && !c.Overtaken && c.Version > version {
+		later := c.Version > overtakes
+		if later && c.Stage != "" && !c.Overtaken || late(c.SentUntil, now, margin) {
 			open = append(open, c)
 			continue
 		}
-		r.archive(c.Password, ListedSuperseded)
+		r.addPast(Past{Password: c.Password, State: ListedSuperseded, Open: later && !c.Outlived})
 	}
 	r.Candidates = open
 }
 
-// inForceOn returns the parts on which an open password is known to be in force.
-func (r Record) inForceOn(version int) []string {
+// InForceOn returns the parts on which an open password is known to be in force, and whether no login has shown some of that.
+func (r Record) InForceOn(version int) (parts []string, assumed bool) {
 	if n := r.Next; n != nil && n.Version == version {
-		return n.InForceOn
+		return n.InForceOn, n.PartsAssumed
 	}
 	if at := r.candidateIndex(version); at >= 0 {
-		return r.Candidates[at].InForceOn
+		return r.Candidates[at].InForceOn, r.Candidates[at].PartsAssumed
 	}
-	return nil
+	return nil, false
 }

@@ -121,7 +121,7 @@ func TestSilentlyFailingChangesLoseNothing(t *testing.T) {
 
 		before := s.Record // a login proves the newest one
 		s.changeStaged(13, Accepted, 2100)
-		s.do(func(r Record) Record { return r.InForce(at(2160), true) })
+		s.proved(s.Next.Version, 2160)
 		s.trimmed(0)
 		s.is("current 13 confirmed, previous 12 unconfirmed")
 
@@ -180,7 +180,7 @@ func TestTrimCountsOpenPasswordsSeparately(t *testing.T) {
 	s.trimmed(0)
 	require.Len(t, s.History, maxOpenPast)
 	require.Equal(t, 23, s.Forgotten)
-	s.do(func(r Record) Record { r = r.clone(); r.closePast(); return r })
+	s.do(func(r Record) Record { r = r.clone(); r.closePast(25); return r })
 	s.trimmed(0)
 	require.Empty(t, s.History)
 	s.made(25, 0)
@@ -227,7 +227,7 @@ func TestSecondConfirmedChangeSettlesLatePasswords(t *testing.T) {
 
 	s.Record = byTime // a login leaves nothing to settle
 	s.changeStaged(5, Accepted, 500)
-	s.do(func(r Record) Record { return r.InForce(at(560), true) })
+	s.proved(s.Next.Version, 560)
 	s.is("current 5 confirmed, previous 4 unconfirmed, history 3 unconfirmed, history 2 superseded, history 1 old")
 
 	s = lost(t) // the first confirmed change comes before the one that settles by time
@@ -257,9 +257,9 @@ func TestRefusedPasswordInForceByTimeLeavesPreviousOpen(t *testing.T) {
 	s.staged(Accepted, 91)
 	staged := s.Record
 	s.settleByTime(91, 150)
-	s.is("current 3, previous 1 open, history 2 old")
+	s.is("current 3, previous 1 open, history 2 old open")
 	s.Record = staged
-	s.do(func(r Record) Record { return r.InForce(at(150), true) })
+	s.proved(s.Next.Version, 150)
 	s.is("current 3 confirmed, previous 1, history 2 old")
 	s.Record = refused
 	s.applied(91)

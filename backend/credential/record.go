@@ -137,8 +137,10 @@ type Next struct {
 	StagedSince time.Time `json:"staged_since,omitzero"`
 	// Taken are the parts that have taken the password while others have not. Empty with a Stage: all parts have.
 	Taken []string `json:"taken,omitempty"`
-	// InForceOn are the parts on which an operator has confirmed the password, or a login has proved it, while it is open.
-	InForceOn []string `json:"in_force_on,omitempty"`
+	// InForceOn are the parts on which the password is in force while it is open: an operator has confirmed it, a login has
+	// proved it, or the engine has restarted them. PartsAssumed: no login has proved it on some of them.
+	InForceOn    []string `json:"in_force_on,omitempty"`
+	PartsAssumed bool     `json:"parts_assumed,omitempty"`
 	// Given: an operator chose the password, so the engine must not replace it with another when the remote system
 	// refuses it.
 	Given bool `json:"given,omitempty"`
@@ -226,8 +228,9 @@ type Candidate struct {
 	StagedSince time.Time `json:"staged_since,omitzero"`
 	// Taken are the parts that took the password while others did not. Empty with a Stage: all parts did.
 	Taken []string `json:"taken,omitempty"`
-	// InForceOn are the parts on which an operator has confirmed the password, or a login has proved it.
-	InForceOn []string `json:"in_force_on,omitempty"`
+	// InForceOn and PartsAssumed, as in Next.
+	InForceOn    []string `json:"in_force_on,omitempty"`
+	PartsAssumed bool     `json:"parts_assumed,omitempty"`
 	// Given: an operator chose the password.
 	Given bool `json:"given,omitempty"`
 	// Overtaken: a later password has come into force since, or waits for the same restart in place of this one. The

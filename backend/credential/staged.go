@@ -59,19 +59,19 @@ func (n *Next) Missing(all []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(part string) bool { return slices.Contains(n.Taken, part) })
 }
 
-// InForce: a staged Next has come into force. proved means that a login has shown it.
-func (r Record) InForce(now time.Time, proved bool) Record {
+// InForce: a staged Next has come into force, as far as anybody can tell without a login.
+func (r Record) InForce(now time.Time) Record {
 	if !r.Next.Staged() {
 		return r.clone()
 	}
-	return r.putInForce(r.Next.Version, now, proved)
+	return r.putInForce(r.Next.Version, now)
 }
 
 // RestartedOn: these parts have been restarted, and nobody has logged in there. Once all have been, a staged Next of this
 // version counts as in force.
 func (r Record) RestartedOn(version int, parts, all []string, now time.Time) Record {
-	if len(union(r.inForceOn(version), parts)) == len(all) {
-		return r.InForce(now, false)
+	if on, _ := r.InForceOn(version); len(union(on, parts)) == len(all) {
+		return r.InForce(now)
 	}
 	out, err := r.ConfirmOn(version, parts, all, now)
 	if err != nil {
@@ -84,11 +84,11 @@ func (r Record) RestartedOn(version int, parts, all []string, now time.Time) Rec
 // in force.
 func (r Record) SettleByTime(queuedUntil, now time.Time) Record {
 	if version, since := r.queued(); version != 0 && !since.After(queuedUntil) {
-		return r.putInForce(version, now, false)
+		return r.putInForce(version, now)
 	}
 	for _, c := range slices.Backward(r.Candidates) { // the newest one may have been queued later
 		if c.queued() && !c.StagedSince.After(queuedUntil) {
-			return r.putInForce(c.Version, now, false)
+			return r.putInForce(c.Version, now)
 		}
 	}
 	return r.clone()
@@ -119,7 +119,7 @@ func (c Candidate) queued() bool { return c.Stage == Accepted && c.open() }
 
 // putInForce installs a staged password. Candidates sent before it are overtaken; those that were overtaken before move to
 // the history.
-func (r Record) putInForce(version int, now time.Time, proved bool) Record {
+func (r Record) putInForce(version int, now time.Time) Record {
 	out := r.clone()
 	var value Password
 	var stage Phase
@@ -134,8 +134,6 @@ func (r Record) putInForce(version int, now time.Time, proved bool) Record {
 		case c.Version == version:
 			value = c.Password
 			out.raiseNotBefore(c.SentUntil)
-		case proved:
-			out.archive(c.Password, ListedSuperseded)
 		case c.Version > version: // sent later: still open
 			open = append(open, c)
 		case c.Overtaken:
@@ -148,16 +146,11 @@ func (r Record) putInForce(version int, now time.Time, proved bool) Record {
 	}
 	out.Candidates = open
 	basis := BasisTime
-	switch {
-	case proved:
-		basis = BasisProof
-	case stage == RestartRequired:
+	if stage == RestartRequired {
 		basis = BasisRestart
 	}
-	out.install(value, now, basis, proved)
-	if proved {
-		out.closePast()
-	} else if out.Previous != nil {
+	out.install(value, now, basis, false)
+	if out.Previous != nil {
 		out.Previous.Open = true
 	}
 	return out
@@ -214,12 +207,12 @@ func (r Record) Parts(all []string, now time.Time) []PartView {
 		}
 		for _, c := range r.Candidates {
 			if slices.Contains(c.InForceOn, part) {
-				v.Version, v.State = c.Version, StateAssumed
+				v.Version, v.State = c.Version, stateOn(c.PartsAssumed)
 			}
 		}
 		switch n := r.Next; {
 		case n != nil && slices.Contains(n.InForceOn, part):
-			v.Version, v.State = n.Version, StateAssumed
+			v.Version, v.State = n.Version, stateOn(n.PartsAssumed)
 		default:
 			if state, version := r.pendingOn(part, now); version != 0 && version != v.Version {
 				v.State, v.NextVersion = state, version
@@ -228,6 +221,14 @@ func (r Record) Parts(all []string, now time.Time) []PartView {
 		out = append(out, v)
 	}
 	return out
+}
+
+// stateOn returns the state of a part on which an open password is in force.
+func stateOn(assumed bool) State {
+	if assumed {
+		return StateAssumed
+	}
+	return StateActive
 }
 
 // pendingOn returns the state that an open or staged password causes on a part of the account, and its version; 0 if there

@@ -42,6 +42,12 @@ func (s *story) settleByTime(until, second int) {
 	s.do(func(r Record) Record { return r.SettleByTime(at(until), at(second)) })
 }
 
+// proved is a login with this version that has worked.
+func (s *story) proved(version, second int) {
+	s.Helper()
+	s.do(func(r Record) Record { return r.Proved(version, at(second), margin) })
+}
+
 func (s *story) trimmed(size int) {
 	s.Helper()
 	s.do(func(r Record) Record { return r.Trim(size) })
@@ -60,12 +66,12 @@ func TestStagedOverStagedKeepsBoth(t *testing.T) {
 	s.lists(2, "candidate: staged")
 
 	proved := s.Record
-	s.do(func(r Record) Record { return r.InForce(at(310), false) })
+	s.do(func(r Record) Record { return r.InForce(at(310)) })
 	s.is("current 3, previous 1 open, history 2 superseded open late") // the restart is not proved
 	s.reads(310, "assumed 3")
 
 	s.Record = proved
-	s.do(func(r Record) Record { return r.InForce(at(310), true) })
+	s.proved(s.Next.Version, 310)
 	s.is("current 3 confirmed, previous 1, history 2 superseded")
 	s.reads(310, "active 3")
 }
@@ -152,7 +158,7 @@ func TestRestartLeavesUnknownPasswordUnknown(t *testing.T) {
 		s.trimmed(0)
 		s.sent(90)
 		s.staged(RestartRequired, 91)
-		s.do(func(r Record) Record { return r.InForce(at(95), true) })
+		s.proved(s.Next.Version, 95)
 		s.is("current 3 confirmed, previous 2, history 1 old")
 	}
 
@@ -266,7 +272,7 @@ func TestDiscardedWaitingPasswordCanBeConfirmed(t *testing.T) {
 
 	s.Record = later // the same, after another rotation
 	s.changeStaged(3, RestartRequired, 40)
-	s.do(func(r Record) Record { return r.InForce(at(50), false) })
+	s.do(func(r Record) Record { return r.InForce(at(50)) })
 	s.trimmed(0)
 	s.lists(2, ListedSuperseded)
 	require.False(t, s.Open(at(1000)), "only the last one before the restart counts")
@@ -307,7 +313,7 @@ func TestStagedPasswordKeepsSendNotBefore(t *testing.T) {
 	s.is("current 1 confirmed, next 3 restart_required, candidate 2 staged overtaken")
 	require.Equal(t, at(40), s.SendNotBefore(), "even if its outcome need not be found out")
 	require.Equal(t, at(40), s.LastRequest())
-	s.do(func(r Record) Record { return r.InForce(at(90), false) })
+	s.do(func(r Record) Record { return r.InForce(at(90)) })
 	s.made(4, 91)
 	require.Equal(t, at(40), s.SendNotBefore())
 }

@@ -70,7 +70,7 @@ func TestSendNotBeforeCoversRequestBeforeRepetition(t *testing.T) {
 	s := lost(t)
 	s.sent(15)
 	s.do(func(r Record) Record { return r.Staged(Accepted, at(16)) })
-	s.do(func(r Record) Record { return r.InForce(at(17), true) })
+	s.proved(s.Next.Version, 17)
 	require.Equal(t, at(40), s.SendNotBefore())
 }
 
@@ -103,7 +103,7 @@ func TestPasswordInForceByTimeSettlesNoEarlierOne(t *testing.T) {
 	s.do(func(r Record) Record { return r.Staged(Accepted, at(101)) })
 	s.reads(101, "accepted 1 or 3")
 	require.False(t, s.Unfinished(), "the remote system has queued it")
-	s.do(func(r Record) Record { return r.InForce(at(161), false) })
+	s.do(func(r Record) Record { return r.InForce(at(161)) })
 	s.is("current 3, candidate 2 unresolved overtaken, previous 1 open")
 	s.reads(161, "assumed 3")
 	require.False(t, s.Unfinished())

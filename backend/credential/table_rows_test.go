@@ -10,8 +10,7 @@ none | Applied | current 2 confirmed, previous 1 | active 2
 none | Applied exclusive | current 2 confirmed, previous 1 | active 2
 none | Staged accepted | current 2 confirmed, previous 1 | active 2
 none | Staged restart | current 2 confirmed, previous 1 | active 2
-none | InForce by time | current 2 confirmed, previous 1 | active 2
-none | InForce proved | current 2 confirmed, previous 1 | active 2
+none | InForce | current 2 confirmed, previous 1 | active 2
 none | NotApplied | current 2 confirmed, previous 1 | active 2
 none | PasswordRefused | current 2 confirmed, previous 1 | active 2
 none | TargetRefused | current 2 confirmed, previous 1 | active 2
@@ -38,8 +37,7 @@ unsent | Applied | current 3 confirmed, previous 2, history 1 old | active 3
 unsent | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 unsent | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 unsent | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-unsent | InForce by time | current 2 confirmed, next 3 unsent, previous 1 | active 2
-unsent | InForce proved | current 2 confirmed, next 3 unsent, previous 1 | active 2
+unsent | InForce | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | NotApplied | current 2 confirmed, next 3 unsent, previous 1 | active 2
 unsent | PasswordRefused | current 2 confirmed, previous 1 | active 2
 unsent | TargetRefused | current 2 confirmed, previous 1 | active 2
@@ -66,8 +64,7 @@ sending | Applied | current 3 confirmed, previous 2, history 1 old | active 3
 sending | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 sending | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 sending | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-sending | InForce by time | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
-sending | InForce proved | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
+sending | InForce | current 2 confirmed, next 3 sending, previous 1 | active 2, later uncertain 2 or 3
 sending | NotApplied | current 2 confirmed, next 3 unsent, previous 1 | active 2
 sending | PasswordRefused | current 2 confirmed, previous 1 | active 2
 sending | TargetRefused | current 2 confirmed, previous 1 | active 2
@@ -94,8 +91,7 @@ sending again | Applied | current 3 confirmed, previous 2, history 1 old | activ
 sending again | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 sending again | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 sending again | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-sending again | InForce by time | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
-sending again | InForce proved | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
+sending again | InForce | current 2 confirmed, next 3 sending, previous 1 | uncertain 2 or 3
 sending again | NotApplied | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 sending again | PasswordRefused | current 2 confirmed, candidate 3 refused, previous 1 | uncertain 2 or 3
 sending again | TargetRefused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
@@ -122,8 +118,7 @@ unknown | Applied | current 3 confirmed, previous 2, history 1 old | active 3
 unknown | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 unknown | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 unknown | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-unknown | InForce by time | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
-unknown | InForce proved | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
+unknown | InForce | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown | NotApplied | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown | PasswordRefused | current 2 confirmed, candidate 3 refused, previous 1 | uncertain 2 or 3
 unknown | TargetRefused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
@@ -150,8 +145,7 @@ accepted | Applied | current 3 confirmed, previous 2, history 1 old | active 3
 accepted | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 accepted | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-accepted | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
-accepted | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
+accepted | InForce | current 3, previous 2 open, history 1 old | assumed 3
 accepted | NotApplied | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted | PasswordRefused | current 2 confirmed, candidate 3 refused, previous 1 | accepted 2 or 3
 accepted | TargetRefused | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
@@ -178,8 +172,7 @@ restart_required | Applied | current 3 confirmed, previous 2, history 1 old | ac
 restart_required | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 restart_required | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 restart_required | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-restart_required | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
-restart_required | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
+restart_required | InForce | current 3, previous 2 open, history 1 old | assumed 3
 restart_required | NotApplied | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
 restart_required | PasswordRefused | current 2 confirmed, candidate 3 refused, previous 1 | restart_required 2 or 3
 restart_required | TargetRefused | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
@@ -206,8 +199,7 @@ partly taken | Applied | current 3 confirmed, previous 2, history 1 old | active
 partly taken | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 partly taken | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 partly taken | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-partly taken | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
-partly taken | InForce proved | current 3 confirmed, previous 2, history 1 old | active 3
+partly taken | InForce | current 3, previous 2 open, history 1 old | assumed 3
 partly taken | NotApplied | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
 partly taken | PasswordRefused | current 2 confirmed, candidate 3 refused taken a, previous 1 | restart_required 2 or 3
 partly taken | TargetRefused | current 2 confirmed, next 3 restart_required taken a, previous 1 | restart_required 2 or 3
@@ -234,8 +226,7 @@ partly taken, rest unknown | Applied | current 3 confirmed, previous 2, history 
 partly taken, rest unknown | Applied exclusive | current 3 confirmed, previous 2, history 1 old | active 3
 partly taken, rest unknown | Staged accepted | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 partly taken, rest unknown | Staged restart | current 2 confirmed, next 3 restart_required, previous 1 | restart_required 2 or 3
-partly taken, rest unknown | InForce by time | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
-partly taken, rest unknown | InForce proved | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
+partly taken, rest unknown | InForce | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, rest unknown | NotApplied | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, rest unknown | PasswordRefused | current 2 confirmed, candidate 3 refused taken a, previous 1 | restart_required 2 or 3
 partly taken, rest unknown | TargetRefused | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
@@ -262,8 +253,7 @@ unknown, another unsent | Applied | current 4, candidate 3 unresolved overtaken 
 unknown, another unsent | Applied exclusive | current 4 confirmed, previous 2, history 3 superseded, history 1 old | active 4
 unknown, another unsent | Staged accepted | current 2 confirmed, next 4 accepted, candidate 3 unresolved, previous 1 | accepted 2 or 4
 unknown, another unsent | Staged restart | current 2 confirmed, next 4 restart_required, candidate 3 unresolved, previous 1 | restart_required 2 or 4
-unknown, another unsent | InForce by time | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
-unknown, another unsent | InForce proved | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
+unknown, another unsent | InForce | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 unknown, another unsent | NotApplied | current 2 confirmed, next 4 unsent, candidate 3 unresolved, previous 1 | uncertain 2 or 3
 unknown, another unsent | PasswordRefused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
 unknown, another unsent | TargetRefused | current 2 confirmed, next 3 unknown, previous 1 | uncertain 2 or 3
@@ -290,8 +280,7 @@ accepted, another unsent | Applied | current 4, candidate 3 staged overtaken out
 accepted, another unsent | Applied exclusive | current 4 confirmed, previous 2, history 3 superseded, history 1 old | active 4
 accepted, another unsent | Staged accepted | current 2 confirmed, next 4 accepted, candidate 3 staged, previous 1 | accepted 2 or 4
 accepted, another unsent | Staged restart | current 2 confirmed, next 4 restart_required, candidate 3 staged, previous 1 | restart_required 2 or 4
-accepted, another unsent | InForce by time | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
-accepted, another unsent | InForce proved | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
+accepted, another unsent | InForce | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
 accepted, another unsent | NotApplied | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
 accepted, another unsent | PasswordRefused | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
 accepted, another unsent | TargetRefused | current 2 confirmed, next 3 accepted, previous 1 | accepted 2 or 3
@@ -318,8 +307,7 @@ partly taken, another unsent | Applied | current 4, candidate 3 unresolved overt
 partly taken, another unsent | Applied exclusive | current 4 confirmed, previous 2, history 3 superseded, history 1 old | active 4
 partly taken, another unsent | Staged accepted | current 2 confirmed, next 4 accepted, candidate 3 unresolved taken a, previous 1 | accepted 2 or 4
 partly taken, another unsent | Staged restart | current 2 confirmed, next 4 restart_required, candidate 3 unresolved overtaken taken a, previous 1 | restart_required 2 or 4
-partly taken, another unsent | InForce by time | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
-partly taken, another unsent | InForce proved | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
+partly taken, another unsent | InForce | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
 partly taken, another unsent | NotApplied | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
 partly taken, another unsent | PasswordRefused | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
 partly taken, another unsent | TargetRefused | current 2 confirmed, next 3 unknown restart_required taken a, previous 1 | uncertain 2 or 3
@@ -346,8 +334,7 @@ by time | Applied | current 3, previous 2 open, history 1 old | assumed 3
 by time | Applied exclusive | current 3, previous 2 open, history 1 old | assumed 3
 by time | Staged accepted | current 3, previous 2 open, history 1 old | assumed 3
 by time | Staged restart | current 3, previous 2 open, history 1 old | assumed 3
-by time | InForce by time | current 3, previous 2 open, history 1 old | assumed 3
-by time | InForce proved | current 3, previous 2 open, history 1 old | assumed 3
+by time | InForce | current 3, previous 2 open, history 1 old | assumed 3
 by time | NotApplied | current 3, previous 2 open, history 1 old | assumed 3
 by time | PasswordRefused | current 3, previous 2 open, history 1 old | assumed 3
 by time | TargetRefused | current 3, previous 2 open, history 1 old | assumed 3

@@ -8,7 +8,7 @@ import (
 )
 
 // phases returns records with version 3 in every phase of Next over a confirmed version 2; some with an unsent version 4 over
-// it; and one with version 3 in force by time alone.
+// it; and some with version 3 in force, or as a candidate.
 func phases(t testing.TB) ([]string, map[string]Record) {
 	t.Helper()
 	base := story{TB: t}
@@ -36,10 +36,20 @@ func phases(t testing.TB) ([]string, map[string]Record) {
 	}
 	taken := func(r Record) Record { return r.TakenByParts(servers[:1], RestartRequired, at(11)) }
 
+	byTime := func(r Record) Record { return r.SettleByTime(at(11), at(20)) }
+	reported := func(r Record) Record { return r.Reported(false) }
+	refused := func(r Record) Record { return r.LoginRefused(3, at(15), margin) }
+	discarded := func(r Record) Record {
+		out, err := r.Discard(3, at(15))
+		require.NoError(t, err)
+		return out
+	}
+
 	names := []string{
 		"none", "unsent", "sending", "sending again", "unknown", "accepted", "restart_required",
 		"partly taken", "partly taken, rest unknown",
 		"unknown, another unsent", "accepted, another unsent", "partly taken, another unsent", "by time",
+		"reported", "reported, resent", "discarded while it waits", "by time, refused",
 	}
 	return names, map[string]Record{
 		"none":             base.Record,
@@ -57,7 +67,12 @@ func phases(t testing.TB) ([]string, map[string]Record) {
 		"accepted, another unsent":     with(send, accepted, another),
 		"partly taken, another unsent": with(send, taken, Record.Unresolved, another),
 
-		"by time": with(send, accepted, func(r Record) Record { return r.SettleByTime(at(11), at(20)) }),
+		"by time": with(send, accepted, byTime),
+
+		"reported":                 with(send, reported),
+		"reported, resent":         with(send, reported, refused, again),
+		"discarded while it waits": with(send, restart, discarded),
+		"by time, refused":         with(send, accepted, byTime, refused),
 	}
 }
 
@@ -69,11 +84,13 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 	}
 	left := 4
 	names := []string{
-		"Make", "Send", "Applied", "Applied exclusive", "Staged accepted", "Staged restart", "InForce by time", "InForce proved",
+		"Make", "Send", "Applied", "Applied exclusive", "Staged accepted", "Staged restart", "InForce",
 		"NotApplied", "PasswordRefused", "TargetRefused", "Unresolved", "OldRefused", "GiveUp", "Confirm next", "Confirm current", "Discard next",
 		"Discard current", "Discard another",
 		"Adopt next", "Adopt current", "Adopt previous", "Adopt another",
 		"TakenByParts", "SettleByTime", "ConfirmOn part", "ConfirmOn all",
+		"Reported", "Proved next", "Proved current", "Proved previous", "Proved another", "ProvedOn part", "ProvedOn all",
+		"Login with next refused", "Login with current refused", "RestartedOn part", "RestartedOn all",
 	}
 	return names, map[string]func(Record) (Record, error){
 		"Make":              func(r Record) (Record, error) { return r.Make(value(9), "table", false, now) },
@@ -82,8 +99,7 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 		"Applied exclusive": ok(func(r Record) Record { return r.Applied(now, true) }),
 		"Staged accepted":   ok(func(r Record) Record { return r.Staged(Accepted, now) }),
 		"Staged restart":    ok(func(r Record) Record { return r.Staged(RestartRequired, now) }),
-		"InForce by time":   ok(func(r Record) Record { return r.InForce(now, false) }),
-		"InForce proved":    ok(func(r Record) Record { return r.InForce(now, true) }),
+		"InForce":           ok(func(r Record) Record { return r.InForce(now) }),
 		"NotApplied":        ok(Record.NotApplied),
 		"PasswordRefused":   ok(Record.PasswordRefused),
 		"TargetRefused":     ok(Record.TargetRefused),
@@ -103,6 +119,19 @@ func events() ([]string, map[string]func(Record) (Record, error)) {
 		"SettleByTime":      ok(func(r Record) Record { return r.SettleByTime(at(11), now) }),
 		"ConfirmOn part":    func(r Record) (Record, error) { return r.ConfirmOn(3, servers[1:], servers, now) },
 		"ConfirmOn all":     func(r Record) (Record, error) { return r.ConfirmOn(3, servers, servers, now) },
+
+		"Reported":        ok(func(r Record) Record { return r.Reported(false) }),
+		"Proved next":     ok(func(r Record) Record { return r.Proved(3, now, margin) }),
+		"Proved current":  ok(func(r Record) Record { return r.Proved(2, now, margin) }),
+		"Proved previous": ok(func(r Record) Record { return r.Proved(1, now, margin) }),
+		"Proved another":  ok(func(r Record) Record { return r.Proved(4, now, margin) }),
+		"ProvedOn part":   ok(func(r Record) Record { return r.ProvedOn(3, servers[1:], servers, now, margin) }),
+		"ProvedOn all":    ok(func(r Record) Record { return r.ProvedOn(3, servers, servers, now, margin) }),
+
+		"Login with next refused":    ok(func(r Record) Record { return r.LoginRefused(3, now, margin) }),
+		"Login with current refused": ok(func(r Record) Record { return r.LoginRefused(2, now, margin) }),
+		"RestartedOn part":           ok(func(r Record) Record { return r.RestartedOn(3, servers[1:], servers, now) }),
+		"RestartedOn all":            ok(func(r Record) Record { return r.RestartedOn(3, servers, servers, now) }),
 	}
 }
 
@@ -110,7 +139,7 @@ func TestEveryEventInEveryPhase(t *testing.T) {
 	phaseNames, records := phases(t)
 	eventNames, happen := events()
 	want := map[string]string{}
-	for line := range strings.Lines(table) {
+	for line := range strings.Lines(table + proofTable) {
 		cells := strings.Split(strings.TrimSpace(line), " | ")
 		if len(cells) == 4 {
 			want[cells[0]+" | "+cells[1]] = cells[2] + " | " + cells[3]

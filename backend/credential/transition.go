@@ -41,7 +41,7 @@ func (r *Record) retireNext(why Why) {
 	if n.UnresolvedUntil.After(c.SentUntil) {
 		c.SentUntil = n.UnresolvedUntil
 	}
-	c.Stage, c.StagedSince, c.Taken, c.InForceOn, c.Given = n.Stage, n.StagedSince, n.Taken, n.InForceOn, n.Given
+	c.Stage, c.StagedSince, c.Taken, c.InForceOn, c.PartsAssumed, c.Given = n.Stage, n.StagedSince, n.Taken, n.InForceOn, n.PartsAssumed, n.Given
 	r.Candidates = append(r.Candidates, c)
 	r.Next = nil
 }
@@ -62,6 +62,7 @@ func (r Record) Send(deadline time.Time, old int) Record {
 		}
 	}
 	n.Resent = n.Resent || n.Unproved()
+	n.Confirmed, n.Exclusive, n.Reported = false, false, false // this request has no answer yet
 	n.Conditional = old != 0 && (n.Conditional || !n.Exposed())
 	n.Phase = Sending
 	n.SentUntil = deadline
@@ -186,7 +187,7 @@ func (r *Record) withdrawNext() {
 	r.Candidates = r.Candidates[:last:last]
 	r.Next = &Next{
 		Password: c.Password, Phase: Unknown, SentUntil: c.SentUntil, Unresolved: !c.SentUntil.IsZero(), UnresolvedUntil: c.SentUntil,
-		Conditional: c.Conditional, Stage: c.Stage, StagedSince: c.StagedSince, Taken: c.Taken, InForceOn: c.InForceOn,
+		Conditional: c.Conditional, Stage: c.Stage, StagedSince: c.StagedSince, Taken: c.Taken, InForceOn: c.InForceOn, PartsAssumed: c.PartsAssumed,
 		Given: c.Given,
 	}
 	if c.Why == WhyStaged {
@@ -239,7 +240,7 @@ func (r *Record) install(value Password, now time.Time, basis Basis, confirmed b
 	if old := r.Current; old != nil {
 		switch {
 		case old.Refused:
-			r.archive(old.Password, ListedOld)
+			r.addPast(Past{Password: old.Password, State: ListedOld, Open: old.Basis.Assumed()}) // it may still come
 		default:
 			if r.Previous != nil {
 				r.addPast(r.Previous.older())
@@ -284,13 +285,15 @@ func (r *Record) addPast(p Past) {
 	r.History = slices.Insert(r.History, at, p)
 }
 
-// closePast settles all past passwords: a login has proved that Current is in force.
-func (r *Record) closePast() {
+// closePast settles past passwords: a login has proved that Current is in force. Those in the history that are not known to
+// have worked, and are not older than the version given, may still wait in a queue or for a restart.
+func (r *Record) closePast(version int) {
 	if r.Previous != nil {
 		r.Previous.Open = false
 	}
 	for i := range r.History {
-		r.History[i].Open, r.History[i].Late = false, false
+		p := &r.History[i]
+		p.Open, p.Late = p.Open && !p.Worked && p.Version > version, false
 	}
 }
 

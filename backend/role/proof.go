@@ -122,9 +122,10 @@ func (r *Role) Trials(all bool) []credential.Password {
 	var out []credential.Password
 	add := func(p credential.Password) {
 		known := func(q credential.Password) bool { return q.Value == p.Value }
-		if !slices.ContainsFunc(out, known) && !(all && slices.Contains(r.Proofs.Refused, p.Version)) {
-			out = append(out, p)
+		if slices.ContainsFunc(out, known) || all && slices.Contains(r.Proofs.Refused, p.Version) {
+			return
 		}
+		out = append(out, p)
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
@@ -140,7 +141,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 			add(c.Password)
 		}
 	}
-	if current != nil && !(all && drifted) {
+	if current != nil && (!all || !drifted) {
 		add(current.Password)
 	}
 	if p := rec.Previous; p != nil && (all || drifted || current != nil && current.Basis.Assumed()) {

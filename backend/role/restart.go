@@ -42,7 +42,8 @@ func (r *Role) NextRestart() string {
 		return ""
 	}
 	for _, part := range r.Target.Parts {
-		if !slices.Contains(next.InForceOn, part) && !(r.Restarts.Version == next.Version && slices.Contains(r.Restarts.Done, part)) {
+		done := r.Restarts.Version == next.Version && slices.Contains(r.Restarts.Done, part)
+		if !done && !slices.Contains(next.InForceOn, part) {
 			return part
 		}
 	}
@@ -156,6 +157,7 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 	switch refused := refusedIn(logins, version); {
 	case works:
 		of.done()
+	case slices.ContainsFunc(logins, func(l LoginResult) bool { return !l.Until.IsZero() }): // it is back, and tried then
 	case r.Restarts.Late(r.Target, now) && (refused || of.Refused):
 		of.fail("it was restarted, but the new password does not log in there")
 	case r.Restarts.Late(r.Target, now):

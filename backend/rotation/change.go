@@ -157,7 +157,7 @@ func (w *work) wait(ctx context.Context, step role.Step) error {
 		return problem.Busy("%s", explain.Paused(w.h.Name, pause))
 	case step.Why == role.Drifted:
 		return problem.Mistake("%s", w.facts(w.role, w.h).Drifted())
-	case !w.promise.commit():
+	case !w.promise.Commit():
 		return problem.ErrGivenUp
 	}
 	w.waits = true
@@ -187,7 +187,7 @@ func (w *work) wait(ctx context.Context, step role.Step) error {
 
 // prepare stores the next password as being sent, and returns the change to send and its deadline.
 func (w *work) prepare(ctx context.Context) (push provider.Change, deadline time.Time, err error) {
-	if !w.promise.commit() {
+	if !w.promise.Commit() {
 		return push, deadline, problem.ErrGivenUp
 	}
 	now, before := w.Now(), w.role.Record
@@ -305,7 +305,7 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 // with it is open: the role is as it was before.
 func (w *work) leavesNoTrace(result provider.Result, sent *credential.Next) bool {
 	return result.Outcome == provider.Rejected && result.Scope == provider.ScopePassword &&
-		w.asked != nil && w.asked.given == sent.Value && w.asked.dropped(w.role) && w.promise.claim()
+		w.asked != nil && w.asked.given == sent.Value && w.asked.dropped(w.role) && w.promise.Claim()
 }
 
 func phaseOf(stage provider.Stage) credential.Phase {

@@ -11,6 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/promise"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/roles"
@@ -53,8 +54,8 @@ func (e *Engine) Create(ctx context.Context, storage logical.Storage, in NewRole
 		return nil, err
 	}
 	defer leave()
-	return e.await(ctx, s, in.Name, func(work, waiting context.Context, promise *commitment) (*roles.Report, error) {
-		return e.answer(in.Name, e.work(work, waiting, promise, s, in.Name, intent{trigger: triggerCreate, create: &in}))
+	return e.await(ctx, s, in.Name, func(work, waiting context.Context, shared *promise.Promise) (*roles.Report, error) {
+		return e.answer(in.Name, e.work(work, waiting, shared, s, in.Name, intent{trigger: triggerCreate, create: &in}))
 	})
 }
 
@@ -93,7 +94,7 @@ func (c *creation) create(ctx context.Context) result {
 	if _, err = c.answer(c.name, res); err == nil {
 		return res
 	}
-	if c.leftTrace() || !c.promise.claim() {
+	if c.leftTrace() || !c.promise.Claim() {
 		return c.createdSoFar(res, err)
 	}
 	return result{err: c.undo(ctx, err)}
@@ -111,7 +112,7 @@ func (c *creation) adopt(ctx context.Context) result {
 		return res
 	}
 	for _, l := range logins {
-		if l.Verdict == provider.Refused && c.promise.claim() {
+		if l.Verdict == provider.Refused && c.promise.Claim() {
 			return result{err: c.undo(ctx, problem.Mistake("%s", explain.NotAdopted(l)))}
 		}
 	}
@@ -302,7 +303,7 @@ func (c *creation) reserve(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case !c.promise.commit():
+	case !c.promise.Commit():
 		return problem.ErrGivenUp
 	}
 	for _, entry := range entries {

@@ -11,6 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/promise"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/roles"
@@ -60,8 +61,8 @@ func (e *Engine) prove(ctx context.Context, storage logical.Storage, name string
 	defer leave()
 	s, out := store.Store{Storage: storage}, &Proved{}
 	found := &proofs{name: name, all: all}
-	out.Report, err = e.await(ctx, s, name, func(work, waiting context.Context, promise *commitment) (*roles.Report, error) {
-		return e.answer(name, e.work(work, waiting, promise, s, name, intent{trigger: triggerVerify, prove: found}))
+	out.Report, err = e.await(ctx, s, name, func(work, waiting context.Context, shared *promise.Promise) (*roles.Report, error) {
+		return e.answer(name, e.work(work, waiting, shared, s, name, intent{trigger: triggerVerify, prove: found}))
 	})
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (w proving) requested(ctx context.Context, request *proofs) result {
 		return result{err: problem.Mistake("role %q has no password yet, so there is nothing to verify. Write rotate-role/%s to set one", w.name, w.name)}
 	}
 	request.others = w.role.Record.List()
-	if !w.promise.commit() {
+	if !w.promise.Commit() {
 		return result{err: problem.ErrGivenUp}
 	}
 	logins, err := w.round(ctx, w.role.Trials(request.all), w.role.Target.Parts)
@@ -131,7 +132,7 @@ func (w proving) requested(ctx context.Context, request *proofs) result {
 // take makes the logins that the role's next step wants, and stores what they show. again means that a password can be sent
 // now.
 func (w proving) take(ctx context.Context) (again bool, err error) {
-	if !w.promise.commit() {
+	if !w.promise.Commit() {
 		return false, problem.ErrGivenUp
 	}
 	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.ToProve())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -12,6 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/promise"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/roles"
@@ -59,11 +59,11 @@ func (e *Engine) request(ctx context.Context, storage logical.Storage, name, tri
 		defer leave()
 	}
 	s := store.Store{Storage: storage}
-	return e.await(ctx, s, name, func(work, waiting context.Context, promise *commitment) (*roles.Report, error) {
-		res := e.work(work, waiting, promise, s, name, intent{trigger: trigger, change: &c})
+	return e.await(ctx, s, name, func(work, waiting context.Context, shared *promise.Promise) (*roles.Report, error) {
+		res := e.work(work, waiting, shared, s, name, intent{trigger: trigger, change: &c})
 		for res.wait(work, waiting, e.Now()) { // without the lock
 			c.value, c.version = res.role.Record.Next.Value, res.role.Record.Next.Version
-			res = e.work(work, waiting, promise, s, name, intent{trigger: trigger, follow: &c})
+			res = e.work(work, waiting, shared, s, name, intent{trigger: trigger, follow: &c})
 		}
 		return e.answer(name, res)
 	})
@@ -91,56 +91,19 @@ func (res result) wait(ctx, waiting context.Context, now time.Time) bool {
 	}
 }
 
-// commitment coordinates a request and its work, so that the response never says that nothing was changed while the work
-// continues, or that the work continues while it is undone.
-type commitment struct{ state atomic.Int32 }
-
-// States of a commitment. A nil commitment is committed.
-const (
-	open      = iota
-	committed // the work may change something
-	abandoned // the response says that nothing was changed
-	left      // the response says that the work continues
-	claimed   // the request waits for the result of the work
-)
-
-// commit is called by the work before its first change, and reports whether the work may make it.
-func (c *commitment) commit() bool {
-	return c == nil || c.state.CompareAndSwap(open, committed) || c.state.Load() != abandoned
-}
-
-// isCommitted reports whether the work may have changed something.
-func (c *commitment) isCommitted() bool {
-	return c == nil || c.state.Load() == committed || c.state.Load() == left
-}
-
-// claim is called by the work before it undoes its changes. It returns false if the response says that the work continues.
-func (c *commitment) claim() bool {
-	return c == nil || c.state.CompareAndSwap(open, claimed) || c.state.CompareAndSwap(committed, claimed)
-}
-
-// leave is called by the request when it stops waiting, and returns the new state.
-func (c *commitment) leave() int32 {
-	if c.state.CompareAndSwap(open, abandoned) {
-		return abandoned
-	}
-	c.state.CompareAndSwap(committed, left)
-	return c.state.Load()
-}
-
 // await runs work in the engine's context and waits for it, until the request's context ends or for requestWait. waiting is
 // the context of this wait.
-func (e *Engine) await(ctx context.Context, s store.Store, name string, work func(work, waiting context.Context, promise *commitment) (*roles.Report, error)) (*roles.Report, error) {
+func (e *Engine) await(ctx context.Context, s store.Store, name string, work func(work, waiting context.Context, shared *promise.Promise) (*roles.Report, error)) (*roles.Report, error) {
 	type answer struct {
 		report *roles.Report
 		err    error
 	}
 	waiting, cancel := context.WithTimeout(ctx, requestWait)
 	answers := make(chan answer, 1)
-	promise := &commitment{}
+	shared := &promise.Promise{}
 	started := e.background(func(engine context.Context) {
 		defer cancel()
-		report, err := work(engine, waiting, promise)
+		report, err := work(engine, waiting, shared)
 		answers <- answer{report, err}
 	})
 	if !started {
@@ -157,10 +120,10 @@ func (e *Engine) await(ctx context.Context, s store.Store, name string, work fun
 		return a.report, a.err
 	default:
 	}
-	switch promise.leave() {
-	case abandoned:
+	switch shared.Leave() {
+	case promise.Abandoned:
 		return nil, problem.Busy("nothing was changed, because role %q was in use and the request ended before its turn. Try again, or read status/%s", name, name)
-	case claimed:
+	case promise.Claimed:
 		a := <-answers // it takes a few storage calls at most
 		return a.report, a.err
 	default:

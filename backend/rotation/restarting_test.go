@@ -99,6 +99,28 @@ func TestFailedRestartStopsOthers(t *testing.T) {
 	}
 }
 
+// A restart does not fail because earlier logins were refused: the next one waits until the budget allows it.
+func TestRestartWaitsForBudgetOfLogins(t *testing.T) {
+	t.Parallel()
+	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+		servers.inForceNever("a")
+		r.mustRotate()
+		advance(20 * time.Minute)
+		require.Contains(t, r.status().Reason, "the new password does not log in there")
+		require.Contains(t, r.confirmFails(Confirmation{Version: 2}), "a login with it was refused")
+		r.mustConfirm(Confirmation{Version: 2, Discard: true}) // another one
+		servers.answer, servers.requests = nil, nil
+		r.mustRotate()
+		advance(14 * time.Minute) // the server should be back by now
+		require.Contains(t, r.status().ProofReason, "no login was made")
+		require.Equal(t, []string{"a"}, servers.asked())
+		require.Empty(t, r.why("role"))
+		advance(10 * time.Minute)
+		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}
+
 // A server that was turned off is looked at until it is on again, even after its time.
 func TestLateServerIsFollowed(t *testing.T) {
 	t.Parallel()
@@ -168,6 +190,28 @@ func TestRestartIsFollowedAfterCrash(t *testing.T) {
 	})
 }
 
+// A crash during a request hides its answer: it is not repeated.
+func TestInterruptedRestartIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+		servers.answer = func(string) (provider.Result, bool) {
+			r.storage.failAll() // the process ends
+			return applied, true
+		}
+		r.mustRotate()
+		advance(10 * time.Second)
+		r.engine.Stop()
+		servers.mu.Lock()
+		servers.answer = nil
+		servers.mu.Unlock()
+		r.storage.heal()
+		r.start()
+		advance(30 * time.Minute)
+		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}
+
 // Servers of a scheduled change are restarted in its windows only.
 func TestRestartsKeepWindow(t *testing.T) {
 	t.Parallel()
@@ -180,7 +224,7 @@ func TestRestartsKeepWindow(t *testing.T) {
 		if !opens.After(start) {
 			opens = opens.Add(day)
 		}
-		slow := func(part string) (provider.Result, bool) { // the first server is refused until the window is closed
+		slow := func(string) (provider.Result, bool) { // the first server is refused until the window is closed
 			if time.Since(opens) < time.Hour {
 				return busy, false
 			}

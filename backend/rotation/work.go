@@ -11,6 +11,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/health"
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/promise"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
@@ -87,7 +88,7 @@ type work struct {
 	// waiting is the context of the request that waits for the work. If it is nil, no request waits, and the work waits
 	// for nothing.
 	waiting context.Context
-	promise *commitment
+	promise *promise.Promise
 	// asked is what the request wants; nil if it is not a change.
 	asked *change
 
@@ -116,7 +117,7 @@ type work struct {
 
 // work takes the role's lock, reads the role, decides what to do, does it, and puts the role back in the queue, whatever
 // happens. A worker of the queue (waiting is nil) does not wait for the lock, because its holder puts the role back.
-func (e *Engine) work(ctx, waiting context.Context, promise *commitment, s store.Store, name string, in intent) (res result) {
+func (e *Engine) work(ctx, waiting context.Context, shared *promise.Promise, s store.Store, name string, in intent) (res result) {
 	unlock := e.locks.Try(name)
 	switch {
 	case unlock != nil:
@@ -132,12 +133,12 @@ func (e *Engine) work(ctx, waiting context.Context, promise *commitment, s store
 			return result{err: problem.Busy("nothing was changed, because another change of role %q is in progress. Try again, or read status/%s", name, name)}
 		}
 	}
-	w := &work{Engine: e, s: s, name: name, trigger: in.trigger, waiting: waiting, promise: promise, asked: cmp.Or(in.change, in.follow)}
+	w := &work{Engine: e, s: s, name: name, trigger: in.trigger, waiting: waiting, promise: shared, asked: cmp.Or(in.change, in.follow)}
 	err := w.under(unlock, func() error {
 		res = w.do(ctx, in)
 		return res.err
 	})
-	if errors.Is(err, problem.ErrPanicked) && promise.isCommitted() { // an error would mean that nothing was changed
+	if errors.Is(err, problem.ErrPanicked) && shared.Committed() { // an error would mean that nothing was changed
 		return e.inProgress(ctx, s, name, explain.Panicked(name))
 	}
 	res.err = err

@@ -15,7 +15,7 @@ var ofProofs = []mutant{
 		breaks: "While a password is queued, it is tried before the one in force.",
 		file:   "backend/role/proof.go",
 		old:    "if current != nil && !drifted && (resting || later) {",
-		new:    "if current != nil && !drifted && resting {",
+		new:    "_ = later\n\tif current != nil && !drifted && resting {",
 		pkg:    rotation, test: "TestQueuedPasswordIsPolled",
 	},
 	{
@@ -65,6 +65,7 @@ var ofProofs = []mutant{
 		old:    "w.role.ProvesFirst(w.Now(), role.Env{Requested: true})",
 		new:    "w.role.ProvesFirst(w.Now(), w.env(w.h, w.role))",
 		pkg:    rotation, test: "TestRequestOnFrozenMountIsProved",
+		dies: true,
 	},
 	{
 		name: "believe-a-contradicted-operator", rule: "2a",
@@ -78,8 +79,8 @@ var ofProofs = []mutant{
 		name: "adopt-what-is-refused", rule: "2a",
 		breaks: "A role adopts a password that does not log in.",
 		file:   "backend/rotation/create.go",
-		old:    "if l.Verdict == provider.Refused && c.promise.claim() {",
-		new:    "if false && c.promise.claim() {",
+		old:    "if l.Verdict == provider.Refused && c.promise.Claim() {",
+		new:    "if false && c.promise.Claim() {",
 		pkg:    rotation, test: "TestAdoptedPasswordIsProved",
 	},
 	{
@@ -94,8 +95,8 @@ var ofProofs = []mutant{
 		name: "log-in-without-counting", rule: "2a",
 		breaks: "A login is not counted before it is made.",
 		file:   "backend/proof/proof.go",
-		old:    "out.Proof, err = way.login(ctx, waiting, s, password.Value)",
-		new:    "attempt.Answered(provider.Proof{Unsent: true})\n\tout.Proof, err = way.login(ctx, waiting, s, password.Value)",
+		old:    "out.Proof = way.login(ctx, waiting, s, password.Value)",
+		new:    "attempt.Answered(provider.Proof{Unsent: true})\n\tout.Proof = way.login(ctx, waiting, s, password.Value)",
 		pkg:    rotation, test: "TestBudgetOfRefusedLogins",
 	},
 	{
@@ -112,7 +113,7 @@ var ofProofs = []mutant{
 		file:   "backend/rotation/restarting.go",
 		old:    `return w.store(ctx, "storing the restart of server "+part+" of role "+w.name)`,
 		new:    "return nil",
-		pkg:    rotation, test: "TestRestartIsFollowedAfterCrash",
+		pkg:    rotation, test: "TestInterruptedRestartIsNotRepeated",
 	},
 	{
 		name: "restart-all-at-once", rule: "2b",
@@ -160,7 +161,7 @@ var ofProofs = []mutant{
 		file:   "backend/rotation/restarting.go",
 		old:    "if !w.role.Options.Proves() {\n\t\tw.role.RestartUnproved",
 		new:    "if true {\n\t\tw.role.RestartUnproved",
-		pkg:    rotation, test: "TestServersAreRestartedOneAtATime",
+		pkg:    rotation, test: "TestFailedRestartStopsOthers",
 	},
 	{
 		name: "trust-on-first-use", rule: "2a",

@@ -126,7 +126,7 @@ var ofRoles = []mutant{
 		name: "undo-though-told-that-it-goes-on", rule: "5xx",
 		breaks: "A new role is removed again although its request was told that the change continues.",
 		file:   "backend/rotation/create.go",
-		old:    "if c.leftTrace() || !c.promise.claim() {",
+		old:    "if c.leftTrace() || !c.promise.Claim() {",
 		new:    "if c.leftTrace() {",
 		pkg:    rotation, test: "TestCreationReportedAsContinuingIsNotUndone",
 	},
