@@ -58,8 +58,6 @@ func TestDriftIsReported(t *testing.T) {
 			require.LessOrEqual(t, refused, 2)
 			m.withinBudget(role)
 
-			_, err := m.write("confirm-role/r", data{"version": version})
-			require.Equal(t, 400, statusCode(err), "a login shows the opposite, or the password is the one in force anyway")
 			m.must("confirm-role/r", data{"password": strange})
 			require.Equal(t, strange, m.waitUntilProved("r", role, version+1)["password"])
 			require.EqualValues(t, 0, numberOf(t, m.read("status"), "needs_person_count"))
@@ -71,7 +69,7 @@ func TestDriftIsReported(t *testing.T) {
 // on_drift=recover finds the older password that somebody has set again.
 func TestDriftIsRecovered(t *testing.T) {
 	t.Parallel()
-	for _, operation := range []string{"alias", "account", "mt root"} {
+	for _, operation := range []string{"alias", "account"} {
 		t.Run(operation, func(t *testing.T) {
 			t.Parallel()
 			m := newProvedMount(t)
@@ -82,13 +80,73 @@ func TestDriftIsRecovered(t *testing.T) {
 			m.must("rotate-role/r", nil)
 			m.waitUntilProved("r", role, version+1)
 			m.changeOutside(role, old["password"])
-			calls, refused := m.calls(role), m.refusedCount(role)
+			calls := m.calls(role)
 			m.must("roles/r", data{"verify_period": 3600, "on_drift": "recover"})
 			d := m.waitUntilProved("r", role, version+2) // versions never go back
 			require.Equal(t, old["password"], d["password"])
 			require.Equal(t, calls, m.calls(role), "nothing is sent")
-			require.Equal(t, refused+1, m.refusedCount(role))
+			require.Equal(t, 1, m.refusedCount(role))
+			require.NotNil(t, m.read("status/r")["next_proof_time"])
+		})
+	}
+}
+
+// The older passwords are tried within the budget, and the search goes on by itself.
+func TestDeepRecoveryKeepsBudget(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{"on_drift", "recover-role"} {
+		t.Run(by, func(t *testing.T) {
+			t.Parallel()
+			m := newProvedMount(t)
+			role := m.proved(m.account("app"))
+			m.must("roles/r", role)
+			oldest := m.waitUntilProved("r", role, 2)["password"]
+			for version := range 3 {
+				m.must("rotate-role/r", nil)
+				m.waitUntilProved("r", role, int64(version)+3)
+			}
+			m.changeOutside(role, oldest)
+			if by == "on_drift" {
+				m.must("roles/r", data{"verify_period": 3600, "on_drift": "recover"})
+				require.Contains(t, m.waitForProof("r", "drifted", "cannot_tell")["last_proof_reason"], "no login was made: 2 logins were refused")
+			} else {
+				answer, results := m.verifies("recover-role", "r")
+				require.Equal(t, map[string]string{"5": "refused", "4": "refused", "3": "not_tried", "2": "not_tried", "1": "not_tried"}, results)
+				require.NotEmpty(t, answer["next_attempt_time"])
+				require.Equal(t, "drifted", answer["state"])
+				m.waitFor("r", "the budget should allow another login", func() bool {
+					_, results = m.verifies("recover-role", "r")
+					return results["2"] == "works"
+				})
+			}
+			require.Equal(t, oldest, m.waitUntilProved("r", role, 6)["password"])
 			m.withinBudget(role)
+			require.Zero(t, m.sim.DCS(m.out.DCS.Instances[0].ID+"/"+role["account_id"].(string)).Failed)
+			m.must("rotate-role/r", nil) // the password that was found is the old one of the next change
+			m.waitUntilProved("r", role, 7)
+		})
+	}
+}
+
+// on_drift=rotate sets a new password, where a change does not need the old one.
+func TestDriftIsEndedByRotation(t *testing.T) {
+	t.Parallel()
+	for _, k := range proofKinds() {
+		if k.name != "alias" && k.name != "mt plesk" && k.name != "cloudservers, soft" && k.name != "redis, reset" {
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			m := newProvedMount(t)
+			role := m.roleOf(k)
+			m.must("roles/r", role)
+			m.waitUntilProved("r", role, 1)
+			m.changeOutside(role, strange)
+			m.must("roles/r", data{"verify_period": 3600, "on_drift": "rotate"})
+			m.waitUntilProved("r", role, 2)
+			require.Equal(t, 1, m.refusedCount(role))
+			require.Equal(t, 2, m.changes(role))
+			require.EqualValues(t, 0, numberOf(t, m.read("status"), "needs_person_count"))
 		})
 	}
 }
