@@ -12,8 +12,8 @@ import (
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
-// Types of the Vault events that requests send, without the prefix. The engine sends rotation.EventRotate and
-// rotation.EventRotateFail. Whether subscribers receive events depends on the edition of Vault.
+// Types of the Vault events that requests send, without the prefix. The engine sends those of package
+// rotation. Whether subscribers receive events depends on the edition of Vault.
 const (
 	eventConfigWrite  = "config-write"
 	eventConfigDelete = "config-delete"
@@ -45,7 +45,7 @@ func (b *Backend) send(ctx context.Context, kind, path, name, data string, metad
 // sendOfRole sends an event of the engine about a role.
 func (b *Backend) sendOfRole(ctx context.Context, kind, role string, metadata []string) {
 	var data string
-	if kind == rotation.EventRotate {
+	if kind == rotation.EventRotate || kind == rotation.EventVerify {
 		data = "creds/" + role
 	}
 	b.send(ctx, kind, "creds/"+role, role, data, metadata...)

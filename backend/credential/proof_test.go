@@ -13,12 +13,6 @@ func (s *story) refusedLogin(version, second int) {
 	s.do(func(r Record) Record { return r.LoginRefused(version, at(second), margin) })
 }
 
-// provedOn is a login with this version that has worked on these servers.
-func (s *story) provedOn(version, second int, on ...string) {
-	s.Helper()
-	s.do(func(r Record) Record { return r.ProvedOn(version, on, servers, at(second), margin) })
-}
-
 // lostSend sends Next, whose answer is lost. The request may be carried out until a minute later.
 func (s *story) lostSend(second int) {
 	s.Helper()
@@ -58,6 +52,9 @@ func TestLoginSettlesWhatCannotFollow(t *testing.T) {
 		"the one in force, under one that does": {over(RestartRequired), 1, 131, "current 1, next 3 unknown, candidate 2 staged", "uncertain 1 or 3"},
 		"the newest, over a queued one":         {over(Accepted), 3, 101, "current 3 confirmed, previous 1, history 2 superseded", "active 3"},
 		"the one in force, under a queued one":  {over(Accepted), 1, 131, "current 1, next 3 unknown, candidate 2 staged", "uncertain 1 or 3"},
+
+		"the one in force, under two that do": {func(s *story) { s.changeStaged(2, RestartRequired, 10); s.changeStaged(3, RestartRequired, 100) }, 1, 200, "current 1 confirmed, next 3 restart_required, history 2 superseded open", "restart_required 1 or 3"},
+		"the one confirmed after a lost one":  {func(s *story) { lost(s); s.changed(3, 100) }, 3, 101, "current 3 confirmed, previous 1, history 2 superseded", "active 3"},
 
 		"no such version": {lost, 7, 11, "current 1 confirmed, next 2 unknown", "uncertain 1 or 2"},
 		"an unsent one":   {func(s *story) { s.made(2, 10) }, 2, 11, "current 1 confirmed, next 2 unsent", "active 1"},
@@ -111,6 +108,8 @@ func TestProvedPasswordKeepsSendNotBefore(t *testing.T) {
 	afterReport.reported()
 	reported := afterReport.Record
 	afterReport.lostSend(20)
+	answered := &story{TB: t, Record: twice.Record}
+	answered.reported()
 	queued := &story{TB: t, Record: once.Record}
 	queued.sent(60)
 	queued.staged(Accepted, 61)
@@ -120,12 +119,13 @@ func TestProvedPasswordKeepsSendNotBefore(t *testing.T) {
 		record Record
 		want   time.Time
 	}{
-		"one request, which was carried out": {once.Record, time.Time{}},
-		"the second may be late":             {twice.Record, at(50)},
-		"the answered one was":               {reported, time.Time{}},
-		"sent again after an answer":         {afterReport.Record, at(50)},
-		"queued after it was carried out":    {queued.Record, at(61)},
-		"the same, as a candidate":           {candidate.Record, at(61)},
+		"one request, which was carried out":            {once.Record, time.Time{}},
+		"the second may be late":                        {twice.Record, at(50)},
+		"the answered one was":                          {reported, time.Time{}},
+		"the first may be, and the second was answered": {answered.Record, at(40)},
+		"sent again after an answer":                    {afterReport.Record, at(50)},
+		"queued after it was carried out":               {queued.Record, at(61)},
+		"the same, as a candidate":                      {candidate.Record, at(61)},
 	} {
 		s := &story{TB: t, Record: row.record}
 		s.proved(2, 62)
@@ -137,6 +137,21 @@ func TestProvedPasswordKeepsSendNotBefore(t *testing.T) {
 		s.adopt("another", 64)
 		require.Equal(t, !row.want.IsZero(), s.Previous.Open, name)
 	}
+}
+
+// The password that was proved before may come into force again, if it was sent twice.
+func TestRepeatedPasswordStaysOpenAfterProofOfAnother(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.made(2, 10)
+	s.lostSend(10)
+	s.lostSend(20)
+	s.proved(2, 30)
+	s.proved(1, 80)
+	s.is("current 3, previous 2 open")
+	s.reads(80, "assumed 3")
+	s.proved(1, 81)
+	s.is("current 3 confirmed, previous 2")
 }
 
 // A login may show that an older password is in force again. Versions never go back.
@@ -280,6 +295,9 @@ func TestReportedPasswordIsUncertainUntilProved(t *testing.T) {
 	s.refusedLogin(2, 101)
 	require.Equal(t, 1, s.Next.LoginsRefused, "the request may not have been carried out yet")
 	resent := s.Record
+	s.do(func(r Record) Record { return r.Confirmed(true) })
+	require.True(t, s.Next.AwaitsForce(), "the report before was about another request")
+	s.Record = resent
 	s.do(Record.NotApplied)
 	s.is("current 1 confirmed, next 2 unknown refused 1 resent") // the one before was reported in force
 	s.made(3, 110)
@@ -291,96 +309,6 @@ func TestReportedPasswordIsUncertainUntilProved(t *testing.T) {
 	s.is("current 1 confirmed, next 2 unknown reported refused 2 resent")
 	s.do(Record.TargetRefused)
 	require.False(t, s.Next.Unproved(), "it never will be")
-}
-
-func TestPartsAreProvedOneByOne(t *testing.T) {
-	for _, candidate := range []bool{false, true} {
-		s := &story{TB: t}
-		s.changed(1, 0)
-		s.changeStaged(2, RestartRequired, 10)
-		if candidate {
-			s.made(3, 20)
-		}
-		s.provedOn(2, 30, "a")
-		s.shows(30, "a: active 2, b: restart_required 1 or 2")
-		waits := s.Record
-		s.provedOn(2, 31, "a")
-		require.Equal(t, encoded(t, waits), encoded(t, s.Record), "a login may be repeated")
-		s.provedOn(1, 31, "b")
-		require.Equal(t, encoded(t, waits), encoded(t, s.Record))
-		s.provedOn(2, 32, "b")
-		require.Equal(t, BasisProof, s.Current.Basis)
-		s.reads(32, "active 2")
-
-		s.Record = waits
-		s.provedOn(1, 33, "a") // it was set back
-		s.shows(33, "a: restart_required 1 or 2, b: restart_required 1 or 2")
-
-		s.Record = waits
-		s.provedOn(7, 34, "b")
-		require.Equal(t, encoded(t, waits), encoded(t, s.Record), "there is no such version")
-		s.provedOn(1, 35, servers...)
-		s.shows(35, "a: restart_required 1 or 2, b: restart_required 1 or 2")
-		require.Equal(t, BasisProof, s.Current.Basis)
-	}
-}
-
-// A password is active only if a login has shown it on every server.
-func TestPartThatIsNotProvedKeepsPasswordAssumed(t *testing.T) {
-	for name, assumed := range map[string]func(Record) (Record, error){
-		"stated":    func(r Record) (Record, error) { return r.ConfirmOn(2, servers[:1], servers, at(30)) },
-		"restarted": func(r Record) (Record, error) { return r.RestartedOn(2, servers[:1], servers, at(30)), nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := &story{TB: t}
-			s.changed(1, 0)
-			s.changeStaged(2, RestartRequired, 10)
-			require.NoError(t, s.try(assumed))
-			s.is("current 1 confirmed, next 2 restart_required on a")
-			one := s.Record
-			s.made(3, 31)
-			s.is("current 1 confirmed, next 3 unsent, candidate 2 staged on a")
-			require.NoError(t, s.discard(3))
-			require.Equal(t, encoded(t, one), encoded(t, s.Record))
-
-			s.provedOn(2, 40, "b")
-			s.is("current 2, previous 1")
-			s.reads(40, "assumed 2")
-			s.provedOn(2, 41, servers...)
-			s.reads(41, "active 2")
-
-			s.Record = one
-			s.provedOn(2, 40, servers...)
-			s.reads(40, "active 2")
-		})
-	}
-}
-
-// A restart is no proof: the server may have started without the password.
-func TestRestartsOfAllPartsAreNoProof(t *testing.T) {
-	restarted := func(s *story, second int, on ...string) {
-		s.do(func(r Record) Record { return r.RestartedOn(2, on, servers, at(second)) })
-	}
-	s := &story{TB: t}
-	s.changed(1, 0)
-	s.changeStaged(2, RestartRequired, 10)
-	restarted(s, 20, "a")
-	s.is("current 1 confirmed, next 2 restart_required on a")
-	s.shows(20, "a: assumed 2, b: restart_required 1 or 2")
-	restarted(s, 30, "b")
-	s.is("current 2, previous 1 open")
-	s.reads(30, "assumed 2")
-	require.Equal(t, BasisRestart, s.Current.Basis)
-	require.True(t, s.Current.Basis.Assumed())
-	restarted(s, 31, "b")
-	s.is("current 2, previous 1 open")
-	s.made(3, 40)
-	s.is("current 2, next 3 unsent, previous 1 open")
-	restarted(s, 41, servers...)
-	s.is("current 2, next 3 unsent, previous 1 open") // version 2 no longer waits
-	require.NoError(t, s.discard(3))
-	require.NoError(t, s.discard(2), "nobody has seen it in force")
-	s.is("current 3, candidate 2 discarded")
 }
 
 func TestOnlyTimeAndRestartsAreAssumed(t *testing.T) {

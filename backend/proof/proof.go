@@ -113,8 +113,8 @@ func (p Prover) Prove(ctx, waiting context.Context, s lockout.Store, h *connecti
 	}
 	out.Proof = provider.Proof{Verdict: provider.CannotTell} // after a panic, it may have been refused
 	defer func() { attempt.Answered(out.Proof) }()
-	out.Proof, err = way.login(ctx, waiting, s, password.Value)
-	return out, err
+	out.Proof = way.login(ctx, waiting, s, password.Value)
+	return out, nil
 }
 
 // Spent says why a login was not made.
@@ -127,7 +127,7 @@ type way struct {
 	// account is what refused logins are counted for, and sender is how the server counts them itself.
 	account string
 	sender  provider.Sender
-	login   func(ctx, waiting context.Context, s lockout.Store, password string) (provider.Proof, error)
+	login   func(ctx, waiting context.Context, s lockout.Store, password string) provider.Proof
 }
 
 // wayOf returns how to log in to a part of the account, or an error that says why that is not possible.
@@ -141,32 +141,32 @@ func (p Prover) wayOf(h *connection.Handle, r *role.Role, part string) (way, err
 	if login.Kind == provider.LoginWebCLI {
 		return way{
 			account: login.Kind + "|" + r.Target.Address + "|" + r.Target.Identities[0],
-			login: func(ctx, waiting context.Context, s lockout.Store, password string) (provider.Proof, error) {
-				found, err := throughAPI(ctx, waiting, s, h, r.Target, password)
+			login: func(ctx, waiting context.Context, s lockout.Store, password string) provider.Proof {
+				found := throughAPI(ctx, waiting, s, h, r.Target, password)
 				if found.Verdict == provider.Refused && !r.Proofs.Worked { // it is not documented that these accounts may log in there
 					found.Verdict = provider.CannotTell
 					found.Reason += ", as every login of this role so far: this instance may not let its account log in there"
 				}
-				return found, err
+				return found
 			},
 		}, nil
 	}
 	return way{
 		account: login.Kind + "|" + login.Address + "|" + login.Username, sender: login.Sender(),
-		login: func(ctx, _ context.Context, _ lockout.Store, password string) (provider.Proof, error) {
+		login: func(ctx, _ context.Context, _ lockout.Store, password string) provider.Proof {
 			ctx, cancel := context.WithTimeout(provider.WithHosts(ctx, h.Limits().Hosts), h.Timeout())
 			defer cancel()
 			login.Password = password
 			if p.Login != nil {
-				return p.Login(ctx, login), nil
+				return p.Login(ctx, login)
 			}
-			return login.Prove(ctx), nil
+			return login.Prove(ctx)
 		},
 	}, nil
 }
 
 // throughAPI logs in through the remote system's own API, with the connection's credential.
-func throughAPI(ctx, waiting context.Context, s lockout.Store, h *connection.Handle, target provider.Target, password string) (provider.Proof, error) {
+func throughAPI(ctx, waiting context.Context, s lockout.Store, h *connection.Handle, target provider.Target, password string) provider.Proof {
 	proof := provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "the connection cannot log in through the remote system's API"}
 	_, err := h.Call(ctx, waiting, s, func() error { return nil }, func(ctx context.Context, client provider.Client) provider.Result {
 		prover, ok := client.(provider.Prover)
@@ -178,7 +178,7 @@ func throughAPI(ctx, waiting context.Context, s lockout.Store, h *connection.Han
 		return result
 	})
 	if err != nil {
-		return provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "no login was made: " + err.Error()}, nil //nolint:nilerr // nothing was sent
+		return provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "no login was made: " + err.Error()}
 	}
-	return proof, nil
+	return proof
 }

@@ -25,8 +25,8 @@ type Proofs struct {
 	Next time.Time `json:"next,omitzero"`
 	// Unsettled counts rounds of logins in a row that settled nothing.
 	Unsettled int `json:"unsettled,omitempty"`
-	// Recovering: the password in force is refused, and the engine tries the others. Refused are the versions that were
-	// refused.
+	// Recovering: the password in force is refused, and the engine tries the others. Refused are the versions that were refused,
+	// which a recovery leaves out until all have been tried.
 	Recovering bool  `json:"recovering,omitempty"`
 	Refused    []int `json:"refused,omitempty"`
 }
@@ -122,9 +122,10 @@ func (r *Role) Trials(all bool) []credential.Password {
 	var out []credential.Password
 	add := func(p credential.Password) {
 		known := func(q credential.Password) bool { return q.Value == p.Value }
-		if !slices.ContainsFunc(out, known) && !slices.Contains(r.Proofs.Refused, p.Version) {
-			out = append(out, p)
+		if slices.ContainsFunc(out, known) || all && slices.Contains(r.Proofs.Refused, p.Version) {
+			return
 		}
+		out = append(out, p)
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
@@ -140,7 +141,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 			add(c.Password)
 		}
 	}
-	if current != nil && !(all && drifted) {
+	if current != nil && (!all || !drifted) {
 		add(current.Password)
 	}
 	if p := rec.Previous; p != nil && (all || drifted || current != nil && current.Basis.Assumed()) {
@@ -316,21 +317,18 @@ func planRecovery(r *Role, logins []LoginResult, now time.Time) {
 	if r.Options.VerifyPeriod > 0 {
 		proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))
 	}
-	if r.Options.OnDrift != DriftRecover {
-		return
-	}
-	found := !proof.Recovering && refusedIn(logins, r.Record.Current.Version)
-	proof.Recovering = proof.Recovering || found
-	if !proof.Recovering {
-		return
-	}
 	for _, l := range logins {
 		if l.Verdict == provider.Refused && !slices.Contains(proof.Refused, l.Version) {
 			proof.Refused = append(proof.Refused, l.Version)
 		}
 	}
-	if len(r.Trials(true)) == 0 {
-		proof.Recovering = false
+	found := !proof.Recovering && refusedIn(logins, r.Record.Current.Version)
+	proof.Recovering = r.Options.OnDrift == DriftRecover && (proof.Recovering || found)
+	switch {
+	case len(r.Trials(true)) == 0: // the next recovery begins anew
+		proof.Recovering, proof.Refused = false, nil
+		return
+	case !proof.Recovering:
 		return
 	}
 	proof.Next = now

@@ -60,7 +60,7 @@ func TestConfirmedPasswordIsActiveIfNoLoginCanTell(t *testing.T) {
 // A confirmed password that does not log in is not handed out while the one before works.
 func TestConfirmedPasswordThatIsRefusedIsNotServed(t *testing.T) {
 	t.Parallel()
-	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
 		old := r.read().Password.Value
 		r.remote.answer(applied, false) // the remote system says so, but does nothing
 		report := r.mustRotate()
@@ -336,5 +336,51 @@ func TestBudgetOfRefusedLogins(t *testing.T) {
 		for i := 2; i < len(d.refused); i++ {
 			require.GreaterOrEqual(t, d.refused[i].Sub(d.refused[i-2]), 15*time.Minute)
 		}
+	})
+}
+
+// Passwords that a recovery has tried in vain are tried again by the next one.
+func TestRecoveryInVainIsRepeated(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]func(r *rig){
+		"by request": func(r *rig) { _, _ = r.engine.RecoverRole(r.Context(), r.storage, "role") },
+		"in time":    func(*rig) { advance(90 * time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				d := r.proves()
+				r.mustCreate(func(in *NewRole) {
+					proved(&in.Options)
+					in.Options.VerifyPeriod, in.Options.OnDrift = 3600, role.DriftRecover
+				})
+				d.refuses(r.read().Password.Value)
+				advance(90 * time.Minute)
+				require.Equal(t, credential.StateDrifted, r.read().State)
+				d.say(nil)
+				next(r)
+				require.Equal(t, credential.StateActive, r.read().State)
+			})
+		})
+	}
+}
+
+// A recovery by requests, each of which the budget of refused logins ends early, tries all passwords.
+func TestRecoveryByRequestReachesAll(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
+		first := r.read().Password.Value
+		for range 4 {
+			r.mustRotate()
+		}
+		r.remote.setPassword("login", first)
+		for range 3 {
+			require.NotEqual(t, first, r.read().Password.Value)
+			_, err := r.engine.RecoverRole(r.Context(), r.storage, "role")
+			require.NoError(t, err)
+			advance(20 * time.Minute)
+		}
+		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, first, r.read().Password.Value)
 	})
 }

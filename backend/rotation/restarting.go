@@ -79,7 +79,11 @@ func (w restarting) request(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.role.Restarts.Answered(result, job, w.Now(), w.Backoff)
+	of := &w.role.Restarts
+	of.Answered(result, job, w.Now(), w.Backoff)
+	if of.Part != "" {
+		w.logger.Info("server is being restarted", "role", w.name, "connection", w.h.Name, "provider", w.h.Provider, "version", of.Version, "server", of.Part)
+	}
 	return w.finish(ctx)
 }
 
@@ -103,7 +107,7 @@ func (w restarting) prove(ctx context.Context) error {
 		w.role.RestartUnproved(w.Now())
 		return nil
 	}
-	logins, err := proving{w.work}.round(ctx, w.role.Restarts.Trials(w.role), []string{w.role.Restarts.Part})
+	logins, err := proving(w).round(ctx, w.role.Restarts.Trials(w.role), []string{w.role.Restarts.Part})
 	if err == nil {
 		w.role.RestartProved(logins, w.Now(), w.h.Margin())
 	}
@@ -149,8 +153,6 @@ func (w restarting) finish(ctx context.Context) error {
 	switch {
 	case of.Failed != "" && (stored == nil || stored.Restarts.Failed == ""):
 		w.logger.Warn("the restarts have stopped: the role needs an operator", append(args, "server", of.FailedPart, "reason", of.Failed)...)
-	case of.Part != "" && !of.Back:
-		w.logger.Info("server is being restarted", append(args, "server", of.Part)...)
 	case of.Part == "" && stored != nil && stored.Restarts.Part != "":
 		w.logger.Info("server was restarted", append(args, "server", stored.Restarts.Part)...)
 	}

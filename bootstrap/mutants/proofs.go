@@ -95,8 +95,8 @@ var ofProofs = []mutant{
 		name: "log-in-without-counting", rule: "2a",
 		breaks: "A login is not counted before it is made.",
 		file:   "backend/proof/proof.go",
-		old:    "out.Proof, err = way.login(ctx, waiting, s, password.Value)",
-		new:    "attempt.Answered(provider.Proof{Unsent: true})\n\tout.Proof, err = way.login(ctx, waiting, s, password.Value)",
+		old:    "out.Proof = way.login(ctx, waiting, s, password.Value)",
+		new:    "attempt.Answered(provider.Proof{Unsent: true})\n\tout.Proof = way.login(ctx, waiting, s, password.Value)",
 		pkg:    rotation, test: "TestBudgetOfRefusedLogins",
 	},
 	{
