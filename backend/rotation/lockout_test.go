@@ -45,6 +45,8 @@ type sequence struct {
 	calls   sync.WaitGroup
 	// admin and user are the passwords that work now.
 	admin, user string
+	// engines are all that were started.
+	engines []*Engine
 	// earlier are passwords that the roles had.
 	earlier map[string][]string
 }
@@ -59,6 +61,7 @@ func newSequence(sim *simulator.Simulator, rnd *rand.Rand, proves bool) *sequenc
 }
 
 func (s *sequence) run(c *refusals) error {
+	defer s.end()
 	s.admin, s.user = s.out.Plesk.AdminPassword, s.out.HuaweiCloud.Users[0].Password
 	if err := s.prepare(); err != nil {
 		return err
@@ -74,8 +77,7 @@ func (s *sequence) run(c *refusals) error {
 		}
 	}
 	s.settle()
-	s.calls.Wait()
-	s.engine.Stop()
+	s.end()
 	if locked := s.locked(); locked != "" {
 		return errors.New(locked)
 	}
@@ -188,6 +190,7 @@ func (s *sequence) startOn(storage *storage, writable func() bool) *Engine {
 	}
 	e := New(Config{Types: types, Writable: writable})
 	e.Start(storage)
+	s.engines = append(s.engines, e)
 	return e
 }
 
@@ -285,6 +288,15 @@ func (s *sequence) fault(role string) {
 	}
 	s.tell("fault %s of %s, %d times", f.Kind, f.System, f.Count)
 	_ = s.sim.SetFault(f)
+}
+
+// end ends all that runs.
+func (s *sequence) end() {
+	s.calls.Wait()
+	for _, e := range s.engines {
+		e.Stop()
+		e.working.Wait()
+	}
 }
 
 // settle gives the engine time for its checks, retries and probes.
