@@ -57,18 +57,18 @@ func proofs() []act {
 			{name: "the first one is next", record: waitsForRestart, parts: three, env: may, prepare: restarts},
 			{name: "one is restarting", record: waitsForRestart, parts: three, env: may, prepare: func(r *role.Role) {
 				restarts(r)
-				r.BeginRestart("b", now.Add(-time.Minute))
+				r.Restarts.Begin(r.Record.Next.Version, "b", now.Add(-time.Minute))
 			}},
 			{name: "it is not the time", record: waitsForRestart, parts: three, env: may, prepare: func(r *role.Role) {
 				restarts(r)
-				r.BeginRestart("a", now.Add(-time.Minute))
+				r.Restarts.Begin(r.Record.Next.Version, "a", now.Add(-time.Minute))
 				r.Restarts.Answered(provider.Result{Outcome: provider.Busy, Scope: provider.ScopeTarget}, "", now, func(int) time.Duration { return time.Minute })
 			}},
 			{name: "the connection no longer allows it", record: waitsForRestart, parts: three, prepare: restarts},
 			{name: "one failed", record: waitsForRestart, parts: three, env: may, prepare: func(r *role.Role) {
 				restarts(r)
-				r.BeginRestart("b", now.Add(-time.Hour))
-				r.Restarts.Followed(provider.Restarting, "", "", true, false)
+				r.Restarts.Begin(r.Record.Next.Version, "b", now.Add(-time.Hour))
+				r.Restarts.Followed(r.Target, provider.Restarting, "", "", now)
 			}},
 			{name: "all have been restarted, without a login", record: waitsForRestart + "restarted", parts: three, prepare: restarts},
 		}},

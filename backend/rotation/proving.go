@@ -135,7 +135,7 @@ func (w proving) take(ctx context.Context) (again bool, err error) {
 	if !w.promise.Commit() {
 		return false, problem.ErrGivenUp
 	}
-	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.ToProve())
+	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.Target.Parts)
 	if err != nil {
 		return false, err
 	}

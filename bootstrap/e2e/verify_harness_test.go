@@ -123,23 +123,23 @@ func (m *mount) proved(role data) data {
 	}
 }
 
-// refusedLogins returns when logins of a role's account were refused: of several servers, at the one with the most. The test's own
-// logins count too, except those over SSH. For DCS, it returns how many.
-func (m *mount) refusedLogins(role data) (all lab.Refusals, redis int) {
+// refusedLogins returns when logins of a role's account were refused: of several servers, at the one with the most. The test's
+// own logins count too, except those over SSH.
+func (m *mount) refusedLogins(role data) lab.Refusals {
 	m.t.Helper()
 	service, _ := role["service_id"].(string)
 	switch ids := servers(role); {
 	case role["login"] != nil:
-		return m.sim.PleskSenders(), 0
+		return m.sim.PleskSenders()
 	case service != "" && role["account"] == "plesk":
-		return m.sim.Panel(service).Fail2Ban, 0
+		return m.sim.Panel(service).Fail2Ban
 	case service != "":
-		return m.sim.SSH(service).Fail2Ban, 0
+		return m.sim.SSH(service).Fail2Ban
 	case len(ids) > 0:
-		return slices.MaxFunc(m.refusedBy(ids), func(a, b lab.Refusals) int { return len(a.Times) - len(b.Times) }), 0
+		return slices.MaxFunc(m.refusedBy(ids), func(a, b lab.Refusals) int { return len(a.Times) - len(b.Times) })
 	default:
-		logins := m.sim.DCSLogins()
-		return lab.Refusals{}, logins.Redis + logins.WebCLI
+		_, name := target(role)
+		return m.sim.DCSRefusals(name)
 	}
 }
 
@@ -155,16 +155,14 @@ func (m *mount) refusedBy(ids []string) []lab.Refusals {
 // refusedCount is how many logins of a role's account were refused.
 func (m *mount) refusedCount(role data) int {
 	m.t.Helper()
-	all, redis := m.refusedLogins(role)
-	return len(all.Times) + redis
+	return len(m.refusedLogins(role).Times)
 }
 
 // withinBudget asserts that no more logins of a role's account were refused than the engine allows itself.
 func (m *mount) withinBudget(role data) {
 	m.t.Helper()
-	all, _ := m.refusedLogins(role)
+	all := m.refusedLogins(role)
 	require.LessOrEqual(m.t, all.MostWithin(budgetWindow), 2, "refused logins of one account: %v", all.Times)
-	require.LessOrEqual(m.t, m.sim.DCSLogins().Most, 2, "refused logins at DCS")
 	require.Zero(m.t, all.Bans)
 }
 

@@ -269,6 +269,15 @@ func (s *Simulator) DCSLogins() dcs.LoginState {
 	return dcs.LoginState{}
 }
 
+// DCSRefusals returns the refused logins to an account ("instance_id/account_id") in
+// the last 15 minutes, at the Redis port and the Web CLI.
+func (s *Simulator) DCSRefusals(target string) lab.Refusals {
+	if cache, ok := s.systems[dcs.Name].(*dcs.Service); ok {
+		return lab.Refusals{Times: cache.Refused(target)}
+	}
+	return lab.Refusals{}
+}
+
 // AccessKeys describes all access keys, for instance to prove that none was locked.
 func (s *Simulator) AccessKeys() []huaweicloud.KeyState {
 	if cloud, ok := s.systems[huaweicloud.Name].(*huaweicloud.Cloud); ok {

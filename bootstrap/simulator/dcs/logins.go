@@ -1,6 +1,7 @@
 package dcs
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -53,6 +54,21 @@ func (s *Service) Logins() LoginState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.logins.state()
+}
+
+// Refused returns when logins to an account ("instance_id/account_id") were refused in
+// the last 15 minutes, oldest first.
+func (s *Service) Refused(target string) []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.instances {
+		for _, a := range i.accounts {
+			if i.ID+"/"+a.ID == target {
+				return slices.Clone(a.logins.recent)
+			}
+		}
+	}
+	return nil
 }
 
 // named returns the account that a login with one string is for, whether or not the
