@@ -60,10 +60,13 @@ func (r *Role) remaining(now time.Time, env Env) time.Duration {
 	}
 	unannounced := timing.Seconds(r.Options.lookAgain())
 	wait, step := OverdueTTL, r.change(now, env)
+	if proof, first := r.prove(now, env); first {
+		step = proof
+	}
 	switch {
 	case step.Do == Rest, state == credential.StateRestartRequired:
 		wait = unannounced
-	case step.Do == Send:
+	case step.Do == Send, step.Do == Prove:
 		wait = max(OverdueTTL, step.At.Sub(now))
 	case step.At.After(now):
 		wait = step.At.Sub(now)
