@@ -123,7 +123,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
-	if current != nil && (resting || next.Staged() && !next.Partial() && !drifted) {
+	if current != nil && (resting || next.Staged() && !drifted) {
 		add(current.Password)
 	}
 	if next.Exposed() {
