@@ -157,7 +157,7 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 	case of.Late(r.Target, now) && (refused || of.Refused):
 		of.fail("it was restarted, but the new password does not log in there")
 	case of.Late(r.Target, now):
-		of.fail("it was restarted, but it is not known whether the new password works there: " + r.Proofs.Reason)
+		of.fail("it was restarted, but it is not known whether the new password works there: " + worstOf(logins).Reason)
 	case refused:
 		of.Refused = true
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/problem"
@@ -221,14 +220,6 @@ func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.
 		return nil, nil
 	}
 	return logins, nil
-}
-
-// margin is the margin of a connection, if it is known.
-func margin(h *connection.Handle) time.Duration {
-	if h == nil {
-		return 0
-	}
-	return h.Margin()
 }
 
 // learn applies the logins to the role, and reports whether one worked.
