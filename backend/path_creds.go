@@ -107,13 +107,16 @@ The state is one of:
 
   none              There is no password yet.
   active            The remote system confirmed the password, or a login proved it.
-  assumed           The password is believed to be in force, but is not confirmed.
-  accepted          password is in force, and the remote system has queued next_password. It counts as in force after
-                    the connection's settle_after. The state is then assumed.
-  restart_required  password is in force, and next_password takes effect when the server restarts. After the restart,
-                    an operator tries it and writes confirm-role/:name.
-  uncertain         next_password was sent and its outcome is unknown. The engine tries again until it is known. Without
-                    next_password, password is the one that was sent: no other is known, and it may not work.
+  assumed           The password is believed to be in force, but is neither confirmed nor proved.
+  accepted          password is in force, and the remote system has queued next_password. After the connection's
+                    settle_after, it counts as in force, and the state is assumed; if the role has verify, the state is
+                    active once a login with it works.
+  restart_required  password is in force, and next_password takes effect when the server restarts. If the role has verify,
+                    the engine notices that; if it has restart, the engine restarts the server itself. Otherwise, an
+                    operator restarts it, tries the password, and writes confirm-role/:name.
+  uncertain         next_password was sent and its outcome is unknown, or no login with it works although the remote
+                    system confirmed it. The engine tries again until the outcome is known. Without next_password,
+                    password is the one that was sent: no other is known, and it may not work.
   drifted           The remote system refuses the passwords that Vault holds. The password was changed outside Vault,
                     and the one returned does not work.
 

@@ -33,7 +33,8 @@ func (b *Backend) freezePath() *framework.Path {
 		HelpSynopsis: "Freeze automatic changes on this mount.",
 		HelpDescription: strings.TrimSpace(`
 While a mount is frozen, nothing is changed automatically: due rotations and retries wait, and reads do not set or rotate
-passwords. Passwords can still be read, and requests of operators (rotate-role, set-password, confirm-role) still work.
+passwords. No server is restarted, and no login proves a password. Passwords can still be read, and requests of operators
+(rotate-role, set-password, confirm-role, verify-role, recover-role) still work.
 
 When the engine starts and has not run for longer than catch_up_limit (see settings), it freezes the mount itself, because
 this Vault may be a restored copy, which must not change passwords that are in use. Such a freeze has no end: delete it

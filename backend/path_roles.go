@@ -71,7 +71,7 @@ func roleOptions() []option[role.Options] {
 		}, func(o *role.Options) any { return &o.RotateAfterRead }},
 		{"disable_automated_rotation", framework.FieldSchema{
 			Type: boolean, DisplayAttrs: schedule,
-			Description: "Disable automatic rotations and retries of this role. Reads and requests of operators still work.",
+			Description: "Disable automatic rotations, retries, restarts and logins of this role. Reads and requests of operators still work.",
 		}, func(o *role.Options) any { return &o.Disabled }},
 		{"max_read_ttl", framework.FieldSchema{
 			Type: duration, Default: role.DefaultReadTTL,
@@ -260,6 +260,9 @@ warning if the first password is not in force yet.
 With verify, the engine logs in to prove that a new password works before it counts as active, and to find out which one does
 if the outcome of a change is unknown. It sends a password only to an address that the connection's allowed_verify_addresses
 lists, and only to a server that has proved who it is. See verify-role/:name and recover-role/:name.
+
+With restart, the engine restarts the servers of the role after a change (ecs), if the connection has allow_restart. It
+restarts one at a time, and stops at the first that does not come back or, with verify, does not accept the new password.
 
 Deleting a role removes its passwords from Vault and leaves the account on the remote system unchanged. While a password
 is being sent or is not in force yet, deleting the role requires force=true or force_delete on the role, because Vault has

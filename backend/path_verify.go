@@ -94,7 +94,7 @@ The result of a password is one of:
 At most two logins for an account and address are refused within 15 minutes (for Plesk: for a server, over all its accounts).
 If that number is reached, next_attempt_time says when more passwords can be tried. No password is returned.
 
-The role needs verify; without it, the request fails with status 400. Use vault write -format=json to read the list.
+The role needs verify; without it, the request fails with status 400. Use vault write -f -format=json to read the list.
 `
 
 const recoverHelp = `

@@ -186,6 +186,19 @@ func union(a, b []string) []string {
 	return slices.Compact(out)
 }
 
+// VersionOn returns the version of the open password that is in force on a part of the account; 0 if none is known to be.
+func (r Record) VersionOn(part string) int {
+	if n := r.Next; n != nil && slices.Contains(n.InForceOn, part) {
+		return n.Version
+	}
+	for _, c := range r.Candidates {
+		if slices.Contains(c.InForceOn, part) {
+			return c.Version
+		}
+	}
+	return 0
+}
+
 // PartView is the state of one part of an account.
 type PartView struct {
 	Part string
@@ -205,15 +218,13 @@ func (r Record) Parts(all []string, now time.Time) []PartView {
 		if r.Current != nil {
 			v.Version = r.Current.Version
 		}
-		for _, c := range r.Candidates {
-			if slices.Contains(c.InForceOn, part) {
-				v.Version, v.State = c.Version, stateOn(c.PartsAssumed)
+		if version := r.VersionOn(part); version != 0 {
+			v.Version, v.State = version, StateActive
+			if _, assumed := r.InForceOn(version); assumed {
+				v.State = StateAssumed
 			}
 		}
-		switch n := r.Next; {
-		case n != nil && slices.Contains(n.InForceOn, part):
-			v.Version, v.State = n.Version, stateOn(n.PartsAssumed)
-		default:
+		if n := r.Next; n == nil || !slices.Contains(n.InForceOn, part) {
 			if state, version := r.pendingOn(part, now); version != 0 && version != v.Version {
 				v.State, v.NextVersion = state, version
 			}
@@ -221,14 +232,6 @@ func (r Record) Parts(all []string, now time.Time) []PartView {
 		out = append(out, v)
 	}
 	return out
-}
-
-// stateOn returns the state of a part on which an open password is in force.
-func stateOn(assumed bool) State {
-	if assumed {
-		return StateAssumed
-	}
-	return StateActive
 }
 
 // pendingOn returns the state that an open or staged password causes on a part of the account, and its version; 0 if there

@@ -40,8 +40,9 @@ type scene struct {
 	stuck      *Stuck
 	// given: an operator chose the password that was refused. staged: also show Staged by itself.
 	given, staged bool
-	// after overrides the facts.
-	after func(*Facts)
+	// prepare changes the role; after overrides the facts.
+	prepare func(*role.Role)
+	after   func(*Facts)
 }
 
 // story is a role's record under construction.
@@ -105,6 +106,16 @@ func (s *story) apply(event string) {
 		rec, err = rec.Confirm(rec.Candidates[0].Version, s.clock)
 	case "confirmed-a":
 		rec, err = rec.ConfirmOn(rec.Next.Version, []string{"a"}, s.parts, s.clock)
+	case "reported":
+		rec = rec.Reported(true)
+	case "proved":
+		rec = rec.Proved(1, s.clock, 0)
+	case "login-refused":
+		rec = rec.LoginRefused(rec.Next.Version, s.clock, 0)
+	case "drifted":
+		rec = rec.LoginRefused(rec.Current.Version, s.clock, 0)
+	case "restarted":
+		rec = rec.InForce(s.clock)
 	case "adopted":
 		rec = rec.Adopt("adopted", "adopted", s.clock)
 	case "given-up":
@@ -144,6 +155,9 @@ func (s scene) facts(t *testing.T) Facts {
 	if s.due != 0 {
 		r.Due = now.Add(s.due)
 	}
+	if s.prepare != nil {
+		s.prepare(r)
+	}
 	r.Refresh(now)
 	env := s.env
 	env.OldPassword = s.modify
@@ -155,7 +169,7 @@ func (s scene) facts(t *testing.T) Facts {
 	}
 	f := Facts{
 		Role: r, View: r.Record.View(now), Step: r.Next(now, env), Now: now, Freeze: s.freeze, Pause: s.pause,
-		Unsettled: r.Unsettled(now, env), Otherwise: s.otherwise, NotAllowed: s.notAllowed, Stuck: s.stuck,
+		Unsettled: r.Unsettled(now, env), Otherwise: s.otherwise, NotAllowed: s.notAllowed, Stuck: s.stuck, MayRestart: env.MayRestart,
 	}
 	if !env.ThrottledUntil.IsZero() {
 		f.Hold = hold
@@ -220,7 +234,7 @@ func (s scene) line(f Facts) string {
 }
 
 func stepLine(step role.Step) string {
-	action := []string{"rest", "settle", "send", "begin"}[step.Do]
+	action := []string{"rest", "settle", "send", "begin", "prove", "restart"}[step.Do]
 	if !step.At.IsZero() && step.Do != role.Rest {
 		action += " at " + step.At.Format(time.TimeOnly)
 	}

@@ -55,7 +55,7 @@ func (p Prover) Round(ctx, waiting context.Context, s lockout.Store, h *connecti
 					err = problem.ErrPanicked
 				}
 			}()
-			for _, password := range likeliestOn(r.Record, part, passwords) {
+			for _, password := range role.FirstAt(r.Record, part, passwords) {
 				login, err := p.Prove(ctx, waiting, s, h, r, part, password)
 				switch {
 				case errors.Is(err, lockout.ErrFull):
@@ -75,19 +75,6 @@ func (p Prover) Round(ctx, waiting context.Context, s lockout.Store, h *connecti
 	}
 	err := group.Wait()
 	return slices.Concat(found...), err //nolint:wrapcheck // it is one of those that the comment lists
-}
-
-// likeliestOn returns the passwords to log in with on a part of the account: first the one that is known to be in force there,
-// while another one is in force elsewhere.
-func likeliestOn(r credential.Record, part string, passwords []credential.Password) []credential.Password {
-	there := func(p credential.Password) bool {
-		parts, _ := r.InForceOn(p.Version)
-		return slices.Contains(parts, part)
-	}
-	if at := slices.IndexFunc(passwords, there); at > 0 {
-		return slices.Concat(passwords[at:at+1], passwords[:at], passwords[at+1:])
-	}
-	return passwords
 }
 
 // Prove logs in with a password of the role, at a part of the account if it has parts, and counts the login. The role has
@@ -113,8 +100,8 @@ func (p Prover) Prove(ctx, waiting context.Context, s lockout.Store, h *connecti
 	}
 	out.Proof = provider.Proof{Verdict: provider.CannotTell} // after a panic, it may have been refused
 	defer func() { attempt.Answered(out.Proof) }()
-	out.Proof = way.login(ctx, waiting, s, password.Value)
-	return out, nil
+	out.Proof, err = way.login(ctx, waiting, s, password.Value)
+	return out, err
 }
 
 // Spent says why a login was not made.
@@ -127,7 +114,7 @@ type way struct {
 	// account is what refused logins are counted for, and sender is how the server counts them itself.
 	account string
 	sender  provider.Sender
-	login   func(ctx, waiting context.Context, s lockout.Store, password string) provider.Proof
+	login   func(ctx, waiting context.Context, s lockout.Store, password string) (provider.Proof, error)
 }
 
 // wayOf returns how to log in to a part of the account, or an error that says why that is not possible.
@@ -141,32 +128,32 @@ func (p Prover) wayOf(h *connection.Handle, r *role.Role, part string) (way, err
 	if login.Kind == provider.LoginWebCLI {
 		return way{
 			account: login.Kind + "|" + r.Target.Address + "|" + r.Target.Identities[0],
-			login: func(ctx, waiting context.Context, s lockout.Store, password string) provider.Proof {
-				found := throughAPI(ctx, waiting, s, h, r.Target, password)
+			login: func(ctx, waiting context.Context, s lockout.Store, password string) (provider.Proof, error) {
+				found, err := throughAPI(ctx, waiting, s, h, r.Target, password)
 				if found.Verdict == provider.Refused && !r.Proofs.Worked { // it is not documented that these accounts may log in there
 					found.Verdict = provider.CannotTell
 					found.Reason += ", as every login of this role so far: this instance may not let its account log in there"
 				}
-				return found
+				return found, err
 			},
 		}, nil
 	}
 	return way{
 		account: login.Kind + "|" + login.Address + "|" + login.Username, sender: login.Sender(),
-		login: func(ctx, _ context.Context, _ lockout.Store, password string) provider.Proof {
+		login: func(ctx, _ context.Context, _ lockout.Store, password string) (provider.Proof, error) {
 			ctx, cancel := context.WithTimeout(provider.WithHosts(ctx, h.Limits().Hosts), h.Timeout())
 			defer cancel()
 			login.Password = password
 			if p.Login != nil {
-				return p.Login(ctx, login)
+				return p.Login(ctx, login), nil
 			}
-			return login.Prove(ctx)
+			return login.Prove(ctx), nil
 		},
 	}, nil
 }
 
 // throughAPI logs in through the remote system's own API, with the connection's credential.
-func throughAPI(ctx, waiting context.Context, s lockout.Store, h *connection.Handle, target provider.Target, password string) provider.Proof {
+func throughAPI(ctx, waiting context.Context, s lockout.Store, h *connection.Handle, target provider.Target, password string) (provider.Proof, error) {
 	proof := provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "the connection cannot log in through the remote system's API"}
 	_, err := h.Call(ctx, waiting, s, func() error { return nil }, func(ctx context.Context, client provider.Client) provider.Result {
 		prover, ok := client.(provider.Prover)
@@ -177,8 +164,11 @@ func throughAPI(ctx, waiting context.Context, s lockout.Store, h *connection.Han
 		proof = found
 		return result
 	})
-	if err != nil {
-		return provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "no login was made: " + err.Error()}
+	switch {
+	case errors.Is(err, problem.ErrFull): // it can be made soon
+		return provider.Proof{Verdict: provider.CannotTell, Unsent: true}, problem.ErrFull
+	case err != nil:
+		return provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: "no login was made: " + err.Error()}, nil //nolint:nilerr // nothing was sent
 	}
-	return proof
+	return proof, nil
 }

@@ -59,6 +59,12 @@ func after(events ...string) credential.Record {
 			rec = rec.Unresolved()
 		case "confirmed":
 			rec = rec.Confirmed(true)
+		case "reported":
+			rec = rec.Reported(false)
+		case "login refused":
+			rec = rec.LoginRefused(rec.Next.Version, now, 0)
+		case "on a":
+			rec = rec.ProvedOn(rec.Next.Version, servers[:1], servers, now, 0)
 		case "not applied":
 			rec = rec.NotApplied()
 		case "queued":
@@ -109,12 +115,18 @@ var situations = map[string][]string{
 	"slow":               {"in force", "made as due", "sent", "confirmed"},
 	"slow, tried":        {"in force", "tried", "tried", "made", "sent", "confirmed"},
 	"slow, drifted":      {"in force", "made", "sent", "old refused", "sent", "confirmed"},
+	"reported":           {"in force", "made", "sent", "reported"},
+	"twice refused":      {"in force", "made", "sent", "reported", "login refused", "login refused"},
+	"contradicted":       {"in force", "made", "sent", "reported", "login refused", "login refused", "sent", "reported", "login refused"},
 	"sending unknown":    {"in force", "made as due", "sent long ago", "lost", "sent"},
 	"queued":             {"in force", "made", "sent", "queued"},
 	"first queued":       {"made", "sent", "queued"},
 	"queued and asked":   {"in force", "made", "sent", "queued", "made"},
 	"queued and unknown": {"in force", "made", "sent", "queued", "made", "sent long ago", "lost"},
 	"staged":             {"in force", "made", "sent", "staged"},
+	"staged, on a":       {"in force", "made", "sent", "staged", "on a"},
+	"staged as due":      {"in force", "made as due", "sent", "staged"},
+	"first staged":       {"made", "sent", "staged"},
 	"staged and asked":   {"in force", "made", "sent", "staged", "made"},
 	"partial":            {"in force", "made", "sent", "taken by a", "not applied"},
 	"partial, unknown":   {"in force", "made", "sent", "taken by a", "lost"},
@@ -258,6 +270,8 @@ func TestFixturesHaveExpectedStates(t *testing.T) {
 		"settled by time": credential.StateAssumed, "asked": credential.StateActive, "first asked": credential.StateNone,
 		"begun": credential.StateActive, "sending": credential.StateActive, "first sending": credential.StateNone,
 		"queued and unknown": credential.StateUncertain, "sending overdue": credential.StateUncertain, "unknown": credential.StateUncertain,
+		"reported": credential.StateUncertain, "twice refused": credential.StateUncertain, "contradicted": credential.StateUncertain,
+		"staged, on a": credential.StateRestartRequired, "staged as due": credential.StateRestartRequired, "first staged": credential.StateRestartRequired,
 		"slow": credential.StateUncertain, "slow, tried": credential.StateUncertain, "slow, drifted": credential.StateUncertain,
 		"sending unknown": credential.StateUncertain, "queued": credential.StateAccepted, "first queued": credential.StateAccepted,
 		"queued and asked": credential.StateAccepted, "staged": credential.StateRestartRequired,

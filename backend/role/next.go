@@ -114,7 +114,11 @@ func (r *Role) Next(now time.Time, env Env) Step {
 	if first {
 		return settle(r, proof, now)
 	}
-	return settle(r, earliest(r.change(now, env), proof, r.restart(now, env)), now)
+	change, restart := r.change(now, env), r.restart(now, env)
+	if change.Why == AwaitingRestart { // the other step says what is in the way of that
+		change = restart
+	}
+	return settle(r, earliest(change, proof, restart), now)
 }
 
 // earliest returns the step that comes first; the first one if all of them rest.
@@ -225,19 +229,19 @@ func (r *Role) begin(now time.Time, env Env) Step {
 // attempt delays a step until it may be retried and nothing is in its way. If windowed, it must be in a rotation_window.
 func (r *Role) attempt(step Step, retry time.Time, windowed bool, now time.Time, env Env) Step {
 	if windowed {
-		if step = toWindow(r.Options, step, Window, now); step.Do == Rest {
+		if step = r.Options.window(step, Window, now); step.Do == Rest {
 			return step
 		}
 	}
 	step.delay(now, retry, Retrying)
 	if step = r.obstacles(step, now, env); windowed && step.Do != Rest { // the window may have closed by then
-		return toWindow(r.Options, step, step.Why, now)
+		return r.Options.window(step, step.Why, now)
 	}
 	return step
 }
 
-// toWindow delays a step to the next rotation_window.
-func toWindow(o Options, step Step, why Reason, now time.Time) Step {
+// window delays a step to the next rotation_window.
+func (o Options) window(step Step, why Reason, now time.Time) Step {
 	at, ok := o.inWindow(step.At, now)
 	if !ok {
 		return Step{Why: Window}

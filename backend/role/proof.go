@@ -63,7 +63,7 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	switch {
 	case r.Proofs.Wanted:
 		step.At, first = time.Time{}, true
-	case next.Unproved() && next.ToResend(): // it is sent again
+	case next.ToResend(): // it is sent again
 		return Step{}, false
 	case next.Unproved():
 		first = true
@@ -129,14 +129,14 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
-	later := next.Staged() && !next.Partial() || len(r.Target.Parts) > 0 // servers take a password at their next restart
+	later := next.Staged() || len(r.Target.Parts) > 0 && !next.Unproved() // servers take a password at their next restart
 	if current != nil && !drifted && (resting || later) {
 		add(current.Password)
 	}
 	if next.Exposed() {
 		add(next.Password)
 	}
-	if !resting || all {
+	if !resting || all || current == nil {
 		for _, c := range slices.Backward(rec.Candidates) {
 			add(c.Password)
 		}
@@ -158,34 +158,40 @@ func (r *Role) Trials(all bool) []credential.Password {
 	return out
 }
 
-// ToProve returns the parts on which it is not known whether the next password is in force.
-func (r *Role) ToProve() []string {
-	next := r.Record.Next
-	if !next.Exposed() || len(next.InForceOn) == 0 {
-		return r.Target.Parts
+// FirstAt returns the passwords to log in with in the order for one part of the account: the one that is known to be in force
+// there comes first.
+func FirstAt(rec credential.Record, part string, passwords []credential.Password) []credential.Password {
+	out, version := slices.Clone(passwords), rec.VersionOn(part)
+	if at := slices.IndexFunc(out, func(p credential.Password) bool { return p.Version == version }); at > 0 {
+		out = slices.Insert(slices.Delete(out, at, at+1), 0, passwords[at])
 	}
-	return slices.DeleteFunc(slices.Clone(r.Target.Parts), func(part string) bool { return slices.Contains(next.InForceOn, part) })
+	return out
 }
 
 // Learn applies the results of logins, in the order in which they were made, and plans the next one. margin is that of Env.
 // It reports whether they changed what readers get.
 func (r *Role) Learn(logins []LoginResult, now time.Time, margin time.Duration) (changed bool) {
 	before, was := r.Record, r.Record.View(now)
-	r.Proofs.Wanted = false
-	if len(logins) == 0 { // there is nothing to prove
-		r.Proofs.Next, r.Proofs.Recovering = time.Time{}, false
+	if r.Proofs.Wanted { // the first logins since the last request
+		r.Proofs.Wanted, r.Proofs.Unsettled = false, 0
+	}
+	if len(logins) == 0 {
+		if !r.Proofs.Next.After(now) { // there is nothing to log in with
+			r.Proofs.Next = time.Time{}
+		}
 		return false
 	}
-	last := decisive(logins)
-	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, last.Version, last.Verdict, last.Reason
-	if last.Part != "" && len(r.Target.Parts) > 1 {
-		r.Proofs.Reason = "server " + last.Part + ": " + last.Reason
+	worst := worstOf(logins)
+	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, worst.Version, worst.Verdict, worst.Reason
+	if worst.Part != "" && len(r.Target.Parts) > 1 {
+		r.Proofs.Reason = "server " + worst.Part + ": " + worst.Reason
 	}
-	works := learnWorks(r, logins, now, margin)
+	l := lesson{r, logins, now, margin}
+	works := l.works()
 	if !works || r.Record.Next.Unproved() { // the one before works
-		learnRefused(r, logins, now, margin)
+		l.refused()
 	}
-	planProof(r, works, logins, now)
+	l.plan(works)
 	rec := r.Record
 	if rec.Current != nil && (before.Current == nil || before.Current.Version != rec.Current.Version) {
 		r.Due = r.Options.DueAfter(now)
@@ -207,59 +213,68 @@ func versionOf(p *credential.Password) int {
 	return p.Version
 }
 
-// decisive returns the login that says most: of the last ones of all parts one that was refused, or that could not tell.
-func decisive(logins []LoginResult) LoginResult {
-	rank := map[provider.Verdict]int{provider.CannotTell: 1, provider.Refused: 2}
-	out := logins[len(logins)-1]
-	for i, l := range logins {
-		lastOfPart := i == len(logins)-1 || logins[i+1].Part != l.Part
-		if lastOfPart && rank[l.Verdict] > rank[out.Verdict] {
-			out = l
-		}
-	}
-	return out
-}
-
-// learnWorks applies the logins that worked, and reports whether one password works on all parts.
-func learnWorks(r *Role, logins []LoginResult, now time.Time, margin time.Duration) bool {
-	parts, on := r.Target.Parts, map[int][]string{}
+// worstOf returns the login that stands for all: of the last ones at each part, one that was refused, or else one that could
+// not tell.
+func worstOf(logins []LoginResult) LoginResult {
+	last := map[string]LoginResult{}
 	for _, l := range logins {
-		if l.Verdict == provider.Works {
-			on[l.Version] = append(on[l.Version], l.Part)
+		last[l.Part] = l
+	}
+	for _, verdict := range []provider.Verdict{provider.Refused, provider.CannotTell} {
+		for _, l := range logins {
+			if l.Verdict == verdict && last[l.Part] == l {
+				return l
+			}
 		}
 	}
-	r.Proofs.Worked = r.Proofs.Worked || len(on) > 0
-	before := r.Record.Current
-	for _, version := range slices.Sorted(maps.Keys(on)) {
-		if len(on[version]) >= len(parts) {
-			r.Record = r.Record.Proved(version, now, margin)
-		} else {
-			r.Record = r.Record.ProvedOn(version, on[version], parts, now, margin)
-		}
-	}
-	if r.Record.QueuedSince().IsZero() {
-		r.SettlesAt = time.Time{}
-	}
-	current := r.Record.Current
-	return current != nil && (before == nil || current.Version != before.Version || len(on[current.Version]) >= max(1, len(parts)))
+	return logins[len(logins)-1]
 }
 
-// learnRefused applies logins that have not shown what is in force.
-func learnRefused(r *Role, logins []LoginResult, now time.Time, margin time.Duration) {
-	next, current := r.Record.Next, r.Record.Current
+// lesson is what logins show about a role.
+type lesson struct {
+	*Role
+
+	logins []LoginResult
+	now    time.Time
+	margin time.Duration
+}
+
+// works applies the logins that worked, and reports whether one password works on all parts.
+func (l lesson) works() bool {
+	on := map[int][]string{}
+	for _, login := range l.logins {
+		if login.Verdict == provider.Works {
+			on[login.Version] = append(on[login.Version], login.Part)
+		}
+	}
+	l.Proofs.Worked = l.Proofs.Worked || len(on) > 0
+	before := l.Record.Current
+	for _, version := range slices.Sorted(maps.Keys(on)) {
+		l.Record = l.Record.ProvedOn(version, on[version], l.Target.Parts, l.now, l.margin)
+	}
+	if l.Record.QueuedSince().IsZero() {
+		l.SettlesAt = time.Time{}
+	}
+	current := l.Record.Current
+	return current != nil && (before == nil || current.Version != before.Version || len(on[current.Version]) >= max(1, len(l.Target.Parts)))
+}
+
+// refused applies logins that have not shown what is in force.
+func (l lesson) refused() {
+	next, current := l.Record.Next, l.Record.Current
 	switch {
-	case next.Unproved() && refusedIn(logins, next.Version):
-		r.Record = r.Record.LoginRefused(next.Version, now, margin)
-		if current != nil && refusedIn(logins, current.Version) { // otherwise it stays the one to use
-			r.Record = r.Record.LoginRefused(current.Version, now, margin)
+	case next.Unproved() && refusedIn(l.logins, next.Version):
+		l.Record = l.Record.LoginRefused(next.Version, l.now, l.margin)
+		if current != nil && refusedIn(l.logins, current.Version) { // otherwise it stays the one to use
+			l.Record = l.Record.LoginRefused(current.Version, l.now, l.margin)
 		}
 	case next.Unproved() && next.LoginsRefused == 0: // what the remote system reports has to do
-		r.Record = r.Record.Applied(now, next.Exclusive)
+		l.Record = l.Record.Applied(l.now, next.Exclusive)
 	case next.Exposed(): // a request may be late, a restart may come
 	default:
-		for _, l := range logins {
-			if l.Verdict == provider.Refused {
-				r.Record = r.Record.LoginRefused(l.Version, now, margin)
+		for _, login := range l.logins {
+			if login.Verdict == provider.Refused && l.Record.VersionOn(login.Part) == 0 {
+				l.Record = l.Record.LoginRefused(login.Version, l.now, l.margin)
 			}
 		}
 	}
@@ -270,13 +285,13 @@ func refusedIn(logins []LoginResult, version int) bool {
 	return slices.ContainsFunc(logins, func(l LoginResult) bool { return l.Version == version && l.Verdict == provider.Refused })
 }
 
-// planProof sets when to log in again.
-func planProof(r *Role, works bool, logins []LoginResult, now time.Time) {
-	proof, next := &r.Proofs, r.Record.Next
-	wait := func(d time.Duration) { proof.Next = now.Add(timing.Scaled(d)) }
+// plan sets when to log in again.
+func (l lesson) plan(works bool) {
+	proof, next, current := &l.Proofs, l.Record.Next, l.Record.Current
+	wait := func(d time.Duration) { proof.Next = l.now.Add(timing.Scaled(d)) }
 	proof.Unsettled++
 	proof.Next = time.Time{}
-	drifted := r.Record.Current != nil && r.Record.Current.Refused
+	drifted := current != nil && current.Refused
 	if works || !drifted {
 		proof.Recovering, proof.Refused = false, nil
 	}
@@ -284,56 +299,56 @@ func planProof(r *Role, works bool, logins []LoginResult, now time.Time) {
 	case next.Contradicted():
 		wait(lastMissing)
 	case next.Unproved():
-		wait(repeatRefused)
-	case r.Record.Exposed() && !r.Record.Unfinished(): // staged
+		wait(doubled(repeatRefused, proof.Unsettled, lastMissing))
+	case l.Record.Exposed() && !l.Record.Unfinished(): // staged
 		wait(doubled(firstPoll, proof.Unsettled-1, lastPoll))
-		if r.Record.Current == nil { // each login is refused until then
+		if current == nil { // each login is refused until then
 			wait(lastPoll)
 		}
-		if !r.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell {
-			r.SettlesAt = proof.Next
+		if !l.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell {
+			l.SettlesAt = proof.Next
 		}
-	case r.Record.Unfinished(): // the next request settles it
+	case l.Record.Unfinished(): // the next request settles it
 	case drifted:
-		planRecovery(r, logins, now)
-	case proof.Verdict == provider.CannotTell:
+		l.planRecovery()
+	case proof.Verdict == provider.CannotTell, current != nil && !current.Confirmed: // another may follow
 		wait(doubled(firstMissing, proof.Unsettled, lastMissing))
 	default:
 		proof.Unsettled = 0
-		if r.Options.VerifyPeriod > 0 {
-			proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))
-		}
+		l.nextPeriod()
 	}
-	for _, l := range logins {
+	for _, login := range l.logins {
 		if !proof.Next.IsZero() {
-			proof.Next = timing.Later(proof.Next, l.Until)
+			proof.Next = timing.Later(proof.Next, login.Until)
 		}
 	}
 }
 
-// planRecovery plans what on_drift says about a password in force that was refused.
-func planRecovery(r *Role, logins []LoginResult, now time.Time) {
-	proof := &r.Proofs
-	if r.Options.VerifyPeriod > 0 {
-		proof.Next = now.Add(timing.Seconds(r.Options.VerifyPeriod))
+// nextPeriod plans the next login of verify_period.
+func (l lesson) nextPeriod() {
+	if l.Options.VerifyPeriod > 0 {
+		l.Proofs.Next = l.now.Add(timing.Seconds(l.Options.VerifyPeriod))
 	}
-	for _, l := range logins {
-		if l.Verdict == provider.Refused && !slices.Contains(proof.Refused, l.Version) {
-			proof.Refused = append(proof.Refused, l.Version)
+}
+
+// planRecovery plans what on_drift says about a password in force that was refused.
+func (l lesson) planRecovery() {
+	proof := &l.Proofs
+	l.nextPeriod()
+	for _, login := range l.logins {
+		if login.Verdict == provider.Refused && !slices.Contains(proof.Refused, login.Version) {
+			proof.Refused = append(proof.Refused, login.Version)
 		}
 	}
-	found := !proof.Recovering && refusedIn(logins, r.Record.Current.Version)
-	proof.Recovering = r.Options.OnDrift == DriftRecover && (proof.Recovering || found)
+	proof.Recovering = l.Options.OnDrift == DriftRecover && (proof.Recovering || refusedIn(l.logins, l.Record.Current.Version))
 	switch {
-	case len(r.Trials(true)) == 0: // the next recovery begins anew
+	case len(l.Trials(true)) == 0: // the next recovery begins anew
 		proof.Recovering, proof.Refused = false, nil
-		return
 	case !proof.Recovering:
-		return
-	}
-	proof.Next = now
-	if proof.Verdict == provider.CannotTell {
-		proof.Next = now.Add(timing.Scaled(doubled(repeatRefused, proof.Unsettled, lastMissing)))
+	case proof.Verdict == provider.CannotTell:
+		proof.Next = l.now.Add(timing.Scaled(doubled(repeatRefused, proof.Unsettled, lastMissing)))
+	default:
+		proof.Next = l.now
 	}
 }
 

@@ -1,6 +1,7 @@
 package role
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -86,53 +87,48 @@ func (r *Role) restart(now time.Time, env Env) Step {
 	return r.attempt(step, time.Time{}, r.Record.Next.Reason == ReasonDue && !env.Requested, now, env)
 }
 
-// BeginRestart records that the restart of a server is about to be requested.
-func (r *Role) BeginRestart(part string, now time.Time) {
-	of := r.Restarts
-	if of.Version != r.Record.Next.Version {
-		of = Restarts{Version: r.Record.Next.Version}
+// Begin records that the restart of a server, for the password of this version, is about to be requested.
+func (of *Restarts) Begin(version int, part string, now time.Time) {
+	if of.Version != version {
+		*of = Restarts{Version: version}
 	}
 	of.Part, of.Since, of.Job, of.Back, of.Refused = part, now, "", false, false
-	r.Restarts = of
 }
 
-// Answered records the answer to the request. If it was not carried out, it is repeated after wait, unless the remote
-// system refuses it.
+// Answered records the answer to the request. If it was not carried out, it is repeated after wait, unless that needs an
+// operator.
 func (of *Restarts) Answered(result provider.Result, job string, now time.Time, wait func(tries int) time.Duration) {
-	switch refused := result.Scope == provider.ScopeTarget; {
-	case result.Outcome.Unchanged() && (!refused || result.Outcome == provider.Busy):
-		of.Tries++
-		of.Part, of.NotBefore = "", now.Add(max(result.RetryAfter, wait(of.Tries)))
+	failure := &Failure{Class: result.Outcome, Scope: result.Scope, Code: result.Code, Reason: result.Reason}
+	switch {
+	case failure.NeedsOperator():
+		of.fail("the remote system refuses to restart it: " + failure.String())
 	case result.Outcome.Unchanged():
-		of.fail("the remote system refuses to restart it: " + (&Failure{Code: result.Code, Reason: result.Reason}).String())
+		of.Tries++
+		of.Part, of.NotBefore = "", now.Add(max(min(result.RetryAfter, timing.LastBackoff), wait(of.Tries)))
 	default: // it may have been carried out, and must not be requested again
 		of.Tries, of.Job = 0, job
 	}
 }
 
-// Followed records how far the restart is. late: the server should be back. hard: it may still be turned off, so it is followed
-// until it is back.
-func (of *Restarts) Followed(progress provider.Progress, job, reason string, late, hard bool) {
+// Followed records how far the restart of a server of the target is.
+func (of *Restarts) Followed(target provider.Target, progress provider.Progress, job, reason string, now time.Time) {
 	of.Job = job
 	switch {
 	case progress == provider.Restarted:
 		of.Back = true
 	case progress == provider.RestartFailed:
 		of.fail("the remote system reports that its restart failed: " + reason)
-	case !late:
-	case hard:
+	case !of.Late(target, now):
+	case target.Restart == provider.RestartHard: // it is followed until it is back
 		of.Failed, of.FailedPart = "it has not come back within restart_timeout, and may be turned off; if it is, the engine turns it on", of.Part
 	default:
 		of.fail("it has not come back within restart_timeout")
 	}
 }
 
-// Late reports whether the server should be back. target is that of the role.
+// Late reports whether the server should be back.
 func (of *Restarts) Late(target provider.Target, now time.Time) bool {
-	timeout := target.RestartTimeout
-	if timeout == 0 {
-		timeout = DefaultRestartTimeout
-	}
+	timeout := cmp.Or(target.RestartTimeout, DefaultRestartTimeout)
 	return now.After(of.Since.Add(timing.Scaled(timing.Seconds(timeout))))
 }
 
@@ -158,10 +154,10 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 	case works:
 		of.done()
 	case slices.ContainsFunc(logins, func(l LoginResult) bool { return !l.Until.IsZero() }): // it is back, and tried then
-	case r.Restarts.Late(r.Target, now) && (refused || of.Refused):
+	case of.Late(r.Target, now) && (refused || of.Refused):
 		of.fail("it was restarted, but the new password does not log in there")
-	case r.Restarts.Late(r.Target, now):
-		of.fail("it was restarted, but it is not known whether the new password works there: " + r.Proofs.Reason)
+	case of.Late(r.Target, now):
+		of.fail("it was restarted, but it is not known whether the new password works there: " + worstOf(logins).Reason)
 	case refused:
 		of.Refused = true
 	}
@@ -170,8 +166,8 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 // RestartUnproved records that a server is back that nobody logs in to.
 func (r *Role) RestartUnproved(now time.Time) {
 	of := &r.Restarts
-	if next := r.Record.Next; next != nil && next.Version == r.Restarts.Version {
-		r.Record = r.Record.RestartedOn(next.Version, []string{r.Restarts.Part}, r.Target.Parts, now)
+	if next := r.Record.Next; next != nil && next.Version == of.Version {
+		r.Record = r.Record.RestartedOn(next.Version, []string{of.Part}, r.Target.Parts, now)
 		if r.Record.Next == nil {
 			r.Retry, r.Due = Retry{}, r.Options.DueAfter(now)
 			r.Record = r.Record.Trim(r.Options.HistorySize)

@@ -96,11 +96,8 @@ func (r *Role) correctClock(now time.Time) {
 	if last := r.Retry.Last; last != nil && timing.Ahead(last.Time, now) {
 		r.Retry.NextAttempt = time.Time{}
 	}
-	if timing.Ahead(r.Proofs.Time, now) {
-		r.Proofs.Time, r.derived = now, true
-		if !r.Proofs.Next.IsZero() {
-			r.Proofs.Next = now
-		}
+	if longest := max(lastMissing, timing.Seconds(r.Options.VerifyPeriod)); timing.Ahead(r.Proofs.Next, now.Add(longest)) {
+		r.Proofs.Next = now
 	}
 	if timing.Ahead(r.Restarts.Since, now) {
 		r.Restarts.Since, r.Restarts.NotBefore, r.derived = now, time.Time{}, true

@@ -225,7 +225,7 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 	w.unstored = true
 	now, r := w.Now(), w.role
 	wanted := r.Proofs.Wanted
-	r.Proofs.Wanted = false
+	r.Proofs.Wanted = wanted && r.Record.Next.AwaitsForce() // the login follows once it is in force
 	attempt, before := r.Retry.Attempts+1, r.Retry.Last
 	rec, sent := r.Record, r.Record.Next
 	if result.Outcome.Unchanged() && result.Outcome != provider.Mismatch && w.old.Password != nil {

@@ -66,6 +66,21 @@ func (d *door) refuses(value string) {
 	}
 }
 
+// pauseAt makes the next login wait at a block, and no other.
+func (d *door) pauseAt(b *block) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var first sync.Once
+	d.answer = func(verify.Login) *provider.Proof {
+		wait := false
+		first.Do(func() { wait = true })
+		if wait {
+			b.wait()
+		}
+		return nil
+	}
+}
+
 // refusals returns how many logins were refused.
 func (d *door) refusals() int {
 	d.mu.Lock()

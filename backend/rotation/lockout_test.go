@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,70 +16,14 @@ import (
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/provider/registry"
-	"vault-plugin-secrets-hosting/backend/timing"
 	"vault-plugin-secrets-hosting/bootstrap/simulator"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
-)
-
-// sequences is how many sequences run; fewer with the race detector, which is slow.
-var sequences = 1000
-
-const (
-	// together is how many sequences run at a time: mostly they wait.
-	together = 24
-	// hundredfold divides the engine's waits by a hundred, so that a sequence sees its retries, checks and probes. The locks of
-	// the simulators last as long as real ones, much longer than a sequence: they forget no refusal in one. Plesk's Fail2Ban
-	// remembers refusals for a hundredth of ten minutes.
-	hundredfold = "100"
-	// presumed is when the engine presumes that IAM and Plesk have forgotten a refusal. They have not, so a longer sequence
-	// proves nothing. Only a very busy machine takes that long.
-	presumed = 9 * time.Second
 )
 
 // Random sequences of faults, of passwords changed elsewhere, of restarts and crashes, against simulated remote systems: the
 // engine's attempts never lock a login, an access key, a user or an account, and Plesk never bans the engine's address.
 func TestNoSequenceOfFaultsLocksCredentials(t *testing.T) {
-	defer func(before string) { timing.Scale = before }(timing.Scale)
-	timing.Scale = hundredfold
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	work := make(chan uint64)
-	total := &refusals{}
-	var workers sync.WaitGroup
-	for range together {
-		workers.Go(func() {
-			sim, err := simulator.Start(context.Background(), simulator.Config{})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer func() { sim.Close() }()
-			for n := range work {
-				s, began := newSequence(sim, rand.New(rand.NewPCG(seed, n))), time.Now()
-				err := s.run(total)
-				switch took := time.Since(began); {
-				case err == nil:
-				case took < presumed:
-					t.Errorf("sequence %d of seed %d, after %v: %v\n%s", n, seed, took, err, strings.Join(s.story, "\n"))
-				default:
-					t.Logf("sequence %d took %v, which is too long to prove anything: %v", n, took, err)
-					sim.Close()
-					if sim, err = simulator.Start(context.Background(), simulator.Config{}); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			}
-		})
-	}
-	for n := range uint64(sequences) {
-		if t.Failed() {
-			break
-		}
-		work <- n
-	}
-	close(work)
-	workers.Wait()
+	total := runSequences(t, false)
 	t.Logf("%d sequences; the simulators refused %d signatures, %d logins of Plesk's administrator, %d of the IAM user and %d old passwords",
 		sequences, total.keys, total.admin, total.user, total.old)
 	require.False(t, t.Failed())
@@ -89,14 +32,10 @@ func TestNoSequenceOfFaultsLocksCredentials(t *testing.T) {
 	}
 }
 
-// refusals counts what the simulators refused.
-type refusals struct {
-	mu                     sync.Mutex
-	keys, admin, user, old int
-}
-
-// sequence is an engine with its own storage, on a simulator that earlier sequences have used.
+// sequence is an engine with its own storage and simulator.
 type sequence struct {
+	// proves: the roles prove their passwords; see proof_sequences_test.go.
+	proves  bool
 	sim     *simulator.Simulator
 	out     simulator.Output
 	rnd     *rand.Rand
@@ -106,38 +45,44 @@ type sequence struct {
 	calls   sync.WaitGroup
 	// admin and user are the passwords that work now.
 	admin, user string
-	// accountPassword is the password of the DCS accounts when the sequence begins. No late request of an earlier sequence presents it.
-	accountPassword string
+	// engines are all that were started.
+	engines []*Engine
+	// earlier are passwords that the roles had.
+	earlier map[string][]string
 }
 
-func newSequence(sim *simulator.Simulator, rnd *rand.Rand) *sequence {
-	return &sequence{sim: sim, out: sim.Output(), rnd: rnd, storage: &storage{Storage: &logical.InmemStorage{}}}
-}
+// firstAccount is the password of the DCS accounts when a sequence begins.
+const firstAccount = "Simulated-Account.1"
 
-const (
-	firstAdmin = "Simulated-Administrator.1"
-	firstUser  = "Simulated-User.1"
-)
+func newSequence(sim *simulator.Simulator, rnd *rand.Rand, proves bool) *sequence {
+	return &sequence{
+		proves: proves, sim: sim, out: sim.Output(), rnd: rnd, storage: &storage{Storage: &logical.InmemStorage{}}, earlier: map[string][]string{},
+	}
+}
 
 func (s *sequence) run(c *refusals) error {
-	s.admin, s.user, s.accountPassword = firstAdmin, firstUser, fmt.Sprintf("Simulated-Account.%d", s.rnd.Uint64())
+	defer s.end()
+	s.admin, s.user = s.out.Plesk.AdminPassword, s.out.HuaweiCloud.Users[0].Password
 	if err := s.prepare(); err != nil {
 		return err
 	}
 	for range 6 + s.rnd.IntN(10) {
-		s.step()
+		if s.proves && s.rnd.IntN(3) > 0 {
+			s.proofStep()
+		} else {
+			s.step()
+		}
 		if locked := s.locked(); locked != "" {
 			return errors.New(locked)
 		}
 	}
 	s.settle()
-	s.calls.Wait()
-	s.engine.Stop()
+	s.end()
 	if locked := s.locked(); locked != "" {
 		return errors.New(locked)
 	}
 	s.count(c)
-	return s.sim.ClearFaults("", "")
+	return nil
 }
 
 // roles returns the roles of a sequence.
@@ -165,14 +110,14 @@ func (s *sequence) prepare() error {
 			errs = append(errs, fmt.Errorf("preparing a sequence: %w", err))
 		}
 	}
-	step(s.sim.ClearFaults("", ""))
 	for name, n := range map[string]int{"fail2ban": 5, "fail2ban_find_seconds": 6} {
 		step(s.sim.Switch("plesk", name, n))
 	}
-	step(s.sim.SetPassword("plesk", "admin", s.admin))
-	step(s.sim.SetPassword("iam", s.out.HuaweiCloud.Users[0].Name, s.user))
+	if s.proves {
+		step(s.prepareProofs())
+	}
 	for _, n := range []int{1, 2} {
-		step(s.sim.SetPassword("dcs", s.account(n), s.accountPassword))
+		step(s.sim.SetPassword("dcs", s.account(n), firstAccount))
 	}
 	s.start()
 	for name := range s.connections() {
@@ -180,8 +125,11 @@ func (s *sequence) prepare() error {
 	}
 	for name, role := range s.roles() {
 		role.Name, role.Options = name, options()
+		if s.proves {
+			s.prove(&role)
+		}
 		if role.Connection == "cache" || role.Connection == "token" {
-			role.Password = s.accountPassword
+			role.Password = firstAccount
 		}
 		_, err := s.engine.Create(context.Background(), s.storage, role)
 		step(err)
@@ -224,6 +172,7 @@ func (s *sequence) write(name, wrong string, verify bool) error {
 			o.Address = urls[name]
 			o.TLS.CACert = s.out.CAPEM
 			o.AllowedRoles = []string{"*"}
+			o.AllowedVerifyAddresses = []string{"127.0.0.0/8"}
 			o.VerifyConnection = verify
 			o.RequestTimeout = 20
 			o.MaxInFlight = 8
@@ -231,13 +180,18 @@ func (s *sequence) write(name, wrong string, verify bool) error {
 	})
 }
 
-func (s *sequence) start() {
+func (s *sequence) start() { s.engine = s.startOn(s.storage, nil) }
+
+// startOn starts an engine.
+func (s *sequence) startOn(storage *storage, writable func() bool) *Engine {
 	var types []provider.Type
 	for _, kind := range registry.All() {
 		types = append(types, oneCloud{kind})
 	}
-	s.engine = New(Config{Types: types})
-	s.engine.Start(s.storage)
+	e := New(Config{Types: types, Writable: writable})
+	e.Start(storage)
+	s.engines = append(s.engines, e)
+	return e
 }
 
 func (s *sequence) tell(format string, args ...any) {
@@ -305,12 +259,17 @@ func (s *sequence) step() {
 
 // rotate requests a rotation, and waits for the answer if wait is set.
 func (s *sequence) rotate(role string, wait bool) {
-	engine, done := s.engine, make(chan struct{})
+	s.request(wait, func(ctx context.Context, e *Engine, storage *storage) { _, _ = e.Rotate(ctx, storage, role, 0) })
+}
+
+// request makes a request, and waits for the answer if wait is set.
+func (s *sequence) request(wait bool, request func(context.Context, *Engine, *storage)) {
+	engine, storage, done := s.engine, s.storage, make(chan struct{})
 	s.calls.Go(func() {
 		defer close(done)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_, _ = engine.Rotate(ctx, s.storage, role, 0)
+		request(ctx, engine, storage)
 	})
 	if wait {
 		<-done
@@ -329,6 +288,15 @@ func (s *sequence) fault(role string) {
 	}
 	s.tell("fault %s of %s, %d times", f.Kind, f.System, f.Count)
 	_ = s.sim.SetFault(f)
+}
+
+// end ends all that runs.
+func (s *sequence) end() {
+	s.calls.Wait()
+	for _, e := range s.engines {
+		e.Stop()
+		e.working.Wait()
+	}
 }
 
 // settle gives the engine time for its checks, retries and probes.
@@ -350,46 +318,4 @@ func (s *sequence) atRest() bool {
 		}
 	}
 	return true
-}
-
-// locked returns what was ever locked; "": nothing.
-func (s *sequence) locked() string {
-	for _, key := range s.sim.AccessKeys() {
-		if key.Locks > 0 {
-			return "an access key was locked"
-		}
-	}
-	for _, user := range s.sim.Users() {
-		if user.Locks > 0 {
-			return "the IAM user was locked"
-		}
-	}
-	for _, n := range []int{1, 2} {
-		if s.sim.DCS(s.account(n)).Locks > 0 {
-			return "a DCS account was locked"
-		}
-	}
-	if s.sim.Plesk("admin").Locks > 0 {
-		return "Plesk's administrator was locked"
-	}
-	if s.sim.PleskSenders().Bans > 0 {
-		return "Plesk banned the engine's address"
-	}
-	return ""
-}
-
-// count adds up what was refused.
-func (s *sequence) count(c *refusals) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.admin += s.sim.Plesk("admin").FailedLogins
-	for _, key := range s.sim.AccessKeys() {
-		c.keys += key.Failed
-	}
-	for _, user := range s.sim.Users() {
-		c.user += user.Failed
-	}
-	for _, n := range []int{1, 2} {
-		c.old += s.sim.DCS(s.account(n)).Failed
-	}
 }

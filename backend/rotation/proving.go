@@ -3,11 +3,11 @@ package rotation
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
 
-	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/problem"
@@ -76,13 +76,24 @@ type proofs struct {
 	provider.Hidden
 	name string
 	all  bool
-	// logins were made, and others are the passwords that were not tried.
+
+	mu sync.Mutex // the request may end first
+	// logins were made, and known are all passwords of the role.
 	logins []role.LoginResult
-	others []credential.Listed
+	known  []credential.Listed
 }
 
-// report adds the results.
+// made records the results.
+func (p *proofs) made(logins []role.LoginResult, known []credential.Listed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logins, p.known = logins, known
+}
+
+// report adds the results, or nothing if there are none yet.
 func (p *proofs) report(out *Proved) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	tried := map[int]bool{}
 	for _, l := range p.logins {
 		tried[l.Version] = true
@@ -92,7 +103,7 @@ func (p *proofs) report(out *Proved) {
 		}
 		out.Tried = append(out.Tried, one)
 	}
-	for _, other := range p.others {
+	for _, other := range p.known {
 		if !tried[other.Version] {
 			out.Tried = append(out.Tried, Tried{Version: other.Version, Verdict: NotTried, Reason: explain.NoLogin(p.name, p.all)})
 		}
@@ -110,7 +121,7 @@ func (w proving) requested(ctx context.Context, request *proofs) result {
 	if w.role.Record.View(w.Now()).Password == nil && !w.role.Record.Exposed() {
 		return result{err: problem.Mistake("role %q has no password yet, so there is nothing to verify. Write rotate-role/%s to set one", w.name, w.name)}
 	}
-	request.others = w.role.Record.List()
+	known := w.role.Record.List()
 	if !w.promise.Commit() {
 		return result{err: problem.ErrGivenUp}
 	}
@@ -118,7 +129,7 @@ func (w proving) requested(ctx context.Context, request *proofs) result {
 	if err != nil {
 		return result{err: err}
 	}
-	request.logins = logins
+	request.made(logins, known)
 	w.learn(logins)
 	if err := w.conclude(ctx); err != nil {
 		return w.done(err)
@@ -135,7 +146,7 @@ func (w proving) take(ctx context.Context) (again bool, err error) {
 	if !w.promise.Commit() {
 		return false, problem.ErrGivenUp
 	}
-	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.ToProve())
+	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.Target.Parts)
 	if err != nil {
 		return false, err
 	}
@@ -209,14 +220,6 @@ func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.
 		return nil, nil
 	}
 	return logins, nil
-}
-
-// margin is the margin of a connection, if it is known.
-func margin(h *connection.Handle) time.Duration {
-	if h == nil {
-		return 0
-	}
-	return h.Margin()
 }
 
 // learn applies the logins to the role, and reports whether one worked.

@@ -276,18 +276,16 @@ func TestMismatchIsResolvedByLogin(t *testing.T) {
 	t.Parallel()
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.remote.needsOld = true
-		d := r.proves()
+		r.proves()
 		r.remote.setPassword("login", "present1")
 		r.mustCreate(func(in *NewRole) { proved(&in.Options); in.Password = "present1" })
 		var acc account
-		lost := false
 		r.remote.onChange(func(_ context.Context, _ int, c provider.Change) (provider.Result, bool) {
 			if result, refused := acc.refuses(r.remote, c); refused {
 				return result, false
 			}
 			return applied, true
 		})
-		_ = lost
 		previous := r.read().Password.Value
 		r.mustRotate()
 		r.remote.setPassword("login", previous) // a restored backup
@@ -295,7 +293,6 @@ func TestMismatchIsResolvedByLogin(t *testing.T) {
 		require.Equal(t, credential.StateActive, report.View.State)
 		require.Equal(t, r.remote.password("login"), report.View.Password.Value)
 		require.LessOrEqual(t, acc.wrong, 1)
-		_ = d
 	})
 }
 
@@ -382,5 +379,20 @@ func TestRecoveryByRequestReachesAll(t *testing.T) {
 		}
 		require.Equal(t, credential.StateActive, r.read().State)
 		require.Equal(t, first, r.read().Password.Value)
+	})
+}
+
+// The answer to a request that ends during a login claims nothing about passwords.
+func TestRequestThatEndsDuringLoginHasNoResults(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		slow := newBlock()
+		d.pauseAt(slow)
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		proved, err := r.engine.VerifyRole(ctx, r.storage, "role")
+		require.NoError(t, err)
+		require.Empty(t, proved.Tried)
+		slow.release()
 	})
 }

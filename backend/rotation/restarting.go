@@ -68,7 +68,7 @@ func (w restarting) request(ctx context.Context) error {
 	part := w.role.NextRestart()
 	var job string
 	result, err := w.call(ctx, func() error {
-		w.role.BeginRestart(part, w.Now())
+		w.role.Restarts.Begin(w.role.Record.Next.Version, part, w.Now())
 		failpoint.Reach(failpoint.BeforeRestart, w.name)
 		return w.store(ctx, "storing the restart of server "+part+" of role "+w.name)
 	}, func(ctx context.Context, client provider.Restarter) (result provider.Result) {
@@ -96,7 +96,7 @@ func (w restarting) follow(ctx context.Context) error {
 		return result
 	})
 	if err == nil {
-		w.role.Restarts.Followed(progress, job, result.Reason, w.role.Restarts.Late(w.role.Target, w.Now()), w.role.Target.Restart == provider.RestartHard)
+		w.role.Restarts.Followed(w.role.Target, progress, job, result.Reason, w.Now())
 	}
 	return err
 }

@@ -235,7 +235,9 @@ func (w *work) confirm(ctx context.Context, c Confirmation, logins []role.LoginR
 			}
 		}
 	}
-	w.role.Learn(logins, now, margin(w.h))
+	if w.h != nil { // otherwise there are no logins
+		w.role.Learn(logins, now, w.h.Margin())
+	}
 	failpoint.Reach(failpoint.BeforeWord, w.name)
 	if err := w.put(ctx); err != nil {
 		return err

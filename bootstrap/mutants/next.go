@@ -38,7 +38,7 @@ var ofNextSteps = []mutant{
 		name: "next-ignores-a-window-that-ends", rule: "next",
 		breaks: "What is in the way of a due change may end after its rotation_window, and the change is then made outside of it.",
 		file:   "backend/role/next.go",
-		old:    "return toWindow(r.Options, step, step.Why, now)",
+		old:    "return r.Options.window(step, step.Why, now)",
 		new:    "return step",
 		pkg:    role, test: "TestDelayBeyondWindowEndsInNextOne",
 	},

@@ -95,8 +95,8 @@ var ofProofs = []mutant{
 		name: "log-in-without-counting", rule: "2a",
 		breaks: "A login is not counted before it is made.",
 		file:   "backend/proof/proof.go",
-		old:    "out.Proof = way.login(ctx, waiting, s, password.Value)",
-		new:    "attempt.Answered(provider.Proof{Unsent: true})\n\tout.Proof = way.login(ctx, waiting, s, password.Value)",
+		old:    "out.Proof, err = way.login(ctx, waiting, s, password.Value)",
+		new:    "attempt.Answered(provider.Proof{Unsent: true})\n\tout.Proof, err = way.login(ctx, waiting, s, password.Value)",
 		pkg:    rotation, test: "TestBudgetOfRefusedLogins",
 	},
 	{
@@ -119,8 +119,8 @@ var ofProofs = []mutant{
 		name: "restart-all-at-once", rule: "2b",
 		breaks: "The next server is restarted before the last one is back.",
 		file:   "backend/role/restart.go",
-		old:    "case !late:",
-		new:    "case !late:\n\t\tof.done()",
+		old:    "case !of.Late(target, now):",
+		new:    "case !of.Late(target, now):\n\t\tof.done()",
 		pkg:    rotation, test: "TestServersAreRestartedOneAtATime",
 	},
 	{

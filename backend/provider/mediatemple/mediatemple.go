@@ -91,7 +91,7 @@ func (Type) ConnectionFields() []provider.Field {
 			Type:    framework.TypeDurationSecond,
 			Default: defaultSettleAfter,
 			Description: "Maximum time Media Temple takes to set an accepted password, 1 to 3600 seconds. The API does not report " +
-				"completion, so a new password counts as in force after this time.",
+				"completion, so a new password counts as in force after this time; for a role with verify, the engine then logs in to see whether it is.",
 			DisplayAttrs: &framework.DisplayAttributes{Name: "Settle after"},
 		}},
 	}
