@@ -21,7 +21,7 @@ const module = "vault-plugin-secrets-hosting/"
 // rooms are the packages of the engine, each with the others that it may import: docs/architecture.md draws them. Arrows
 // point one way, from the surface to the record.
 var rooms = map[string][]string{
-	"backend":             {"connection", "explain", "health", "problem", "provider", "provider/registry", "credential", "role", "roles", "rotation", "store", "timing"},
+	"backend":             {"connection", "explain", "health", "problem", "proof", "provider", "provider/registry", "credential", "role", "roles", "rotation", "store", "timing"},
 	"backend/rotation":    {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "locks", "lockout", "password", "problem", "promise", "proof", "provider", "queue", "role", "roles", "rotation/failpoint", "store", "timing", "verify"},
 	"backend/roles":       {"connection", "connections", "credential", "explain", "firstread", "gate", "health", "problem", "provider", "role", "store", "timing"},
 	"backend/connections": {"connection", "explain", "health", "locks", "lockout", "password", "problem", "provider", "role", "store", "timing"},
@@ -34,7 +34,7 @@ var rooms = map[string][]string{
 	"backend/lockout":     {"provider", "timing"},
 	"backend/role":        {"credential", "password", "provider", "timing"},
 	"backend/problem":     {"provider"},
-	"backend/proof":       {"connection", "credential", "lockout", "problem", "provider", "role", "verify"},
+	"backend/proof":       {"connection", "credential", "explain", "lockout", "problem", "provider", "role", "timing", "verify"},
 	"backend/verify":      {"provider", "provider/plesk", "provider/transport"},
 	"backend/provider":    {"password", "timing"},
 	"backend/queue":       {},

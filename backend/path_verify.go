@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/vault/sdk/logical"
 
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/proof"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
 
@@ -21,7 +22,7 @@ func (b *Backend) verifyPaths() []*framework.Path {
 		Type:        framework.TypeString,
 		Description: "When more passwords can be tried, in RFC 3339. Absent if the number of refused logins does not limit it.",
 	}
-	path := func(verb, summary, synopsis, help string, prove proof) *framework.Path {
+	path := func(verb, summary, synopsis, help string, prove prover) *framework.Path {
 		return &framework.Path{
 			Pattern:      verb + "-role/" + framework.GenericNameRegex("name"),
 			Fields:       map[string]*framework.FieldSchema{"name": nameField("role")},
@@ -39,11 +40,11 @@ func (b *Backend) verifyPaths() []*framework.Path {
 	}
 }
 
-// proof is a method of the engine that tries passwords of a role.
-type proof func(*rotation.Engine, context.Context, logical.Storage, string) (*rotation.Proved, error)
+// prover is a method of the engine that tries passwords of a role.
+type prover func(*rotation.Engine, context.Context, logical.Storage, string) (*rotation.Proved, error)
 
 // handler returns the handler of a path that tries passwords of a role.
-func (prove proof) handler(b *Backend) framework.OperationFunc {
+func (prove prover) handler(b *Backend) framework.OperationFunc {
 	return func(ctx context.Context, req *logical.Request, d *framework.FieldData) (*logical.Response, error) {
 		name, _ := d.Get("name").(string)
 		switch view, err := b.engine.Role(ctx, req.Storage, name); {
@@ -68,7 +69,7 @@ func (prove proof) handler(b *Backend) framework.OperationFunc {
 }
 
 // proofsData returns what is known of each password.
-func proofsData(tried []rotation.Tried) []map[string]any {
+func proofsData(tried []proof.Tried) []map[string]any {
 	out := make([]map[string]any, 0, len(tried))
 	for _, t := range tried {
 		one := map[string]any{"version": t.Version, "result": t.Verdict, "reason": t.Reason}

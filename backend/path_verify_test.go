@@ -11,6 +11,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/proof"
 	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation"
 )
@@ -210,12 +211,12 @@ func TestProofsAreReturnedWithoutPasswords(t *testing.T) {
 		until := time.Now().Add(time.Minute).UTC().Truncate(time.Second)
 		proved := &rotation.Proved{
 			Report: &roles.Report{View: credential.View{State: credential.StateActive, Password: &credential.Password{Version: 2, Value: "Canary-Secret.1"}}, TTL: time.Minute},
-			Tried:  []rotation.Tried{{Version: 2, Verdict: "works", Reason: "the login succeeded"}, {Version: 1, Server: "a-1", Verdict: "not_tried"}},
+			Tried:  []proof.Tried{{Version: 2, Verdict: "works", Reason: "the login succeeded"}, {Version: 1, Server: "a-1", Verdict: "not_tried"}},
 			Until:  until,
 		}
 		answer := func(proved *rotation.Proved, err error) (*logical.Response, error) {
 			path := m.backend.Route("verify-role/cache")
-			path.Operations[logical.UpdateOperation] = writes(proof(func(*rotation.Engine, context.Context, logical.Storage, string) (*rotation.Proved, error) {
+			path.Operations[logical.UpdateOperation] = writes(prover(func(*rotation.Engine, context.Context, logical.Storage, string) (*rotation.Proved, error) {
 				return proved, err
 			}).handler(m.backend), "", path.Operations[logical.UpdateOperation].Properties().Responses)
 			resp, err := m.backend.HandleRequest(m.Context(), &logical.Request{Operation: logical.UpdateOperation, Path: "verify-role/cache", Storage: m.storage})

@@ -28,13 +28,20 @@ const (
 	contradicted = 3
 )
 
-// ToResend reports whether an unproved password has to be sent again, because logins with it were refused.
-func (n *Next) ToResend() bool { return n.Unproved() && n.LoginsRefused == resendAfter && !n.Resent }
+// mayResend reports whether an unproved Next may be sent once more. An old password with which no login works is not presented
+// again.
+func (r Record) mayResend() bool {
+	n, c := r.Next, r.Current
+	return n.Unproved() && !n.Resent && (!n.Conditional || c != nil && !c.Refused)
+}
 
-// Contradicted reports whether the remote system reports the password in force, but logins with it are refused, even after it
-// was sent again.
-func (n *Next) Contradicted() bool {
-	return n.Unproved() && n.Resent && n.LoginsRefused >= contradicted
+// ToResend reports whether an unproved Next has to be sent again, because logins with it were refused.
+func (r Record) ToResend() bool { return r.mayResend() && r.Next.LoginsRefused >= resendAfter }
+
+// Contradicted reports whether the remote system reports Next in force, but logins with it are refused, even after it was sent
+// again where that is possible.
+func (r Record) Contradicted() bool {
+	return r.Next.Unproved() && !r.mayResend() && r.Next.LoginsRefused >= contradicted
 }
 
 // Proved: a login with the password of this version has worked, on all parts of the account. That settles every other

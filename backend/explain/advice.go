@@ -61,10 +61,12 @@ func (f Facts) needsStatement() bool {
 	switch f.View.State {
 	case credential.StateDrifted:
 		return !f.Role.Proofs.Recovering && f.Step.Do != role.Begin
+	case credential.StateAccepted:
+		return role.StaysQueued(f.Role)
 	case credential.StateRestartRequired:
 		return !f.alone() || partlyRefused(f.Role.Record) != 0
 	case credential.StateUncertain:
-		return f.Unsettled || f.Role.Record.Next.Contradicted()
+		return f.Unsettled || f.Role.Record.Contradicted()
 	default:
 		return f.Unsettled
 	}
@@ -80,6 +82,9 @@ func (f Facts) advice() string {
 	case credential.StateDrifted:
 		return f.driftedAdvice()
 	case credential.StateAccepted:
+		if role.StaysQueued(r) {
+			return fmt.Sprintf("write rotate-role/%s to set another one; or %s", r.Name, findOut(r))
+		}
 		return nothing
 	case credential.StateRestartRequired:
 		return f.restartAdvice()
@@ -112,6 +117,8 @@ func (f Facts) settledAdvice() string {
 	switch {
 	case f.Step.Why == role.Window && f.Step.Do == role.Rest:
 		return "correct rotation_schedule of roles/" + r.Name
+	case r.Options.Proves() && r.Proofs.Verdict == provider.CannotTell:
+		return fmt.Sprintf("%s if the password works; to have it proved, correct what last_proof_reason names, then write verify-role/%s; if no login is possible, set verify=none", nothing, r.Name)
 	case !current.Basis.Assumed():
 		return nothing
 	case r.Record.Previous == nil || r.Record.Exposed():

@@ -112,6 +112,10 @@ func (f Facts) stateOnly() string {
 	case credential.StateAssumed:
 		return assumed(r)
 	case credential.StateAccepted:
+		if role.StaysQueued(r) {
+			return fmt.Sprintf("The remote system has queued the next password%s, but it has not taken effect: no login with it works.%s%s",
+				f.nextVersion(), f.readers("Until it does, "), alsoOpen(r))
+		}
 		return fmt.Sprintf("The remote system has queued the next password%s and does not report when it takes effect. It counts as in force at %s.%s%s",
 			f.nextVersion(), Time(r.QueuedUntil()), f.readers("Until then, "), alsoOpen(r))
 	case credential.StateRestartRequired:
@@ -187,6 +191,8 @@ func assumed(r *role.Role) string {
 	switch {
 	case confirmed:
 		return fmt.Sprintf("The remote system confirmed the password, but an older one that it never confirmed could still take effect; see history/%s.", r.Name)
+	case current.Basis == credential.BasisProof:
+		return fmt.Sprintf("A login has proved the password, but an older one that was sent could still take effect; see history/%s.", r.Name)
 	case current.Basis == credential.BasisTime:
 		return "The remote system queued the password, and enough time has passed for it to take effect. The remote system has not confirmed it."
 	case current.Basis == credential.BasisRestart:

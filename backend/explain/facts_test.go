@@ -110,6 +110,8 @@ func (s *story) apply(event string) {
 		rec = rec.Reported(true)
 	case "proved":
 		rec = rec.Proved(1, s.clock, 0)
+	case "proved-late":
+		rec = rec.Proved(rec.Current.Version, s.clock, 2*time.Hour)
 	case "login-refused":
 		rec = rec.LoginRefused(rec.Next.Version, s.clock, 0)
 	case "drifted":

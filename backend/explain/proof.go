@@ -30,7 +30,7 @@ func contradicted(r *role.Role) bool {
 func (f Facts) contradiction() string {
 	r, next := f.Role, f.Role.Record.Next
 	text := fmt.Sprintf("The remote system confirmed the new password (version %d), but it does not log in: %s.%s", next.Version, r.Proofs.Reason, f.readers(""))
-	if r.Record.Next.Contradicted() {
+	if r.Record.Contradicted() {
 		text += " It was sent again, and is still refused."
 	}
 	return text
@@ -38,7 +38,7 @@ func (f Facts) contradiction() string {
 
 // contradictionAdvice is the advice for it.
 func contradictionAdvice(r *role.Role) string {
-	if !r.Record.Next.Contradicted() {
+	if !r.Record.Contradicted() {
 		return nothing + ": the engine logs in again, and then sends the password again"
 	}
 	return fmt.Sprintf("check that this account may log in with a password at verify_address, then write verify-role/%s; if it may not, set verify=none; or find out which password works and write it to confirm-role/%s",
@@ -125,9 +125,9 @@ func NoVerify(r *role.Role) string {
 // NoLogin says why no login was made with a password, as a clause. all: the request was to try all passwords.
 func NoLogin(name string, all bool) string {
 	if all {
-		return "another password works, or a login could not tell"
+		return "another password works, a login could not tell, or too many were refused"
 	}
-	return fmt.Sprintf("others are more likely to work; recover-role/%s tries them all", name)
+	return fmt.Sprintf("the others came first; recover-role/%s tries all passwords", name)
 }
 
 // Contradicts is the error of a confirmation that a login contradicts. works: the password logs in, although it was

@@ -39,6 +39,11 @@ func proofs() []act {
 			{name: "no login could tell", record: active, options: proves, prepare: func(r *role.Role) {
 				r.Proofs.Verdict, r.Proofs.Reason = provider.CannotTell, "the connection was refused; nothing was sent"
 			}},
+			{name: "a queued password stays queued", record: active + "make send queued", options: proves, prepare: func(r *role.Role) {
+				refusedLogin(r)
+				r.Proofs.Unsettled = 9
+			}},
+			{name: "an older one may follow", record: active + "make send unknown confirmed make send applied proved-late", options: proves},
 			{name: "a login contradicts the remote system", record: contradictedOnce, options: proves, prepare: refusedLogin},
 			{name: "it does so after the password was sent again", record: contradictedLong, options: proves, prepare: refusedLogin},
 			{name: "neither the new password nor the one before logs in", record: contradictedOnce + "drifted", options: proves, prepare: refusedLogin},

@@ -282,12 +282,12 @@ func (b *Board) Of(name string) []string {
 	return slices.Sorted(maps.Keys(b.byConnection[unique.Make(name)]))
 }
 
-// Pending returns the roles of a connection that are due, failed, or have a password or an outcome pending.
+// Pending returns the roles of a connection that are due, failed, wait for a restart, or have a password or an outcome pending.
 func (b *Board) Pending(name string, now time.Time) (names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for one := range b.byConnection[unique.Make(name)] {
-		if r := b.roles[one]; !r.disabled && (r.unfinished || r.failing || !r.due.IsZero() && !r.due.After(now)) {
+		if r := b.roles[one]; !r.disabled && (r.unfinished || r.failing || r.state == credential.StateRestartRequired || !r.due.IsZero() && !r.due.After(now)) {
 			names = append(names, one)
 		}
 	}

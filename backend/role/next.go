@@ -303,7 +303,7 @@ func (r *Role) NeedsAnother(oldPassword bool) bool {
 	if rec.Next == nil {
 		return rec.Unfinished()
 	}
-	return oldPassword && rec.Next.Exposed() && !rec.Next.AwaitsForce() && (rec.Current == nil || rec.Current.Refused)
+	return oldPassword && rec.Next.Exposed() && !rec.Next.AwaitsForce() && !rec.Next.Unproved() && (rec.Current == nil || rec.Current.Refused)
 }
 
 // ReasonDue is the reason, shown in the history, of a password that was generated because the previous one was due.

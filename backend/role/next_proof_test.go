@@ -62,7 +62,7 @@ func TestLoginsAreMadeAtTheirTime(t *testing.T) {
 		// The last password is not in force yet.
 		"staged":                      {given("staged", proves, planned(minute)), Env{}, logsIn(Proving, minute)},
 		"staged, due":                 {given("staged", proves, planned(minute), due(-hour)), Env{}, logsIn(Proving, minute)},
-		"staged, none planned":        {given("staged", proves), Env{}, resting(AwaitingRestart)},
+		"staged, none planned":        {given("staged", proves), Env{}, Step{Do: Prove, Why: Proving}},
 		"queued":                      {given("queued", proves, planned(settles)), Env{}, logsIn(Proving, settles)},
 		"queued, no login could tell": {given("queued", proves, planned(hour), proved(provider.CannotTell, settles)), Env{}, settled(settles)},
 		"queued, not tried since":     {given("queued", proves, planned(hour), proved(provider.CannotTell, 0)), Env{}, logsIn(Proving, hour)},

@@ -51,6 +51,9 @@ const (
 	lastMissing  = time.Hour
 	// repeatRefused is the wait before a login is repeated that contradicts the remote system.
 	repeatRefused = time.Minute
+	// maxPolls is how many rounds of logins may show that a queued password is not in force before an operator is asked. They
+	// take about an hour.
+	maxPolls = 8
 )
 
 // prove returns when the engine logs in to find out which password works. first: it does nothing else before.
@@ -63,11 +66,16 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	switch {
 	case r.Proofs.Wanted:
 		step.At, first = time.Time{}, true
-	case next.ToResend(): // it is sent again
+	case r.Record.ToResend(): // it is sent again
 		return Step{}, false
 	case next.Unproved():
 		first = true
-	case r.Proofs.Next.IsZero():
+	case len(r.Trials(r.Proofs.Recovering)) == 0:
+		return Step{}, false
+	case !r.Proofs.Next.IsZero():
+	case r.Record.Exposed() && !r.Record.Unfinished(): // it is staged again, because what replaced it was withdrawn
+		step.At = r.SettlesAt
+	default:
 		return Step{}, false
 	}
 	if env.Frozen && !env.Requested {
@@ -79,9 +87,12 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	return step, first
 }
 
-// ProvesFirst reports whether a login has to show something before anything else is done.
+// ProvesFirst reports whether a login has to show something before anything else is done. The caller holds the role's lock, so a
+// request that storage has in flight has ended.
 func (r *Role) ProvesFirst(now time.Time, env Env) bool {
-	step, first := r.prove(now, env)
+	ended := *r
+	ended.Record = r.Record.Unresolved()
+	step, first := ended.prove(now, env)
 	return first && step.Ready(now)
 }
 
@@ -113,6 +124,12 @@ func (r *Role) PlanProof(before Options, now time.Time) {
 // it.
 func (r *Role) settlesByTime() bool {
 	return !r.Options.Proves() || r.Options.Disabled || r.Proofs.Verdict == provider.CannotTell && !r.Proofs.Time.Before(r.SettlesAt)
+}
+
+// StaysQueued reports whether logins have shown for long that the queued password of a role is not in force: the remote system
+// has probably dropped it.
+func StaysQueued(r *Role) bool {
+	return r.Options.Proves() && !r.Record.QueuedSince().IsZero() && r.Proofs.Unsettled > maxPolls
 }
 
 // Trials returns the passwords to log in with, in that order, until one works. The one that is most likely to work is first,
@@ -218,7 +235,9 @@ func versionOf(p *credential.Password) int {
 func worstOf(logins []LoginResult) LoginResult {
 	last := map[string]LoginResult{}
 	for _, l := range logins {
-		last[l.Part] = l
+		if _, made := last[l.Part]; l.Until.IsZero() || !made { // one that the budget did not allow says less than one before it
+			last[l.Part] = l
+		}
 	}
 	for _, verdict := range []provider.Verdict{provider.Refused, provider.CannotTell} {
 		for _, l := range logins {
@@ -296,7 +315,7 @@ func (l lesson) plan(works bool) {
 		proof.Recovering, proof.Refused = false, nil
 	}
 	switch {
-	case next.Contradicted():
+	case l.Record.Contradicted():
 		wait(lastMissing)
 	case next.Unproved():
 		wait(doubled(repeatRefused, proof.Unsettled, lastMissing))
@@ -308,7 +327,7 @@ func (l lesson) plan(works bool) {
 		if !l.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell {
 			l.SettlesAt = proof.Next
 		}
-	case l.Record.Unfinished(): // the next request settles it
+	case l.Record.Unfinished() && (l.Record.Exposed() || !drifted): // the next request settles it
 	case drifted:
 		l.planRecovery()
 	case proof.Verdict == provider.CannotTell, current != nil && !current.Confirmed: // another may follow

@@ -3,7 +3,6 @@ package rotation
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -12,11 +11,11 @@ import (
 	"vault-plugin-secrets-hosting/backend/explain"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/promise"
+	"vault-plugin-secrets-hosting/backend/proof"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
-	"vault-plugin-secrets-hosting/backend/timing"
 )
 
 // EventVerify: logins have shown that another password is in force than was believed, or that none works.
@@ -26,21 +25,10 @@ const EventVerify = "verify"
 type Proved struct {
 	provider.Hidden
 	Report *roles.Report
-	Tried  []Tried
+	Tried  []proof.Tried
 	// Until is when more logins can be made, if too many were refused; otherwise zero.
 	Until time.Time
 }
-
-// Tried is what is known of one password, on one server if the account has several.
-type Tried struct {
-	Version int
-	Server  string
-	// Verdict is one of those of package provider, or NotTried.
-	Verdict, Reason string
-}
-
-// NotTried: no login was made with the password.
-const NotTried = "not_tried"
 
 // VerifyRole logs in with the passwords that may be in force, until one works, and learns from that. It returns a
 // *problem.Error if the role has no verify, problem.ErrNoRole, logical.ErrReadOnly or a storage error.
@@ -60,61 +48,22 @@ func (e *Engine) prove(ctx context.Context, storage logical.Storage, name string
 	}
 	defer leave()
 	s, out := store.Store{Storage: storage}, &Proved{}
-	found := &proofs{name: name, all: all}
+	found := &proof.Request{Role: name, All: all}
 	out.Report, err = e.await(ctx, s, name, func(work, waiting context.Context, shared *promise.Promise) (*roles.Report, error) {
 		return e.answer(name, e.work(work, waiting, shared, s, name, intent{trigger: triggerVerify, prove: found}))
 	})
 	if err != nil {
 		return nil, err
 	}
-	found.report(out)
+	out.Tried, out.Until = found.Results()
 	return out, nil
-}
-
-// proofs is a request to log in, and what came of it.
-type proofs struct {
-	provider.Hidden
-	name string
-	all  bool
-
-	mu sync.Mutex // the request may end first
-	// logins were made, and known are all passwords of the role.
-	logins []role.LoginResult
-	known  []credential.Listed
-}
-
-// made records the results.
-func (p *proofs) made(logins []role.LoginResult, known []credential.Listed) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.logins, p.known = logins, known
-}
-
-// report adds the results, or nothing if there are none yet.
-func (p *proofs) report(out *Proved) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	tried := map[int]bool{}
-	for _, l := range p.logins {
-		tried[l.Version] = true
-		one := Tried{Version: l.Version, Server: l.Part, Verdict: string(l.Verdict), Reason: l.Reason}
-		if !l.Until.IsZero() {
-			one.Verdict, out.Until = NotTried, timing.Later(out.Until, l.Until)
-		}
-		out.Tried = append(out.Tried, one)
-	}
-	for _, other := range p.known {
-		if !tried[other.Version] {
-			out.Tried = append(out.Tried, Tried{Version: other.Version, Verdict: NotTried, Reason: explain.NoLogin(p.name, p.all)})
-		}
-	}
 }
 
 // proving is the part of work that logs in.
 type proving struct{ *work }
 
 // requested answers a request to log in.
-func (w proving) requested(ctx context.Context, request *proofs) result {
+func (w proving) requested(ctx context.Context, request *proof.Request) result {
 	if !w.role.Options.Proves() {
 		return result{err: problem.Mistake("%s", explain.NoVerify(w.role))}
 	}
@@ -125,11 +74,11 @@ func (w proving) requested(ctx context.Context, request *proofs) result {
 	if !w.promise.Commit() {
 		return result{err: problem.ErrGivenUp}
 	}
-	logins, err := w.round(ctx, w.role.Trials(request.all), w.role.Target.Parts)
+	logins, err := w.round(ctx, w.role.Trials(request.All), w.role.Target.Parts)
 	if err != nil {
 		return result{err: err}
 	}
-	request.made(logins, known)
+	request.Made(logins, known)
 	w.learn(logins)
 	if err := w.conclude(ctx); err != nil {
 		return w.done(err)
@@ -155,6 +104,9 @@ func (w proving) take(ctx context.Context) (again bool, err error) {
 	if works && next != nil && !next.Exposed() { // it waits for the old password, which is known now
 		w.unstored = true
 		return true, nil
+	}
+	if !works && w.oldPassword().Required {
+		afterMismatch(w.role, w.Now())
 	}
 	return false, w.conclude(ctx)
 }
@@ -224,6 +176,7 @@ func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.
 
 // learn applies the logins to the role, and reports whether one worked.
 func (w proving) learn(logins []role.LoginResult) (works bool) {
+	w.role.Record = w.role.Record.Unresolved() // a request that storage has in flight has ended
 	before := w.role.Record
 	changed := w.role.Learn(logins, w.Now(), w.h.Margin())
 	for _, l := range logins {

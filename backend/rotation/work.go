@@ -12,6 +12,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/health"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/promise"
+	"vault-plugin-secrets-hosting/backend/proof"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
@@ -38,7 +39,7 @@ type intent struct {
 	// change is the change of a request. follow is the same, for a request that waits for its password to be sent.
 	change, follow *change
 	// prove is a request to log in.
-	prove *proofs
+	prove *proof.Request
 }
 
 // change is a requested change of a role's password.

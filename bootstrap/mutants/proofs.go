@@ -38,8 +38,8 @@ var ofProofs = []mutant{
 		name: "send-again-for-ever", rule: "2a",
 		breaks: "A password that is confirmed and refused is sent again each time.",
 		file:   "backend/credential/proof.go",
-		old:    "return n.Unproved() && n.LoginsRefused == resendAfter && !n.Resent",
-		new:    "return n.Unproved() && n.LoginsRefused >= resendAfter",
+		old:    "return r.mayResend() && r.Next.LoginsRefused >= resendAfter",
+		new:    "return r.Next.Unproved() && r.Next.LoginsRefused >= resendAfter",
 		pkg:    rotation, test: "TestConfirmedPasswordThatIsRefusedIsNotServed",
 	},
 	{
