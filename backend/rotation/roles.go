@@ -235,7 +235,7 @@ func (w *work) confirm(ctx context.Context, c Confirmation, logins []role.LoginR
 			}
 		}
 	}
-	if len(logins) > 0 { // otherwise the next login stays planned
+	if w.h != nil { // otherwise there are no logins
 		w.role.Learn(logins, now, w.h.Margin())
 	}
 	failpoint.Reach(failpoint.BeforeWord, w.name)

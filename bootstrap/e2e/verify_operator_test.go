@@ -88,7 +88,9 @@ func TestAdoptionIsProved(t *testing.T) {
 		"redis":        func(m *mount) data { return with(m.proved(m.account("app")), data{"skip_initial_rotation": true}) },
 		"instances":    func(m *mount) data { return m.adopted(m.proved(m.instances("metal-1", "metal-2"))) },
 		"cloudservers": func(m *mount) data { return m.adopted(m.proved(m.cloudServers("cloud-1"))) },
-		"webcli":       func(m *mount) data { return with(m.account("app"), data{"verify": "webcli", "skip_initial_rotation": true}) },
+		"webcli": func(m *mount) data {
+			return with(m.account("app"), data{"verify": "webcli", "skip_initial_rotation": true})
+		},
 	}
 	for name, role := range cases {
 		t.Run(name, func(t *testing.T) {
