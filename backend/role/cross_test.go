@@ -232,6 +232,10 @@ func (c *stepCase) isOfItsState() {
 			c.require(err == nil, "no other password can be made")
 		}
 		c.require(c.env.Requested || !c.role.Options.Disabled, "automation is disabled")
+	case Prove:
+		c.require(c.role.Options.Proves(), "the role proves nothing")
+	case Restart:
+		c.require(c.role.Restarts.Part != "" || c.role.NextRestart() != "", "no server has to be restarted")
 	case Settle:
 		queued := c.role.QueuedUntil()
 		c.require(c.role.derived && c.step.At.Equal(now) || c.step.At.Equal(queued), "nothing is to be stored")

@@ -68,7 +68,7 @@ func (r *Role) remaining(now time.Time, env Env) time.Duration {
 		wait = min(unannounced, max(OverdueTTL, step.At.Sub(now)))
 	case step.Do == Rest, state == credential.StateRestartRequired:
 		wait = unannounced
-	case step.Do == Send, step.Do == Prove:
+	case step.Do == Send:
 		wait = max(OverdueTTL, step.At.Sub(now))
 	case step.At.After(now):
 		wait = step.At.Sub(now)

@@ -93,7 +93,7 @@ func overSSH() []unprovable {
 	hangs := sshSwitch("hangs", "hang", true, false, "in time")
 	changed := unprovable{name: "another host key",
 		spoil: func(m *mount, _ data) { m.switchSSH("host_key", "new") },
-		mend: func(m *mount, role data) {
+		mend: func(m *mount, _ data) {
 			m.must("roles/r", data{"verify_host_key": m.sim.HostKey("556")})
 		},
 		reason: []string{"is not in verify_host_key"}}
