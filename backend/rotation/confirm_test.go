@@ -312,3 +312,20 @@ func TestPresentPasswordCanBeConfirmedWhileServersDiffer(t *testing.T) {
 		r.confirmFails(Confirmation{Version: 2})
 	})
 }
+
+// A confirmation that no login checks leaves the next login planned.
+func TestForcedConfirmationIsProvedInTime(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.proves()
+		r.mustCreate(func(in *NewRole) {
+			proved(&in.Options)
+			in.Options.VerifyPeriod = 3600
+		})
+		r.mustConfirm(Confirmation{Password: "setoutside1", Force: true})
+		require.Equal(t, credential.StateAssumed, r.read().State)
+		r.remote.setPassword("login", "setoutside1")
+		advance(2 * time.Hour)
+		require.Equal(t, credential.StateActive, r.read().State)
+	})
+}

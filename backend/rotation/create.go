@@ -217,6 +217,9 @@ func (c *creation) plan(ctx context.Context) error {
 		c.role.Due = c.role.Options.DueAfter(c.Now())
 		c.role.Adopted = &struct{}{}
 	}
+	if c.role.Record.Current != nil && c.role.Options.Proves() { // a crash before the first login leaves it to do
+		c.role.Proofs.Next = c.Now()
+	}
 	if c.in.Options.SkipInitialRotation { // otherwise the first change checks the target
 		return c.checkTarget(ctx)
 	}

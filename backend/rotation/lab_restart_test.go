@@ -67,6 +67,7 @@ func (r *restarts) Follow(_ context.Context, _ provider.Target, restart provider
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at, known := r.began[restart.Part]
+	known = known && !at.Before(restart.Since)
 	switch {
 	case r.failing[restart.Part]:
 		return provider.Result{Outcome: provider.Applied, Reason: "the job failed"}, provider.RestartFailed, restart.Job

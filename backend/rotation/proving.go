@@ -96,7 +96,10 @@ func (w proving) take(ctx context.Context) (again bool, err error) {
 		return false, problem.ErrGivenUp
 	}
 	logins, err := w.round(ctx, w.role.Trials(w.role.Proofs.Recovering), w.role.Target.Parts)
-	if err != nil {
+	switch {
+	case err != nil && w.unstored: // something was sent, so an error would be wrong
+		return false, errLater
+	case err != nil:
 		return false, err
 	}
 	works := w.learn(logins)

@@ -12,7 +12,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/timing"
 )
 
-// errLater: the next of several calls could not be stored. The engine makes it later.
+// errLater: the next of several calls, or a login after a call, could not be stored. The engine makes it later.
 var errLater = errors.New("the next request could not be stored")
 
 // store stores the role before a call or a wait. doing describes that for an error. A write that returns an error may have

@@ -85,7 +85,9 @@ func (c *provedCell) hold(f lab.Fault) {
 
 func holdsChange(c *provedCell) { c.hold(lab.Fault{Kind: lab.Hold}) }
 
-func holdsRestart(c *provedCell) { c.hold(lab.Fault{Kind: lab.Hold, Operations: []string{lab.OpRestart}}) }
+func holdsRestart(c *provedCell) {
+	c.hold(lab.Fault{Kind: lab.Hold, Operations: []string{lab.OpRestart}})
+}
 
 // holdsLogin: the remote system has answered, and a login waits for its answer.
 func holdsLogin(c *provedCell) {
