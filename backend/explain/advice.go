@@ -60,7 +60,7 @@ func (f Facts) hindranceAdvice() string {
 func (f Facts) needsStatement() bool {
 	switch f.View.State {
 	case credential.StateDrifted:
-		return !f.Role.Proofs.Recovering && f.Step.Do != role.Begin
+		return !(f.Role.Proofs.Recovering && logsIn(f.Role)) && f.Step.Do != role.Begin
 	case credential.StateRestartRequired:
 		return !f.alone() || partlyRefused(f.Role.Record) != 0
 	case credential.StateUncertain:
@@ -112,6 +112,8 @@ func (f Facts) settledAdvice() string {
 	switch {
 	case f.Step.Why == role.Window && f.Step.Do == role.Rest:
 		return "correct rotation_schedule of roles/" + r.Name
+	case !current.Basis.Assumed() && noLogin(r) != "" && !r.Proofs.Next.IsZero():
+		return fmt.Sprintf("%s: the engine logs in again at %s", nothing, Time(latest(r.Proofs.Next, f.Now)))
 	case !current.Basis.Assumed():
 		return nothing
 	case r.Record.Previous == nil || r.Record.Exposed():
@@ -129,6 +131,9 @@ func (f Facts) restartAdvice() string {
 	switch {
 	case next.Staged() && !next.Partial() && f.alone():
 		return f.restartsAdvice()
+	case r.RestartsFailed() != "" && logsIn(r):
+		return fmt.Sprintf("check server %s on the remote system, and restart %s: the engine logs in from time to time to see when the new password is in force",
+			r.Restarts.FailedPart, serversLeft(r))
 	case next.Partial() && next.Phase == credential.Sending:
 		return "wait until the other servers have answered"
 	case next.Partial():
@@ -168,6 +173,8 @@ func (f Facts) uncertainAdvice() string {
 		return fmt.Sprintf("check on the remote system that the account exists and can be changed, %s. %s", find, upper(f.next()))
 	case f.Step.Why == role.Disabled:
 		return f.next() + ", or " + find
+	case f.Step.Do == role.Prove:
+		return nothing + ": " + f.next()
 	case f.Step.Do == role.Rest:
 		return find
 	case f.Step.Why == role.InFlight:

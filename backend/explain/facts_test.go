@@ -38,6 +38,10 @@ type scene struct {
 	attempts   int
 	notAllowed *connection.NotAllowedError
 	stuck      *Stuck
+	// proofs are the last logins, and restarts how far those of the servers are. restart: the engine restarts them.
+	proofs   role.Proofs
+	restarts role.Restarts
+	restart  bool
 	// given: an operator chose the password that was refused. staged: also show Staged by itself.
 	given, staged bool
 	// after overrides the facts.
@@ -99,6 +103,20 @@ func (s *story) apply(event string) {
 		rec = rec.Unresolved()
 	case "slow":
 		rec = rec.Confirmed(true)
+	case "reported":
+		rec = rec.Reported(false)
+	case "works": // the next password, at a login
+		rec = rec.Proved(rec.Next.Version, s.clock, time.Minute)
+	case "works-a":
+		rec = rec.ProvedOn(rec.Next.Version, []string{"a"}, s.parts, s.clock, time.Minute)
+	case "works-current":
+		rec = rec.Proved(rec.Current.Version, s.clock, time.Minute)
+	case "works-not":
+		rec = rec.LoginRefused(rec.Next.Version, s.clock, time.Minute)
+	case "drifted":
+		rec = rec.LoginRefused(rec.Current.Version, s.clock, time.Minute)
+	case "restarted":
+		rec = rec.RestartedOn(rec.Next.Version, s.parts, s.parts, s.clock)
 	case "confirmed":
 		rec, err = rec.Confirm(rec.Next.Version, s.clock)
 	case "confirmed-older":
@@ -135,6 +153,10 @@ func (s scene) facts(t *testing.T) Facts {
 		Name: "db", Connection: "panel", Provider: "remote", Target: provider.Target{Parts: s.parts}, Options: s.options,
 	}
 	r.Record, r.SettlesAt = recordAfter(t, s.record, s.parts...)
+	r.Proofs, r.Restarts = s.proofs, s.restarts
+	if s.restart {
+		r.Target.Restart = provider.RestartSoft
+	}
 	if s.last != nil {
 		r.Retry = role.Retry{Attempts: 1, NextAttempt: now.Add(5 * time.Minute), Last: s.last}
 	}
@@ -146,7 +168,7 @@ func (s scene) facts(t *testing.T) Facts {
 	}
 	r.Refresh(now)
 	env := s.env
-	env.OldPassword = s.modify
+	env.OldPassword, env.ChangesOnly = s.modify, true
 	if s.freeze != nil {
 		env.Frozen, env.FrozenUntil = true, s.freeze.Until
 	}
@@ -201,6 +223,15 @@ func (s scene) line(f Facts) string {
 	if last := f.Role.Retry.Last; last != nil {
 		add("failed %s: %s %s", last.Time.Sub(now), last.Class, last.Scope)
 	}
+	if proof := f.Role.Proofs; f.Role.Options.Proves() && proof.Verdict != "" {
+		add("login with %d: %s", proof.Version, proof.Verdict)
+	}
+	if !f.Role.Proofs.Next.IsZero() {
+		add("next login %s", f.Role.Proofs.Next.Sub(now))
+	}
+	if of := f.Role.Restarts; of.Version != 0 {
+		add("restarts for %d", of.Version)
+	}
 	if s.freeze != nil {
 		add("frozen")
 	}
@@ -220,7 +251,7 @@ func (s scene) line(f Facts) string {
 }
 
 func stepLine(step role.Step) string {
-	action := []string{"rest", "settle", "send", "begin"}[step.Do]
+	action := []string{"rest", "settle", "send", "begin", "prove", "restart"}[step.Do]
 	if !step.At.IsZero() && step.Do != role.Rest {
 		action += " at " + step.At.Format(time.TimeOnly)
 	}

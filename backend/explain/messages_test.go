@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func (p *page) say(function, text string) { p.write("    %s: %s\n", function, te
 func TestMessagesMatchGoldenFile(t *testing.T) {
 	p := &page{}
 	p.WriteString("Every message of the engine about roles and connections. Each line names the function of package explain that says it.\n")
-	for _, act := range append(states(), circumstances()...) {
+	for _, act := range slices.Concat(states(), proofs(), circumstances()) {
 		p.heading(act.heading)
 		for _, s := range act.scenes {
 			f := s.facts(t)
@@ -54,6 +55,7 @@ func TestMessagesMatchGoldenFile(t *testing.T) {
 		}
 	}
 	p.confirmations(t)
+	p.logins()
 	p.requests()
 	p.connections()
 	p.clauses()
