@@ -60,7 +60,7 @@ func (f Facts) hindranceAdvice() string {
 func (f Facts) needsStatement() bool {
 	switch f.View.State {
 	case credential.StateDrifted:
-		return !f.Role.Proofs.Recovering && f.Step.Do != role.Begin
+		return !(f.Role.Proofs.Recovering && logsIn(f.Role)) && f.Step.Do != role.Begin
 	case credential.StateAccepted:
 		return role.StaysQueued(f.Role)
 	case credential.StateRestartRequired:
@@ -117,7 +117,7 @@ func (f Facts) settledAdvice() string {
 	switch {
 	case f.Step.Why == role.Window && f.Step.Do == role.Rest:
 		return "correct rotation_schedule of roles/" + r.Name
-	case r.Options.Proves() && r.Proofs.Verdict == provider.CannotTell:
+	case !current.Basis.Assumed() && noLogin(r) != "":
 		return fmt.Sprintf("%s if the password works; to have it proved, correct what last_proof_reason names, then write verify-role/%s; if no login is possible, set verify=none", nothing, r.Name)
 	case !current.Basis.Assumed():
 		return nothing
@@ -136,6 +136,9 @@ func (f Facts) restartAdvice() string {
 	switch {
 	case next.Staged() && !next.Partial() && f.alone():
 		return f.restartsAdvice()
+	case r.RestartsFailed() != "" && logsIn(r):
+		return fmt.Sprintf("check server %s on the remote system, and restart %s: the engine logs in from time to time to see when the new password is in force",
+			r.Restarts.FailedPart, serversLeft(r))
 	case next.Partial() && next.Phase == credential.Sending:
 		return "wait until the other servers have answered"
 	case next.Partial():
@@ -175,6 +178,8 @@ func (f Facts) uncertainAdvice() string {
 		return fmt.Sprintf("check on the remote system that the account exists and can be changed, %s. %s", find, upper(f.next()))
 	case f.Step.Why == role.Disabled:
 		return f.next() + ", or " + find
+	case f.Step.Do == role.Prove:
+		return nothing + ": " + f.next()
 	case f.Step.Do == role.Rest:
 		return find
 	case f.Step.Why == role.InFlight:

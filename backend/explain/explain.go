@@ -9,6 +9,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -25,7 +26,7 @@ import (
 type Facts struct {
 	Role *role.Role
 	View credential.View
-	// Step is the role's next step.
+	// Step is the role's next step for its password: with [role.Env].ChangesOnly.
 	Step role.Step
 	Now  time.Time
 	// Freeze is the mount's freeze, and Pause the connection's pause, if there is one.
@@ -37,8 +38,6 @@ type Facts struct {
 	Unsettled bool
 	// Otherwise tells an operator how the role can do without the current password; "" if it cannot.
 	Otherwise string
-	// MayRestart: the connection allows the restarts of the role.
-	MayRestart bool
 	// NotAllowed is why the connection does not allow the role, or nil.
 	NotAllowed *connection.NotAllowedError
 	// Stuck is why work on the role failed before a call was made, or why the mount's storage fails; nil if neither does.
@@ -66,7 +65,7 @@ func (f Facts) Reason() string {
 // hindrances says what keeps the engine from working on the role, other than the role itself; "" if nothing does.
 func (f Facts) hindrances() string {
 	var text string
-	if f.Freeze != nil && f.Step.Why == role.Frozen && f.Role.Record.Unfinished() {
+	if f.Freeze != nil && f.Step.Why == role.Frozen && (f.Role.Record.Unfinished() || f.Role.NextRestart() != "") {
 		text += " " + sentence(Freeze(f.Freeze))
 	}
 	if f.Pause != nil {
@@ -116,8 +115,8 @@ func (f Facts) stateOnly() string {
 			return fmt.Sprintf("The remote system has queued the next password%s, but it has not taken effect: no login with it works.%s%s",
 				f.nextVersion(), f.readers("Until it does, "), alsoOpen(r))
 		}
-		return fmt.Sprintf("The remote system has queued the next password%s and does not report when it takes effect. It counts as in force at %s.%s%s",
-			f.nextVersion(), Time(r.QueuedUntil()), f.readers("Until then, "), alsoOpen(r))
+		return fmt.Sprintf("The remote system has queued the next password%s and does not report when it takes effect. %s.%s%s",
+			f.nextVersion(), upper(inForceAt(r)), f.readers("Until then, "), alsoOpen(r))
 	case credential.StateRestartRequired:
 		switch version := partlyRefused(rec); {
 		case version != 0 && !rec.Next.Staged():
@@ -151,7 +150,7 @@ func (f Facts) uncertain() string {
 	default:
 		failed = fmt.Sprintf(" The last attempt failed: %s.", retry.Last)
 	}
-	text := fmt.Sprintf("A new password%s was sent and its outcome is unknown: %s.%s%s", f.nextVersion(), why, f.readers(""), failed)
+	text := fmt.Sprintf("A new password%s was sent and its outcome is unknown: %s.%s%s%s", f.nextVersion(), why, noLogin(f.Role), f.readers(""), failed)
 	if f.staysUnknown() {
 		text += fmt.Sprintf(" The outcome has been unknown since %s; attempts without a usable response: %d.", Time(retry.UnknownSince), retry.Unknowns)
 	}
@@ -180,25 +179,24 @@ func noPassword(r *role.Role) string {
 // assumed explains why a password that the remote system has not confirmed, or not for good, counts as in force.
 func assumed(r *role.Role) string {
 	current := r.Record.Current
-	confirmed := current.Basis == credential.BasisAnswer
-	if others := versions(r, func(credential.Candidate) bool { return true }); others != "" {
-		lead := fmt.Sprintf("Version %d is believed to be in force", current.Version)
-		if confirmed {
-			lead = fmt.Sprintf("The remote system confirmed version %d", current.Version)
-		}
+	others := versions(r, func(credential.Candidate) bool { return true })
+	switch basis := current.Basis; {
+	case others != "":
+		lead := map[credential.Basis]string{
+			credential.BasisAnswer: "The remote system confirmed version %d", credential.BasisProof: "A login has proved version %d",
+		}[basis]
+		lead = fmt.Sprintf(cmp.Or(lead, "Version %d is believed to be in force"), current.Version)
 		return fmt.Sprintf("%s, but %s also sent and could still take effect; see history/%s.", lead, others, r.Name)
-	}
-	switch {
-	case confirmed:
+	case basis == credential.BasisAnswer:
 		return fmt.Sprintf("The remote system confirmed the password, but an older one that it never confirmed could still take effect; see history/%s.", r.Name)
-	case current.Basis == credential.BasisProof:
-		return fmt.Sprintf("A login has proved the password, but an older one that was sent could still take effect; see history/%s.", r.Name)
-	case current.Basis == credential.BasisTime:
-		return "The remote system queued the password, and enough time has passed for it to take effect. The remote system has not confirmed it."
-	case current.Basis == credential.BasisRestart:
-		return "The engine restarted the servers after the remote system had set the password there. No login has proved it."
-	case current.Basis == credential.BasisOperator:
-		return "An operator stated that this password is in force, with confirm-role or when creating the role. The remote system has not confirmed it."
+	case basis == credential.BasisProof:
+		return fmt.Sprintf("A login has proved the password, but an earlier request with another one may still be running on the remote system; see history/%s.", r.Name)
+	case basis == credential.BasisTime:
+		return "The remote system queued the password, and enough time has passed for it to take effect. The remote system has not confirmed it." + noLogin(r)
+	case basis == credential.BasisRestart:
+		return "The engine restarted every server after the remote system had set the password." + cmp.Or(noLogin(r), " No login has proved it.")
+	case basis == credential.BasisOperator:
+		return "An operator stated that this password is in force, with confirm-role or when creating the role. The remote system has not confirmed it." + noLogin(r)
 	default:
 		return "The password counts as in force, but the remote system has not confirmed it."
 	}

@@ -38,11 +38,14 @@ type scene struct {
 	attempts   int
 	notAllowed *connection.NotAllowedError
 	stuck      *Stuck
+	// proofs are the last logins, and restarts how far those of the servers are. restart: the engine restarts them.
+	proofs   role.Proofs
+	restarts role.Restarts
+	restart  bool
 	// given: an operator chose the password that was refused. staged: also show Staged by itself.
 	given, staged bool
-	// prepare changes the role; after overrides the facts.
-	prepare func(*role.Role)
-	after   func(*Facts)
+	// after overrides the facts.
+	after func(*Facts)
 }
 
 // story is a role's record under construction.
@@ -100,24 +103,26 @@ func (s *story) apply(event string) {
 		rec = rec.Unresolved()
 	case "slow":
 		rec = rec.Confirmed(true)
+	case "reported":
+		rec = rec.Reported(false)
+	case "works": // the next password, at a login
+		rec = rec.Proved(rec.Next.Version, s.clock, time.Minute)
+	case "works-a":
+		rec = rec.ProvedOn(rec.Next.Version, []string{"a"}, s.parts, s.clock, time.Minute)
+	case "works-current":
+		rec = rec.Proved(rec.Current.Version, s.clock, time.Minute)
+	case "works-not":
+		rec = rec.LoginRefused(rec.Next.Version, s.clock, time.Minute)
+	case "drifted":
+		rec = rec.LoginRefused(rec.Current.Version, s.clock, time.Minute)
+	case "restarted":
+		rec = rec.RestartedOn(rec.Next.Version, s.parts, s.parts, s.clock)
 	case "confirmed":
 		rec, err = rec.Confirm(rec.Next.Version, s.clock)
 	case "confirmed-older":
 		rec, err = rec.Confirm(rec.Candidates[0].Version, s.clock)
 	case "confirmed-a":
 		rec, err = rec.ConfirmOn(rec.Next.Version, []string{"a"}, s.parts, s.clock)
-	case "reported":
-		rec = rec.Reported(true)
-	case "proved":
-		rec = rec.Proved(1, s.clock, 0)
-	case "proved-late":
-		rec = rec.Proved(rec.Current.Version, s.clock, 2*time.Hour)
-	case "login-refused":
-		rec = rec.LoginRefused(rec.Next.Version, s.clock, 0)
-	case "drifted":
-		rec = rec.LoginRefused(rec.Current.Version, s.clock, 0)
-	case "restarted":
-		rec = rec.InForce(s.clock)
 	case "adopted":
 		rec = rec.Adopt("adopted", "adopted", s.clock)
 	case "given-up":
@@ -148,6 +153,10 @@ func (s scene) facts(t *testing.T) Facts {
 		Name: "db", Connection: "panel", Provider: "remote", Target: provider.Target{Parts: s.parts}, Options: s.options,
 	}
 	r.Record, r.SettlesAt = recordAfter(t, s.record, s.parts...)
+	r.Proofs, r.Restarts = s.proofs, s.restarts
+	if s.restart {
+		r.Target.Restart = provider.RestartSoft
+	}
 	if s.last != nil {
 		r.Retry = role.Retry{Attempts: 1, NextAttempt: now.Add(5 * time.Minute), Last: s.last}
 	}
@@ -157,12 +166,9 @@ func (s scene) facts(t *testing.T) Facts {
 	if s.due != 0 {
 		r.Due = now.Add(s.due)
 	}
-	if s.prepare != nil {
-		s.prepare(r)
-	}
 	r.Refresh(now)
 	env := s.env
-	env.OldPassword = s.modify
+	env.OldPassword, env.ChangesOnly = s.modify, true
 	if s.freeze != nil {
 		env.Frozen, env.FrozenUntil = true, s.freeze.Until
 	}
@@ -171,7 +177,7 @@ func (s scene) facts(t *testing.T) Facts {
 	}
 	f := Facts{
 		Role: r, View: r.Record.View(now), Step: r.Next(now, env), Now: now, Freeze: s.freeze, Pause: s.pause,
-		Unsettled: r.Unsettled(now, env), Otherwise: s.otherwise, NotAllowed: s.notAllowed, Stuck: s.stuck, MayRestart: env.MayRestart,
+		Unsettled: r.Unsettled(now, env), Otherwise: s.otherwise, NotAllowed: s.notAllowed, Stuck: s.stuck,
 	}
 	if !env.ThrottledUntil.IsZero() {
 		f.Hold = hold
@@ -216,6 +222,15 @@ func (s scene) line(f Facts) string {
 	}
 	if last := f.Role.Retry.Last; last != nil {
 		add("failed %s: %s %s", last.Time.Sub(now), last.Class, last.Scope)
+	}
+	if proof := f.Role.Proofs; f.Role.Options.Proves() && proof.Verdict != "" {
+		add("login with %d: %s", proof.Version, proof.Verdict)
+	}
+	if !f.Role.Proofs.Next.IsZero() {
+		add("next login %s", f.Role.Proofs.Next.Sub(now))
+	}
+	if of := f.Role.Restarts; of.Version != 0 {
+		add("restarts for %d", of.Version)
 	}
 	if s.freeze != nil {
 		add("frozen")

@@ -46,7 +46,7 @@ func (p *page) say(function, text string) { p.write("    %s: %s\n", function, te
 func TestMessagesMatchGoldenFile(t *testing.T) {
 	p := &page{}
 	p.WriteString("Every message of the engine about roles and connections. Each line names the function of package explain that says it.\n")
-	for _, act := range slices.Concat(states(), circumstances(), proofs()) {
+	for _, act := range slices.Concat(states(), proofs(), circumstances()) {
 		p.heading(act.heading)
 		for _, s := range act.scenes {
 			f := s.facts(t)
@@ -55,9 +55,9 @@ func TestMessagesMatchGoldenFile(t *testing.T) {
 		}
 	}
 	p.confirmations(t)
+	p.logins()
 	p.requests()
 	p.connections()
-	p.logins()
 	p.clauses()
 	if *update {
 		require.NoError(t, os.WriteFile(golden, []byte(p.String()), 0o600))

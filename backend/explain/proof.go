@@ -8,16 +8,31 @@ import (
 	"vault-plugin-secrets-hosting/backend/role"
 )
 
+// logsIn reports whether the engine logs in to the account by itself.
+func logsIn(r *role.Role) bool { return r.Options.Proves() && !r.Options.Disabled }
+
 // inForce explains the state active.
 func inForce(r *role.Role) string {
-	switch proof := r.Proofs; {
-	case r.Record.Current.Basis == credential.BasisProof:
+	if r.Record.Current.Basis == credential.BasisProof {
 		return "A login has proved the password."
-	case r.Options.Proves() && proof.Verdict == provider.CannotTell:
-		return fmt.Sprintf("The remote system confirmed the password. No login has proved it: %s.", proof.Reason)
-	default:
-		return "The remote system confirmed the password."
 	}
+	return "The remote system confirmed the password." + noLogin(r)
+}
+
+// noLogin says that the last login could not tell whether the password works, and why; "" if it could.
+func noLogin(r *role.Role) string {
+	if proof := r.Proofs; r.Options.Proves() && proof.Verdict == provider.CannotTell {
+		return fmt.Sprintf(" No login has proved it%s: %s.", at(proof.Part), proof.Reason)
+	}
+	return ""
+}
+
+// inForceAt says when a queued password counts as in force, as a clause.
+func inForceAt(r *role.Role) string {
+	if logsIn(r) && !r.Proofs.Next.IsZero() {
+		return fmt.Sprintf("the engine logs in at %s to find out; if no login can tell, it counts as in force then", Time(r.Proofs.Next))
+	}
+	return "it counts as in force at " + Time(r.QueuedUntil())
 }
 
 // contradicted reports whether a login contradicts what the remote system reports about the next password.
@@ -28,28 +43,31 @@ func contradicted(r *role.Role) bool {
 
 // contradiction explains a password that the remote system reports in force, and with which no login works.
 func (f Facts) contradiction() string {
-	r, next := f.Role, f.Role.Record.Next
-	text := fmt.Sprintf("The remote system confirmed the new password (version %d), but it does not log in: %s.%s", next.Version, r.Proofs.Reason, f.readers(""))
+	r, again := f.Role, ""
 	if r.Record.Contradicted() {
-		text += " It was sent again, and is still refused."
+		again = " It was sent again, and is still refused."
 	}
-	return text
+	return fmt.Sprintf("The remote system confirmed the new password (version %d), but it does not log in: %s.%s%s", r.Record.Next.Version, r.Proofs.Reason, again, f.readers(""))
 }
 
 // contradictionAdvice is the advice for it.
 func contradictionAdvice(r *role.Role) string {
-	if !r.Record.Contradicted() {
-		return nothing + ": the engine logs in again, and then sends the password again"
+	switch {
+	case r.Record.Contradicted():
+		return fmt.Sprintf("check that this account may log in with a password at verify_address, then write verify-role/%s; if it may not, set verify=none on roles/%s; if another password works, write it to confirm-role/%s",
+			r.Name, r.Name, r.Name)
+	case !logsIn(r):
+		return fmt.Sprintf("write verify-role/%s to log in again: the engine does not, because disable_automated_rotation is set", r.Name)
+	default:
+		return nothing + ": the engine logs in again, and then sends the same password once more"
 	}
-	return fmt.Sprintf("check that this account may log in with a password at verify_address, then write verify-role/%s; if it may not, set verify=none; or find out which password works and write it to confirm-role/%s",
-		r.Name, r.Name)
 }
 
 // drifted explains the state drifted.
 func drifted(r *role.Role) string {
 	const read = "so the account's password was probably changed outside Vault. creds/%s returns one that may not work."
-	if r.Options.Proves() && r.Proofs.Verdict == provider.Refused {
-		return fmt.Sprintf("The password in force no longer logs in (%s), "+read, r.Proofs.Reason, r.Name)
+	if proof := r.Proofs; r.Options.Proves() && proof.Verdict == provider.Refused {
+		return fmt.Sprintf("The password in force no longer logs in%s (%s), "+read, at(proof.Part), proof.Reason, r.Name)
 	}
 	return fmt.Sprintf("The remote system refuses the passwords that Vault holds, "+read, r.Name)
 }
@@ -60,10 +78,10 @@ func (f Facts) driftedAdvice() string {
 	switch {
 	case !r.Options.Proves():
 		return f.currentPassword()
-	case r.Proofs.Recovering:
-		return nothing + ": the engine is trying the older passwords"
+	case r.Proofs.Recovering && logsIn(r):
+		return fmt.Sprintf("%s: the engine tries the older passwords, the next one at %s", nothing, Time(latest(r.Proofs.Next, f.Now)))
 	case f.Step.Do == role.Begin:
-		return nothing + ": the engine sets a new password"
+		return fmt.Sprintf("%s: the engine sets a new password at %s", nothing, Time(latest(f.Step.At, f.Now)))
 	case f.Otherwise != "": // a change needs the old password
 		return fmt.Sprintf("write recover-role/%s to try the older passwords, or %s", r.Name, f.currentPassword())
 	default:
@@ -74,21 +92,26 @@ func (f Facts) driftedAdvice() string {
 // alone reports whether the engine finds out by itself when a password that waits for a restart is in force.
 func (f Facts) alone() bool {
 	r := f.Role
-	return r.RestartsFailed() == "" && (r.Options.Proves() && !r.Options.Disabled || r.Restarts.Part != "" || r.NextRestart() != "" && f.MayRestart)
+	return r.RestartsFailed() == "" && (logsIn(r) || f.Step.Why != role.AwaitingRestart && (r.Restarts.Part != "" || r.NextRestart() != ""))
 }
 
 // restarts says how far the restarts of the servers are; "" if the engine restarts none.
 func (f Facts) restarts() string {
-	r := f.Role
-	switch of := r.Restarts; {
+	switch r, of := f.Role, f.Role.Restarts; {
 	case r.RestartsFailed() != "":
-		return fmt.Sprintf(" The restarts stopped at server %s: %s. The servers after it run with the old password.", of.FailedPart, of.Failed)
+		return fmt.Sprintf(" The restarts have stopped at server %s: %s.", of.FailedPart, of.Failed)
+	case of.Part != "" && of.Back:
+		return fmt.Sprintf(" Server %s has restarted, and the engine logs in until the new password works there.", of.Part)
 	case of.Part != "":
 		return fmt.Sprintf(" Server %s has been restarting since %s.", of.Part, Time(of.Since))
 	case r.NextRestart() == "":
 		return ""
-	case !f.MayRestart:
+	case f.Step.Why == role.AwaitingRestart && r.Options.Disabled:
+		return " The engine does not restart them, because disable_automated_rotation is set."
+	case f.Step.Why == role.AwaitingRestart:
 		return fmt.Sprintf(" The engine does not restart them, because allow_restart of config/%s is no longer set.", r.Connection)
+	case f.Step.Do == role.Restart && f.Step.Why == role.Window:
+		return fmt.Sprintf(" Server %s is restarted at %s, when the next rotation_window opens.", r.NextRestart(), Time(f.Step.At))
 	case f.Step.Do == role.Restart && f.Step.At.After(f.Now):
 		return fmt.Sprintf(" Server %s is restarted at %s.", r.NextRestart(), Time(f.Step.At))
 	default:
@@ -98,16 +121,15 @@ func (f Facts) restarts() string {
 
 // restartsAdvice is the advice if the engine restarts the servers, or finds out itself whether they were.
 func (f Facts) restartsAdvice() string {
-	r := f.Role
-	if r.Target.Restart == "" || !f.MayRestart {
-		return fmt.Sprintf("restart %s: the engine logs in from time to time, and notices", serversOf(r))
+	if r := f.Role; f.Step.Why == role.AwaitingRestart {
+		return fmt.Sprintf("restart %s: the engine logs in from time to time to see when the new password is in force", serversLeft(r))
 	}
 	return nothing + ": the engine restarts the servers, one at a time"
 }
 
-// serversOf names the servers of the role.
-func serversOf(r *role.Role) string {
-	switch parts := r.Target.Parts; len(parts) {
+// serversLeft names the servers on which the next password is not known to be in force.
+func serversLeft(r *role.Role) string {
+	switch parts := unconfirmed(r); len(parts) {
 	case 0:
 		return "the remote system"
 	case 1:
@@ -125,7 +147,7 @@ func NoVerify(r *role.Role) string {
 // NoLogin says why no login was made with a password, as a clause. all: the request was to try all passwords.
 func NoLogin(name string, all bool) string {
 	if all {
-		return "another password works, a login could not tell, or too many were refused"
+		return "the logins ended before it: another password works, or one could not tell"
 	}
 	return fmt.Sprintf("the others came first; recover-role/%s tries all passwords", name)
 }
@@ -138,22 +160,22 @@ func Contradicts(r *role.Role, version int, works bool, login role.LoginResult) 
 		what = fmt.Sprintf("version %d", version)
 	}
 	if works {
-		return fmt.Sprintf("%s of role %q was not discarded, because a login with it works%s. To discard it all the same, add force=true", what, r.Name, at(login))
+		return fmt.Sprintf("%s of role %q was not discarded, because a login with it works%s. To discard it all the same, add force=true", what, r.Name, at(login.Part))
 	}
-	return fmt.Sprintf("%s of role %q was not confirmed, because a login with it was refused%s: %s. If it is in force all the same, add force=true", what, r.Name, at(login), login.Reason)
+	return fmt.Sprintf("%s of role %q was not confirmed, because a login with it was refused%s: %s. If it is in force all the same, add force=true", what, r.Name, at(login.Part), login.Reason)
 }
 
 // NotAdopted says that the password of a new role does not log in, as a clause.
 func NotAdopted(login role.LoginResult) string {
-	return fmt.Sprintf("a login with the given password was refused%s: %s. Give the account's current password", at(login), login.Reason)
+	return fmt.Sprintf("a login with the given password was refused%s: %s. Give the account's current password", at(login.Part), login.Reason)
 }
 
-// at names the server of a login; "" if the role has only one.
-func at(login role.LoginResult) string {
-	if login.Part == "" {
+// at names the server of a login; "" if the account has no servers.
+func at(server string) string {
+	if server == "" {
 		return ""
 	}
-	return " at server " + login.Part
+	return " at server " + server
 }
 
 // Unproved is the warning for a password that an operator gave, and that no login has proved.

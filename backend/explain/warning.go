@@ -7,6 +7,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
 )
 
 // Warning says what is open after a request; "" if nothing is.
@@ -99,8 +100,10 @@ func (f Facts) Staged() string {
 		return fmt.Sprintf("%s%s %s; see status/%s.", f.state(), f.partFailures(), upper(f.nextAttempt()), r.Name)
 	case next.Phase == credential.Accepted:
 		return f.state()
-	default:
+	case f.Step.Why == role.AwaitingRestart: // nothing that hinders the engine matters
 		return f.state() + " " + sentence(f.restartAdvice())
+	default:
+		return f.state() + f.hindrances() + " " + f.Advice()
 	}
 }
 

@@ -106,6 +106,8 @@ type Env struct {
 	OldPassword bool
 	// Requested: an operator made the request, so that what only stops automatic changes does not apply.
 	Requested bool
+	// ChangesOnly: the step is wanted that comes next for the password. Logins that only look at it do not count.
+	ChangesOnly bool
 }
 
 // Next returns the next step for the role.

@@ -57,6 +57,7 @@ func TestLoginsAreMadeAtTheirTime(t *testing.T) {
 		"reported, without verify": {given("reported"), Env{}, sends(Retrying)},
 		"refused twice":            {given("twice refused", proves, planned(minute)), Env{}, sends(Retrying)},
 		"refused twice, busy":      {given("twice refused", proves, planned(minute), busy(hour)), Env{}, sends(Retrying, hour)},
+		"sent and reported again":  {given("reported again", proves), Env{}, logsIn(Proving)},
 		"contradicted":             {given("contradicted", proves, planned(hour)), Env{}, logsIn(Proving, hour)},
 
 		// The last password is not in force yet.
@@ -70,6 +71,20 @@ func TestLoginsAreMadeAtTheirTime(t *testing.T) {
 		"queued, disabled":            {given("queued", proves, planned(minute), disabled), Env{}, settled(settles)},
 		"queued, without verify":      {given("queued", planned(minute)), Env{}, settled(settles)},
 		"one restarts":                {given("staged", provesParts, restarts, planned(minute), restarting(2, "a", 0)), mayRestart, restartsNow(Restarting)},
+	})
+}
+
+// What an operator reads about the password is not about logins that only look at it.
+func TestPlannedLoginsAreNoChange(t *testing.T) {
+	t.Parallel()
+	only := Env{ChangesOnly: true, MayRestart: true}
+	check(t, map[string]row{
+		"planned":             {given("active", proves, planned(0)), only, resting(ByHand)},
+		"planned, due later":  {given("active", proves, planned(0), due(time.Hour)), only, begins(Due, time.Hour)},
+		"waits for a restart": {given("staged", provesParts, planned(0)), only, resting(AwaitingRestart)},
+		"one restarts":        {given("staged", provesParts, restarts, planned(0)), only, restartsNow(Restarting)},
+		"wanted":              {given("unknown", proves, wanted), only, logsIn(Proving)},
+		"reported":            {given("reported", proves, planned(time.Minute)), only, logsIn(Proving, time.Minute)},
 	})
 }
 

@@ -37,6 +37,7 @@ func TestNextStepFollowsState(t *testing.T) {
 		"reported":                   {sends(Retrying), sends(Retrying)},
 		"twice refused":              {sends(Retrying), sends(Retrying)},
 		"contradicted":               {sends(Retrying), sends(Retrying)},
+		"reported again":             {sends(Retrying), sends(Retrying)},
 		"sending unknown":            {sends(InFlight), sends(InFlight)},
 		"drifted, too many, sending": {sends(InFlight), sends(InFlight)},
 		"partial":                    {sends(Retrying), sends(Retrying)},

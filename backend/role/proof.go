@@ -12,9 +12,11 @@ import (
 
 // Proofs is what the engine remembers about the logins that prove passwords of a role.
 type Proofs struct {
-	// Time is when the last login was made or attempted, with the password of Version. Verdict and Reason are its result.
+	// Time is when logins were last made or attempted. Version, Part, Verdict and Reason are of the one that an operator has to
+	// know: one that was refused or could not tell, if there is one.
 	Time    time.Time        `json:"time,omitzero"`
 	Version int              `json:"version,omitempty"`
+	Part    string           `json:"part,omitempty"`
 	Verdict provider.Verdict `json:"verdict,omitempty"`
 	Reason  string           `json:"reason,omitempty"`
 	// Worked: a login has worked with the role's present options, so one that is refused means something.
@@ -70,7 +72,7 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 		return Step{}, false
 	case next.Unproved():
 		first = true
-	case len(r.Trials(r.Proofs.Recovering)) == 0:
+	case env.ChangesOnly, len(r.Trials(r.Proofs.Recovering)) == 0:
 		return Step{}, false
 	case !r.Proofs.Next.IsZero():
 	case r.Record.Exposed() && !r.Record.Unfinished(): // it is staged again, because what replaced it was withdrawn
@@ -198,11 +200,8 @@ func (r *Role) Learn(logins []LoginResult, now time.Time, margin time.Duration) 
 		}
 		return false
 	}
-	worst := worstOf(logins)
-	r.Proofs.Time, r.Proofs.Version, r.Proofs.Verdict, r.Proofs.Reason = now, worst.Version, worst.Verdict, worst.Reason
-	if worst.Part != "" && len(r.Target.Parts) > 1 {
-		r.Proofs.Reason = "server " + worst.Part + ": " + worst.Reason
-	}
+	r.Proofs.Time = now
+	r.Proofs.remember(worstOf(logins))
 	l := lesson{r, logins, now, margin}
 	works := l.works()
 	if !works || r.Record.Next.Unproved() { // the one before works
@@ -228,6 +227,11 @@ func versionOf(p *credential.Password) int {
 		return 0
 	}
 	return p.Version
+}
+
+// remember keeps the result of a login.
+func (p *Proofs) remember(l LoginResult) {
+	p.Version, p.Part, p.Verdict, p.Reason = l.Version, l.Part, l.Verdict, l.Reason
 }
 
 // worstOf returns the login that stands for all: of the last ones at each part, one that was refused, or else one that could
@@ -283,6 +287,8 @@ func (l lesson) refused() {
 	next, current := l.Record.Next, l.Record.Current
 	switch {
 	case next.Unproved() && refusedIn(l.logins, next.Version):
+		at := slices.IndexFunc(l.logins, func(login LoginResult) bool { return login.Version == next.Version })
+		l.Proofs.remember(l.logins[at]) // although the one before may work
 		l.Record = l.Record.LoginRefused(next.Version, l.now, l.margin)
 		if current != nil && refusedIn(l.logins, current.Version) { // otherwise it stays the one to use
 			l.Record = l.Record.LoginRefused(current.Version, l.now, l.margin)

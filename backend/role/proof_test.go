@@ -156,10 +156,13 @@ func TestProvedPasswordStartsItsPeriod(t *testing.T) {
 	t.Parallel()
 	r := given("unknown", proves, due(time.Hour), busy(time.Hour), wanted)
 	r.Options.HistorySize = 0
-	r.Learn([]LoginResult{works(2)}, now, 0)
+	r.Record.History = []credential.Past{{Password: credential.Password{Version: 1, Value: "old"}}}
+	r.Record.Current.Version, r.Record.Next.Version = 2, 3
+	r.Learn([]LoginResult{works(3)}, now, 0)
 	require.Equal(t, in(24*time.Hour), r.Due)
 	require.Zero(t, r.Retry)
 	require.False(t, r.Proofs.Wanted)
+	require.Empty(t, r.Record.History, "history_size")
 
 	r = given("active", proves, due(time.Hour), failed(provider.Rejected, provider.ScopeTarget, time.Hour))
 	r.Learn([]LoginResult{works(1)}, now, 0)
@@ -187,11 +190,8 @@ func TestWorstLoginStandsForAll(t *testing.T) {
 	} {
 		r := given("active", provesParts)
 		r.Learn(row.logins, now, 0)
-		if row.want.Part != "" {
-			row.want.Reason = "server " + row.want.Part + ": " + row.want.Reason
-		}
-		require.Equal(t, Proofs{Time: now, Version: row.want.Version, Verdict: row.want.Verdict, Reason: row.want.Reason},
-			Proofs{Time: r.Proofs.Time, Version: r.Proofs.Version, Verdict: r.Proofs.Verdict, Reason: r.Proofs.Reason}, name)
+		require.Equal(t, now, r.Proofs.Time, name)
+		require.Equal(t, row.want, LoginResult{Version: r.Proofs.Version, Part: r.Proofs.Part, Proof: provider.Proof{Verdict: r.Proofs.Verdict, Reason: r.Proofs.Reason}}, name)
 	}
 }
 
@@ -200,7 +200,12 @@ func TestContradictionNeedsThreeRefusals(t *testing.T) {
 	for situation, want := range map[string]bool{"reported": false, "twice refused": false, "contradicted": true, "active": false, "unknown": false} {
 		require.Equal(t, want, given(situation).Record.Contradicted(), situation)
 	}
-	r := given("twice refused")
+	r := given("reported", proves)
+	r.Learn([]LoginResult{refused(2), works(1)}, now, 0)
+	require.Equal(t, 1, r.Record.Next.LoginsRefused)
+	require.Equal(t, refused(2).Proof, provider.Proof{Verdict: r.Proofs.Verdict, Reason: r.Proofs.Reason}, "that the one before works is not worth knowing")
+	require.Equal(t, 2, r.Proofs.Version)
+	r = given("twice refused")
 	r.Record = r.Record.LoginRefused(2, now, 0)
 	require.False(t, r.Record.Contradicted(), "it was not sent again")
 }

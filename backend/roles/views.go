@@ -60,8 +60,9 @@ func (rd *Reader) Report(r *role.Role, h *connection.Handle) *Report {
 // Facts returns the facts about a role for package explain.
 func (rd *Reader) Facts(r *role.Role, h *connection.Handle) explain.Facts {
 	now, env := rd.config.Now(), rd.Env(h, r)
+	env.ChangesOnly = true
 	f := explain.Facts{
-		Role: r, View: r.Record.View(now), Step: r.Next(now, env), Now: now, Freeze: rd.config.Gate.Freeze(), Unsettled: r.Unsettled(now, env), MayRestart: env.MayRestart,
+		Role: r, View: r.Record.View(now), Step: r.Next(now, env), Now: now, Freeze: rd.config.Gate.Freeze(), Unsettled: r.Unsettled(now, env),
 	}
 	if h != nil {
 		f.Pause, f.Hold, f.NotAllowed = h.Paused(), h.Held(), h.NotAllowed(r.Name, r.Target)
@@ -180,6 +181,9 @@ func (rd *Reader) Status(ctx context.Context, storage logical.Storage, name stri
 	}
 	if proof := r.Proofs; r.Options.Proves() {
 		status.LastProof, status.ProofResult, status.ProofReason, status.NextProof = proof.Time, string(proof.Verdict), proof.Reason, proof.Next
+		if proof.Part != "" && len(r.Target.Parts) > 1 {
+			status.ProofReason = "server " + proof.Part + ": " + proof.Reason
+		}
 	}
 	status.Version, status.LastRotation = served(f.View)
 	if next := r.Record.Next; next != nil && status.NextVersion == 0 { // being sent, or not sent yet
