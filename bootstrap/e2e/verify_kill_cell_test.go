@@ -155,7 +155,7 @@ func (c *provedCell) check() {
 		s := c.read("status/" + c.name)
 		state, _ = s["state"].(string)
 		if c.at.asks {
-			return strings.Contains(text(s), "The restarts stopped at server")
+			return strings.Contains(text(s), "The restarts have stopped at server")
 		}
 		proved := state == "active" && s["last_proof_result"] == "works"
 		return s["version"] != nil && versionOf(c.t, s) == version && (proved || c.end.byTime && state == "assumed")

@@ -131,7 +131,7 @@ func TestFailedRestartStopsTheOthers(t *testing.T) {
 				m.must("rotate-role/web", nil)
 				m.waitFor("web", "an operator should be asked", func() bool { return numberOf(t, m.read("status"), "needs_person_count") == 1 })
 				s := m.read("status/web")
-				require.Contains(t, s["reason"], "The restarts stopped at server "+ids[0]+": ")
+				require.Contains(t, s["reason"], "The restarts have stopped at server "+ids[0]+": ")
 				require.Contains(t, s["reason"], f.reason)
 				require.Contains(t, s["advice"], "confirm-role/web")
 				if f.name == "another host key" {

@@ -21,7 +21,7 @@ func TestRestartByOperatorIsNoticed(t *testing.T) {
 			before := m.waitUntilProved("web", role, 1)
 			require.Equal(t, "restart_required", m.must("rotate-role/web", nil).Data["state"])
 			s := m.read("status/web")
-			require.Contains(t, s["advice"], "the engine logs in from time to time, and notices")
+			require.Contains(t, s["advice"], "the engine logs in from time to time to see")
 			require.NotNil(t, s["next_proof_time"])
 			require.Empty(t, m.read("status")["needs_person"])
 
