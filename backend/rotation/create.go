@@ -216,9 +216,7 @@ func (c *creation) plan(ctx context.Context) error {
 		c.role.Record = c.role.Record.Adopt(c.in.Password, "adopted", c.Now())
 		c.role.Due = c.role.Options.DueAfter(c.Now())
 		c.role.Adopted = &struct{}{}
-	}
-	if c.role.Record.Current != nil && c.role.Options.Proves() { // a crash before the first login leaves it to do
-		c.role.Proofs.Next = c.Now()
+		c.role.PlanProof(role.Options{}, c.Now()) // a crash may come before the first login
 	}
 	if c.in.Options.SkipInitialRotation { // otherwise the first change checks the target
 		return c.checkTarget(ctx)
