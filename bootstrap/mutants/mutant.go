@@ -44,7 +44,7 @@ const (
 
 // mutants returns all mutants, with end-to-end ones first because their tests take longest.
 func mutants() []mutant {
-	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofNextSteps, ofTheGate, ofTheQueue, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofLimits, ofTheSurface)
+	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofNextSteps, ofTheGate, ofTheQueue, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProofs, ofProviders, ofTransport, ofLimits, ofTheSurface)
 	slices.SortStableFunc(all, func(a, b mutant) int {
 		switch {
 		case a.pkg == b.pkg:

@@ -62,8 +62,8 @@ var ofNextSteps = []mutant{
 		name: "change-what-a-read-changes", rule: "next",
 		breaks: "A role with rotation_mode=on_read is changed when it is due, although no one reads it.",
 		file:   "backend/role/next.go",
-		old:    "case step.Do != Begin || !step.OnRead:",
-		new:    "case step.Do != Begin || !step.OnRead || !r.settled:",
+		old:    "if step.Do != Begin || !step.OnRead {",
+		new:    "if step.Do != Begin || !step.OnRead || !r.settled {",
 		pkg:    role, test: "TestAutomaticLeavesReadsToReaders",
 	},
 	{

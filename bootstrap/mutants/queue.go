@@ -14,8 +14,8 @@ var ofTheQueue = []mutant{
 		name: "more-than-max-in-flight", rule: "fairness",
 		breaks: "The queue starts more changes on a connection than it has slots for.",
 		file:   "backend/queue/queue.go",
-		old:    " || l.running >= q.config.Room(l.name) {",
-		new:    " {",
+		old:    " || l.running >= q.config.Room(l.name) || !q.config.Open(l.name) {",
+		new:    " || !q.config.Open(l.name) {",
 		pkg:    queue, test: "TestLaneRunsAsManyJobsAsItHasRoomFor",
 	},
 	{
