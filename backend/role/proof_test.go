@@ -203,7 +203,8 @@ func TestContradictionNeedsThreeRefusals(t *testing.T) {
 	r := given("reported", proves)
 	r.Learn([]LoginResult{refused(2), works(1)}, now, 0)
 	require.Equal(t, 1, r.Record.Next.LoginsRefused)
-	require.Equal(t, refused(2).Proof, provider.Proof{Verdict: r.Proofs.Verdict, Reason: r.Proofs.Reason}, "that the one before works is not worth knowing")
+	last := provider.Proof{Verdict: r.Proofs.Verdict, Reason: r.Proofs.Reason}
+	require.Equal(t, refused(2).Proof, last, "that the one before works is not worth knowing")
 	require.Equal(t, 2, r.Proofs.Version)
 	r = given("twice refused")
 	r.Record = r.Record.LoginRefused(2, now, 0)

@@ -59,7 +59,8 @@ func (r *Role) RestartsFailed() string {
 	return r.Restarts.Failed
 }
 
-// FollowsRestart reports whether a server is being restarted, and may be turned off: a freeze does not stop that.
+// FollowsRestart reports whether a server is being restarted, and may be turned off: a freeze does not stop that, until its
+// timeout. After that, this Vault may be a copy.
 func (r *Role) FollowsRestart(now time.Time) bool {
 	return r.Restarts.Part != "" && !r.Restarts.Late(r.Target, now)
 }

@@ -126,6 +126,25 @@ func TestUnknownOutcomeIsProved(t *testing.T) {
 	}
 }
 
+// A change that the remote system confirms, and puts in force later, is proved then, however often it was busy before.
+func TestSlowChangeIsProvedOnceInForce(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		r.remote.onChange(func(context.Context, int, provider.Change) (provider.Result, bool) {
+			return provider.Result{Outcome: provider.Unknown, Scope: provider.ScopeTarget, Confirmed: true, Accepted: true, Reason: "not in force yet"}, true
+		})
+		r.remote.onCheckTarget(func() provider.Result { return busy })
+		require.Equal(t, credential.StateUncertain, r.mustRotate().View.State)
+		before := d.logins()
+		advance(time.Minute)
+		require.Equal(t, before, d.logins(), "it is not in force yet")
+		r.remote.onCheckTarget(func() provider.Result { return applied })
+		advance(time.Minute)
+		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, credential.BasisProof, r.role().Record.Current.Basis)
+	})
+}
+
 // A crash between the call and the proof is resumed with a login.
 func TestInterruptedChangeIsProvedAfterRestart(t *testing.T) {
 	t.Parallel()

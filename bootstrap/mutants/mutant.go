@@ -45,7 +45,7 @@ const (
 
 // mutants returns all mutants, with end-to-end ones first because their tests take longest.
 func mutants() []mutant {
-	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofNextSteps, ofTheGate, ofTheQueue, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofLimits, ofProofs, ofTheSurface)
+	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofNextSteps, ofTheGate, ofTheQueue, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofLimits, ofProofs, ofLogins, ofTheSurface)
 	slices.SortStableFunc(all, func(a, b mutant) int {
 		switch {
 		case a.pkg == b.pkg:
