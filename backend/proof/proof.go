@@ -55,7 +55,7 @@ func (p Prover) Round(ctx, waiting context.Context, s lockout.Store, h *connecti
 					err = problem.ErrPanicked
 				}
 			}()
-			for _, password := range role.FirstAt(r.Record, part, passwords) {
+			for _, password := range role.FirstAt(r, part, passwords) {
 				login, err := p.Prove(ctx, waiting, s, h, r, part, password)
 				switch {
 				case errors.Is(err, lockout.ErrFull):

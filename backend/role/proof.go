@@ -125,7 +125,15 @@ func (r *Role) PlanProof(before Options, now time.Time) {
 // settlesByTime reports whether a queued password counts as in force when its time has passed: always, if no login can show
 // it.
 func (r *Role) settlesByTime() bool {
-	return !r.Options.Proves() || r.Options.Disabled || r.Proofs.Verdict == provider.CannotTell && !r.Proofs.Time.Before(r.SettlesAt)
+	noneTells := r.Proofs.Verdict == provider.CannotTell || oldRefused(r)
+	return !r.Options.Proves() || r.Options.Disabled || noneTells && !r.Proofs.Time.Before(r.SettlesAt)
+}
+
+// oldRefused reports whether the last login, with the password in force, was refused, and none was made with the staged one
+// because of the budget: that one is probably in force.
+func oldRefused(r *Role) bool {
+	current, proof := r.Record.Current, r.Proofs
+	return r.Record.Next.Staged() && current != nil && proof.Version == current.Version && proof.Verdict == provider.Refused
 }
 
 // StaysQueued reports whether logins have shown for long that the queued password of a role is not in force: the remote system
@@ -178,9 +186,12 @@ func (r *Role) Trials(all bool) []credential.Password {
 }
 
 // FirstAt returns the passwords to log in with in the order for one part of the account: the one that is known to be in force
-// there comes first.
-func FirstAt(rec credential.Record, part string, passwords []credential.Password) []credential.Password {
-	out, version := slices.Clone(passwords), rec.VersionOn(part)
+// there comes first or, if the old one was refused there and the budget allowed no other login, the staged one.
+func FirstAt(r *Role, part string, passwords []credential.Password) []credential.Password {
+	out, version := slices.Clone(passwords), r.Record.VersionOn(part)
+	if version == 0 && oldRefused(r) && r.Proofs.Part == part {
+		version = r.Record.Next.Version
+	}
 	if at := slices.IndexFunc(out, func(p credential.Password) bool { return p.Version == version }); at > 0 {
 		out = slices.Insert(slices.Delete(out, at, at+1), 0, passwords[at])
 	}
@@ -330,7 +341,7 @@ func (l lesson) plan(works bool) {
 		if current == nil { // each login is refused until then
 			wait(lastPoll)
 		}
-		if !l.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell {
+		if !l.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell && !oldRefused(l.Role) {
 			l.SettlesAt = proof.Next
 		}
 	case l.Record.Unfinished() && (l.Record.Exposed() || !drifted): // the next request settles it

@@ -57,11 +57,14 @@ func TestServerIsAskedForItsPassword(t *testing.T) {
 	t.Parallel()
 	r := given("staged, on a", provesParts)
 	trials := r.Trials(false)
-	require.Equal(t, []int{2, 1}, versions(FirstAt(r.Record, "a", trials)))
-	require.Equal(t, []int{1, 2}, versions(FirstAt(r.Record, "b", trials)))
-	require.Equal(t, []int{1, 2}, versions(FirstAt(r.Record, "", trials)))
+	require.Equal(t, []int{2, 1}, versions(FirstAt(r, "a", trials)))
+	require.Equal(t, []int{1, 2}, versions(FirstAt(r, "b", trials)))
+	require.Equal(t, []int{1, 2}, versions(FirstAt(r, "", trials)))
 	require.Equal(t, []int{1, 2}, versions(trials))
-	require.Empty(t, FirstAt(r.Record, "a", nil))
+	require.Empty(t, FirstAt(r, "a", nil))
+	r.Proofs = Proofs{Part: "b", Version: 1, Verdict: provider.Refused} // and the budget allowed no other login
+	require.Equal(t, []int{2, 1}, versions(FirstAt(r, "b", trials)))
+	require.Equal(t, []int{1, 2}, versions(FirstAt(r, "c", trials)))
 }
 
 func TestFirstPollFollowsStaging(t *testing.T) {

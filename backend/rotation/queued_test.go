@@ -316,3 +316,22 @@ func TestQueuedPasswordSettlesWhileNextIsMade(t *testing.T) {
 		r.requireState(credential.StateAssumed, 3, 0)
 	})
 }
+
+// Earlier logins have spent the budget, so the old password is refused and the queued one cannot be tried. It counts as in force
+// by time, and is tried first when the budget allows it.
+func TestRefusedOldPasswordIsNotServed(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		r.remote.setSettleAfter(time.Minute)
+		r.remote.answer(unknown, false)
+		require.Equal(t, credential.StateUncertain, r.mustRotate().View.State)
+		r.remote.answer(queued, true)
+		advance(2 * time.Minute)
+		require.Equal(t, 2, d.refusals(), "the new one before the request was repeated, the old one afterwards")
+		require.Equal(t, credential.StateAssumed, r.read().State)
+		require.Equal(t, r.remote.password("login"), r.read().Password.Value)
+		advance(20 * time.Minute)
+		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, 2, d.refusals())
+	})
+}
