@@ -123,6 +123,7 @@ func TestTakeoverChangesDuePasswordsOnce(t *testing.T) {
 	w.windDown(t)
 	w.nothingLocked()
 	require.Zero(t, w.sim.Trapped(), "the engine never follows a redirect")
+	require.True(t, t.Run("proofs and restarts", c.keepProofs))
 	t.Log("changes and when their requests arrived, in seconds:\n" + w.table())
 }
 

@@ -133,7 +133,7 @@ func TestFailedRestartStopsTheOthers(t *testing.T) {
 				s := m.read("status/web")
 				require.Contains(t, s["reason"], "The restarts have stopped at server "+ids[0]+": ")
 				require.Contains(t, s["reason"], f.reason)
-				require.Contains(t, s["advice"], "confirm-role/web")
+				require.Contains(t, s["advice"], "restart the servers")
 				if f.name == "another host key" {
 					require.Contains(t, s["reason"], known)
 					require.Contains(t, s["reason"], m.sim.SSH(ids[0]).Fingerprint)

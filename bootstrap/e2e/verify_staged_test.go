@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
 // Without restart, the engine finds out by itself that an operator has restarted a server, each of several by itself. Each
@@ -110,4 +112,46 @@ func TestDiscardIsContradictedByLogin(t *testing.T) {
 	m.must("confirm-role/web", data{"version": 2})
 	m.waitUntilProved("web", role, 2)
 	m.withinBudget(role)
+}
+
+// A server without SSH, such as Windows has none by default, is confirmed by hand as without a proof.
+func TestServerWithoutSSHIsConfirmedByHand(t *testing.T) {
+	t.Parallel()
+	m := newProvedMount(t)
+	role := with(m.proved(m.instances("metal-windows")), data{"username": "Administrator"})
+	require.NoError(t, m.sim.SetFault(lab.Fault{System: "ssh", Target: "*", Kind: lab.Unreachable}))
+	m.must("roles/win", role)
+	s := m.waitForProof("win", "restart_required", "cannot_tell")
+	require.NotNil(t, s["next_proof_time"])
+	m.restart(servers(role)...)
+	m.must("confirm-role/win", data{"version": 1})
+	require.Contains(t, m.read("status/win")["reason"], "An operator stated that this password is in force")
+	m.clearFaults()
+	require.Equal(t, "assumed", m.workingCreds("win", role)["state"])
+	require.Zero(t, m.refusedCount(role))
+	m.must("verify-role/win", nil)
+	m.waitUntilProved("win", role, 1)
+}
+
+// Where root may not log in with a password, the right one is refused too. That settles nothing, and keeps the budget.
+func TestRootWithoutPasswordLoginsKeepsBudget(t *testing.T) {
+	t.Parallel()
+	m := newProvedMount(t)
+	role := m.proved(m.service("root"))
+	m.must("roles/r", role)
+	before := m.waitUntilProved("r", role, 1)
+	m.switchSSH("permit_root_login", "prohibit-password")
+	m.must("rotate-role/r", nil)
+	s := m.waitForProof("r", "accepted", "refused")
+	require.Contains(t, s["last_proof_reason"], "PermitRootLogin prohibit-password")
+	d := m.creds("r")
+	require.Equal(t, before["password"], d["password"])
+	require.NotNil(t, d["next_password"])
+	require.Equal(t, 2, m.refusedCount(role))
+	m.withinBudget(role)
+
+	m.switchSSH("permit_root_login", "yes")
+	m.must("roles/r", data{"verify": "none", "verify_address": "", "verify_host_key": ""})
+	require.Equal(t, d["next_password"], m.waitForState("r", "assumed")["password"])
+	m.workingCreds("r", role)
 }
