@@ -2,12 +2,14 @@ package rotation
 
 import (
 	"context"
+	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 )
 
@@ -129,4 +131,25 @@ func requireProved(f *faultRig) {
 	f.Helper()
 	requireActive(f)
 	require.Equal(f, credential.BasisProof, f.role().Record.Current.Basis)
+}
+
+// What a login needs is stored apart from the role, so a read costs as much as without proofs. A rotation costs the login's count
+// in addition, and one read of what the login needs.
+func TestProofsCostReadersNothing(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.proves()
+		r.remote.logins[0].Kind = provider.LoginSSH
+		r.mustCreate(func(in *NewRole) {
+			proved(&in.Options)
+			in.Options.Verify, in.Options.VerifyHostKey = provider.LoginSSH, "SHA256:ezX23TUbUAzF3HVBsFGE2OV1EksrNnAP66BPEubCSZI"
+			in.Options.VerifyPeriod, in.Options.OnDrift = 3600, role.DriftRecover
+		})
+		r.storage.reset()
+		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, counts{gets: 1}, r.storage.counts(), "a read")
+		r.storage.reset()
+		r.mustRotate()
+		require.Equal(t, counts{gets: 2, puts: 3}, r.storage.counts(), "a rotation")
+	})
 }
