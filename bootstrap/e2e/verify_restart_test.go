@@ -66,6 +66,48 @@ func TestServersRestartOneAtATime(t *testing.T) {
 	}
 }
 
+// Without a login, a finished restart is all that is known. A scheduled rotation of such a role does not wait for a person.
+func TestRestartWithoutProofIsAssumed(t *testing.T) {
+	t.Parallel()
+	for _, operation := range serverOperations {
+		t.Run(operation, func(t *testing.T) {
+			t.Parallel()
+			m := newProvedMount(t)
+			role := with(m.adopted(m.roleFor(operation)), data{"restart": "soft", "rotation_period": 10})
+			m.must("roles/web", role)
+			m.waitFor("web", "the servers should be restarted with the next password", func() bool {
+				d := m.creds("web")
+				return d["state"] == "assumed" && versionOf(t, d) == 2
+			})
+			m.must("roles/web", data{"rotation_period": 3600})
+			require.Contains(t, m.read("status/web")["reason"], "No login has proved it.")
+			m.workingCreds("web", role)
+			m.restarted(role, 1)
+		})
+	}
+}
+
+// allow_restart can be taken away at any time. A restart that was requested is followed to its end.
+func TestRestartsEndWithTheirPermission(t *testing.T) {
+	t.Parallel()
+	m := newProvedMount(t)
+	require.NoError(t, m.sim.Switch("ecs", "restart_ms", 1500))
+	role := with(m.adopted(m.proved(m.cloudServers("cloud-1", "cloud-2"))), data{"restart": "soft"})
+	ids := servers(role)
+	m.must("roles/web", role)
+	before := m.waitUntilProved("web", role, 1)
+	m.must("rotate-role/web", nil)
+	m.waitFor("web", "the first server should restart", func() bool { return m.sim.ECS(ids[0]).PowerActions == 1 })
+	m.must("config/elastic", data{"allow_restart": false})
+	m.waitFor("web", "the first server should have the new password", func() bool { return versionOf(t, m.serversOf("web")[ids[0]]) == 2 })
+	require.Contains(t, m.read("status/web")["reason"], "allow_restart of config/elastic")
+	require.Never(t, func() bool { return m.sim.ECS(ids[1]).PowerActions > 0 }, waitShort, tick)
+	m.othersUntouched(role, before)
+	m.must("config/elastic", data{"allow_restart": true})
+	m.waitUntilProved("web", role, 2)
+	m.restarted(role, 1)
+}
+
 // failedRestart is a restart of the first server that fails.
 type failedRestart struct {
 	name string
