@@ -60,7 +60,7 @@ func (f Facts) hindranceAdvice() string {
 func (f Facts) needsStatement() bool {
 	switch f.View.State {
 	case credential.StateDrifted:
-		return !(f.Role.Proofs.Recovering && logsIn(f.Role)) && f.Step.Do != role.Begin
+		return (!f.Role.Proofs.Recovering || !logsIn(f.Role)) && f.Step.Do != role.Begin
 	case credential.StateRestartRequired:
 		return !f.alone() || partlyRefused(f.Role.Record) != 0
 	case credential.StateUncertain:

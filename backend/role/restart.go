@@ -43,7 +43,8 @@ func (r *Role) NextRestart() string {
 		return ""
 	}
 	for _, part := range r.Target.Parts {
-		if !slices.Contains(next.InForceOn, part) && !(r.Restarts.Version == next.Version && slices.Contains(r.Restarts.Done, part)) {
+		done := r.Restarts.Version == next.Version && slices.Contains(r.Restarts.Done, part)
+		if !done && !slices.Contains(next.InForceOn, part) {
 			return part
 		}
 	}

@@ -54,18 +54,6 @@ func (d *door) say(proof *provider.Proof) {
 	d.answer = func(verify.Login) *provider.Proof { return proof }
 }
 
-// refuses refuses one password, even if it is in force.
-func (d *door) refuses(value string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.answer = func(l verify.Login) *provider.Proof {
-		if l.Password != value {
-			return nil
-		}
-		return &provider.Proof{Verdict: provider.Refused, Reason: "the server refused the password"}
-	}
-}
-
 // refusals returns how many logins were refused.
 func (d *door) refusals() int {
 	d.mu.Lock()

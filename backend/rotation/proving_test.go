@@ -60,7 +60,7 @@ func TestConfirmedPasswordIsActiveIfNoLoginCanTell(t *testing.T) {
 // A confirmed password that does not log in is not handed out while the one before works.
 func TestConfirmedPasswordThatIsRefusedIsNotServed(t *testing.T) {
 	t.Parallel()
-	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
 		old := r.read().Password.Value
 		r.remote.answer(applied, false) // the remote system says so, but does nothing
 		report := r.mustRotate()

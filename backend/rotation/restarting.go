@@ -98,7 +98,7 @@ func (w restarting) prove(ctx context.Context) error {
 		w.role.RestartUnproved(w.Now())
 		return nil
 	}
-	logins, err := proving{w.work}.round(ctx, w.role.RestartTrials(), []string{w.role.Restarts.Part})
+	logins, err := proving(w).round(ctx, w.role.RestartTrials(), []string{w.role.Restarts.Part})
 	if err == nil {
 		w.role.RestartProved(logins, w.Now(), w.h.Margin())
 	}

@@ -156,7 +156,7 @@ func TestRestartsKeepWindow(t *testing.T) {
 		if !opens.After(start) {
 			opens = opens.Add(day)
 		}
-		slow := func(part string) (provider.Result, bool) { // the first server is refused until the window is closed
+		slow := func(string) (provider.Result, bool) { // the first server is refused until the window is closed
 			if time.Since(opens) < time.Hour {
 				return busy, false
 			}
