@@ -239,7 +239,6 @@ func (c *stepCase) isOfItsState() {
 	case Settle:
 		queued := c.role.QueuedUntil()
 		c.require(c.role.derived && c.step.At.Equal(now) || c.step.At.Equal(queued), "nothing is to be stored")
-	case Prove, Restart: // see proofCase
 	case Rest:
 		c.require(!rec.Unfinished() || c.role.Unsettled(now, c.env) || c.role.Options.Disabled || c.env != Env{} || c.step.Why == Window, "an open password is left")
 	}
