@@ -21,6 +21,8 @@
 //   - staged: the remote system has taken the password but has not put it in force yet. It is either queued
 //     ([Accepted]) or waiting for a restart ([RestartRequired]).
 //   - overtaken: a password that was sent later has come into force, or waits for the same restart.
+//   - proved: a login with the password has worked. Refused: a login with it, or a change that presented it, was refused.
+//   - late: a request whose deadline has passed, which may still be carried out until a margin after it.
 //   - part: one of several servers that share the account. Each may take a password or refuse it on its own.
 //
 // # How a password is changed
@@ -29,7 +31,7 @@
 //  2. [Record.Send], or [Record.SendWithOld] where the remote system asks for the present password, marks Next as being
 //     sent. Store the record, then send the request.
 //  3. Apply what the answer proves about this one request, and store the record:
-//     [Record.Applied] if the password is in force;
+//     [Record.Applied] if the password is in force, or [Record.Reported] if a login is to show it first;
 //     [Record.Staged] if the remote system puts it in force later;
 //     [Record.TakenByParts] if only some parts have taken it, followed by what happened to the others;
 //     [Record.NotApplied] if the request changed nothing;
@@ -37,8 +39,18 @@
 //     [Record.TargetRefused] if it changed nothing and no other password would be accepted either;
 //     [Record.OldRefused] if it changed nothing because the old password it presented is wrong;
 //     [Record.Unresolved] if the request may have been applied, or still may be.
-//  4. A staged password comes into force by [Record.InForce] (the restart), [Record.SettleByTime] (the queue) or
-//     [Record.Confirm] (an operator).
+//  4. A staged password comes into force by [Record.RestartedOn] (restarts), [Record.SettleByTime] (the queue),
+//     [Record.Proved] (a login) or [Record.Confirm] (an operator).
+//
+// # What a login shows
+//
+// A login that works shows what is in force now: [Record.Proved], or [Record.ProvedOn] for some parts. That settles what was
+// sent before. It does not settle a password that can still come into force: one that is staged and was sent later, or whose
+// request may be late. While there is one, the proved password is assumed, not active. A password that was sent later and
+// whose outcome nobody has seen moves to the history, where it stays open.
+//
+// A login that is refused shows less: [Record.LoginRefused]. The password in force is then handed out only if there is no
+// other. A password that may still come into force stays as it is.
 //
 // An unknown outcome is resolved by sending the same Next again. Before a different password is sent, wait until
 // [Record.SendNotBefore] plus a margin: a late request would otherwise replace it.
@@ -59,5 +71,6 @@
 //   - A negative answer never settles an earlier request. A refusal, or "busy", applies only to the request it answers.
 //   - A version that was in force, or may have been, is never given to another password.
 //   - A new password that the remote system has refused is never handed out.
+//   - A login never settles a password that can still come into force.
 //   - A statement by an operator never sends anything, and never undoes what the remote system may do later.
 package credential

@@ -207,7 +207,7 @@ const (
 
 // Candidate is a password that is no longer Next and may be valid. The newest one becomes Next again if the password that
 // replaced it is withdrawn without having been applied. A candidate is settled, and moves to the history, by
-//   - proof that another password is in force;
+//   - a login with another password, unless it can still come into force after that: see [Record.Proved];
 //   - an operator, who confirms or adopts a password;
 //   - a change that the remote system made only because its old password was right, if every request with the candidate
 //     presented an old password too: none of them can be applied after that;

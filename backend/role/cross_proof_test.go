@@ -118,6 +118,7 @@ func (c *proofCase) keepsRules() {
 	case Send:
 		able := r.Options.Proves() && (c.env.Requested || !r.Options.Disabled) && !waits
 		c.require(!able || !r.Proofs.Wanted, "it is sent again without a login")
+	default:
 	}
 	if own := r.Automatic(now, c.env); !r.inFlight(now) && (c.step.Do != Begin || !c.step.OnRead) {
 		c.require(own == c.step, "the engine takes another step")

@@ -156,8 +156,9 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
-	later := next.Staged() || len(r.Target.Parts) > 0 && !next.Unproved() // servers take a password at their next restart
-	if current != nil && !drifted && (resting || later) {
+	later := next.Staged() || len(r.Target.Parts) > 0 && !next.Unproved()                                    // servers take a password at their next restart
+	refused := current != nil && r.Proofs.Verdict == provider.Refused && r.Proofs.Version == current.Version // so the next one is likelier
+	if current != nil && !drifted && (resting || later && !refused) {
 		add(current.Password)
 	}
 	if next.Exposed() {

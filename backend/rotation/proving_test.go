@@ -415,3 +415,18 @@ func TestRequestThatEndsDuringLoginHasNoResults(t *testing.T) {
 		slow.release()
 	})
 }
+
+// If the budget of refused logins ends a round after the old password, the next one begins with the new one: otherwise the old
+// one would use up the budget each time.
+func TestQueuedPasswordIsReachedWithinBudget(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
+		r.remote.setSettleAfter(time.Minute)
+		r.remote.answer(queued, true)
+		r.mustRotate()
+		require.Contains(t, r.confirmFails(Confirmation{Password: "anotherone1"}), "a login with it was refused")
+		advance(40 * time.Minute)
+		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, r.remote.password("login"), r.read().Password.Value)
+	})
+}

@@ -59,14 +59,6 @@ var ofLogins = []mutant{
 		pkg:    role, test: "TestLoginsAreMadeAtTheirTime",
 	},
 	{
-		name: "restart-outside-the-window", rule: "next",
-		breaks: "Servers of a scheduled change are restarted outside its rotation_window.",
-		file:   "backend/role/restart.go",
-		old:    "r.Record.Next.Reason == ReasonDue && !env.Requested",
-		new:    "r.Record.Next.Reason == \"\" && !env.Requested",
-		pkg:    role, test: "TestServersAreRestartedAtTheirTime",
-	},
-	{
 		name: "leave-a-server-turned-off", rule: "next",
 		breaks: "A freeze leaves a server turned off that the engine is restarting.",
 		file:   "backend/role/restart.go",
