@@ -157,8 +157,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
 	later := next.Staged() || len(r.Target.Parts) > 0 && !next.Unproved()                                    // servers take a password at their next restart
-	refused := current != nil && r.Proofs.Verdict == provider.Refused && r.Proofs.Version == current.Version // so the next one is likelier
-	if current != nil && !drifted && (resting || later && !refused) {
+	if current != nil && !drifted && (resting || later) {
 		add(current.Password)
 	}
 	if next.Exposed() {

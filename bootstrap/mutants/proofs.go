@@ -14,8 +14,8 @@ var ofProofs = []mutant{
 		name: "next-before-current", rule: "2a",
 		breaks: "While a password is queued, it is tried before the one in force.",
 		file:   "backend/role/proof.go",
-		old:    "if current != nil && !drifted && (resting || later && !refused) {",
-		new:    "_, _ = later, refused\n\tif current != nil && !drifted && resting {",
+		old:    "if current != nil && !drifted && (resting || later) {",
+		new:    "_ = later\n\tif current != nil && !drifted && resting {",
 		pkg:    rotation, test: "TestQueuedPasswordIsPolled",
 	},
 	{
