@@ -113,7 +113,7 @@ rule "charset" { charset = "abcdefghijABCDEFGHIJ0123456789\"'" }`)
 		{"role's policy does not exist, or may not be named", "roles/web1", data{"password_policy": "no-such-policy"}, "no-such-policy"},
 		{"role's policy cannot comply", "roles/web1", data{"password_policy": m.path + "quotes"}, "character"},
 		{"verify", "roles/web1", data{"verify": true}, "verify"},
-		{"verify address", "roles/web1", data{"verify_address": "127.0.0.1:22"}, "allowed_verify_addresses"},
+		{"verify address", "roles/web1", data{"verify": "plesk", "verify_address": "127.0.0.1:22"}, "allowed_verify_addresses"},
 		{"connection changed", "roles/web1", data{"connection": "other"}, "cannot be changed"},
 		{"login changed", "roles/web1", data{"login": "ops2"}, "cannot be changed"},
 		{"account changed", "roles/cache", data{"account_id": m.account("report")["account_id"]}, "cannot be changed"},

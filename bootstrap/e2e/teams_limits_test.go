@@ -88,7 +88,7 @@ func TestOversizedAndMistypedFieldsAreRefused(t *testing.T) {
 		},
 		"roles/team-b-1": {
 			"rotation_schedule": strings.Repeat("0,", 400<<10) + "0 0 * * *", "password_policy": strings.Repeat("a", 257), "verify_ca_cert": strings.Repeat("A", 65<<10),
-			"rotation_period": data{"a": secret}, "history_size": secret, "verify_address": []any{secret}, "password": []any{data{"a": secret}},
+			"rotation_period": data{"a": secret}, "history_size": secret, "verify": []any{secret}, "password": []any{data{"a": secret}},
 			"return_last_password": data{"a": []any{secret}}, "instance_ids": data{"a": secret}, "unknown": data{"a": secret},
 		},
 	} {

@@ -51,6 +51,11 @@ func proofKinds() []proofKind {
 	}
 }
 
+// someKinds returns those with these names.
+func someKinds(names ...string) []proofKind {
+	return slices.DeleteFunc(proofKinds(), func(k proofKind) bool { return !slices.Contains(names, k.name) })
+}
+
 // newProvedMount returns a mount with a connection for each operation. They allow logins to loopback, and restarts.
 func newProvedMount(t testing.TB) *mount {
 	t.Helper()
