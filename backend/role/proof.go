@@ -156,7 +156,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	drifted := current != nil && current.Refused
 	resting := !rec.Exposed() && !drifted
-	later := next.Staged() || len(r.Target.Parts) > 0 && !next.Unproved()                                    // servers take a password at their next restart
+	later := next.Staged() || len(r.Target.Parts) > 0 && !next.Unproved() // servers take a password at their next restart
 	if current != nil && !drifted && (resting || later) {
 		add(current.Password)
 	}
