@@ -243,18 +243,24 @@ func (s *sequence) step() {
 	case what < 90:
 		s.tell("a restart")
 		s.engine.Stop()
-		s.start()
+		s.replace()
 	case what < 95:
 		s.tell("a crash")
 		s.storage.failAll()
 		s.engine.Stop()
-		s.storage.heal()
-		s.start()
+		s.replace()
 	default:
 		d := time.Duration(s.rnd.IntN(300)) * time.Millisecond
 		s.tell("%v passes", d)
 		time.Sleep(d)
 	}
+}
+
+// replace starts another engine in place of one that has stopped. Requests that reach that one late can store nothing.
+func (s *sequence) replace() {
+	s.storage.failAll()
+	s.storage = &storage{Storage: s.storage.Storage}
+	s.start()
 }
 
 // rotate requests a rotation, and waits for the answer if wait is set.
