@@ -1,3 +1,6 @@
+// Handshakes are most of what the sequences cost. The simulators need no key exchange that withstands quantum computers.
+//
+//go:debug tlsmlkem=0
 package rotation
 
 import (
@@ -12,12 +15,15 @@ import (
 	"vault-plugin-secrets-hosting/bootstrap/simulator"
 )
 
-// sequences is how many sequences run; fewer with the race detector, which is slow.
-var sequences = 1000
+// With the race detector, which is slow, these are smaller.
+var (
+	// sequences is how many sequences run.
+	sequences = 1000
+	// together is how many run at a time: mostly they wait.
+	together = 24
+)
 
 const (
-	// together is how many sequences run at a time: mostly they wait.
-	together = 24
 	// hundredfold divides the engine's waits by a hundred, so that a sequence sees its retries, checks and probes. The locks of
 	// the simulators last as long as real ones, much longer than a sequence: they forget no refusal in one. Fail2Ban remembers
 	// refusals for a hundredth of ten minutes.
