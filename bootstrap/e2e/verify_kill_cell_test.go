@@ -34,6 +34,9 @@ func (c *provedCell) prepare() {
 	c.must("roles/"+c.name, c.role)
 	d := c.waitUntilProved(c.name, c.role, firstVersion(c.kind))
 	c.before, c.old = versionOf(c.t, d), d["password"]
+	if c.at.asks { // not earlier: the first restarts have to be in time
+		c.must("roles/"+c.name, data{"restart_timeout": shortRestart})
+	}
 	c.count()
 }
 
