@@ -33,8 +33,8 @@ const (
 	presumed = 9 * time.Second
 )
 
-// runSequences runs random sequences, and returns what the simulators refused.
-func runSequences(t *testing.T, proves bool) *refusals {
+// runSequences runs n random sequences, and returns what the simulators refused.
+func runSequences(t *testing.T, n int, proves bool) *refusals {
 	t.Helper()
 	defer func(before string) { timing.Scale = before }(timing.Scale)
 	timing.Scale = hundredfold
@@ -49,7 +49,7 @@ func runSequences(t *testing.T, proves bool) *refusals {
 			}
 		})
 	}
-	for n := range uint64(sequences) {
+	for n := range uint64(n) {
 		if t.Failed() {
 			break
 		}

@@ -22,7 +22,7 @@ const proofBudget = 2
 // two are refused, over restarts, crashes and failovers. With the connection's own calls and the old passwords that changes
 // present, they never lock an account or ban the engine's address.
 func TestNoSequenceOfFaultsExceedsBudgetOfProofs(t *testing.T) {
-	total := runSequences(t, true)
+	total := runSequences(t, sequences, true)
 	t.Logf("%d sequences; the simulators refused these proofs: %v", sequences, total.proofs)
 	require.False(t, t.Failed())
 	require.Len(t, total.proofs, 5)
