@@ -18,6 +18,7 @@ type account struct {
 	rng    *rand.Rand
 
 	parts    []*part
+	api      *door      // that of the remote system's API
 	attempts []*attempt // those that may still matter
 	effects  []*effect  // what will happen without another request
 	labels   map[string]string
@@ -51,6 +52,15 @@ type account struct {
 	// made are the passwords that storage has had as the next one. dueChange are those made because the password was due;
 	// touched are those that the remote system may have taken, as far as the engine can know.
 	made, dueChange, touched map[string]bool
+	// seen are the results of logins that are not stored yet, noLogin the passwords that were refused since they last worked.
+	seen    []seen
+	noLogin map[noLogin]bool
+	// logins counts the logins, loggingIn those that have no answer yet.
+	logins, loggingIn int
+	// opens: its doors are open at the end.
+	opens bool
+	// stated is the password that an operator is making a statement about.
+	stated string
 	// waiting is the step that the engine has to take for the role.
 	waiting waiting
 }
@@ -62,6 +72,9 @@ type part struct {
 	waiting *attempt // its password comes into force at the next restart
 	// foreign: others set the password that is held, and Vault does not know it.
 	foreign bool
+	door    *door
+	// proved is what logins have shown.
+	proved proved
 }
 
 // attempt is one request to change the password.
@@ -80,6 +93,8 @@ type attempt struct {
 	// later counts the changes confirmed since. confirmed: an operator has said since which password is in force.
 	later     int
 	confirmed bool
+	// proved: logins have shown since which password is in force.
+	proved bool
 	// repeated: another request with the same password was confirmed.
 	repeated bool
 	// began is when the piece of work that made it made its first request; ended is when the answer left.
@@ -103,11 +118,15 @@ func newAccount(w *world, s *system, number int) *account {
 	acc := &account{
 		w: w, system: s, login: fmt.Sprintf("login%d", number), role: fmt.Sprintf("role%d", number),
 		rng: w.newRNG(), labels: map[string]string{}, refused: map[string]int{}, wrong: map[string]bool{},
-		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{},
+		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{}, noLogin: map[noLogin]bool{},
 	}
 	for i := range max(1, s.spec.parts) {
-		acc.parts = append(acc.parts, &part{name: partName(i), held: w.foreignPassword(), foreign: true})
+		p := &part{name: partName(i), held: w.foreignPassword(), foreign: true}
+		p.door = newDoor(acc, p, number, i)
+		w.byAddress[p.door.address] = p.door
+		acc.parts = append(acc.parts, p)
 	}
+	acc.api = newDoor(acc, acc.parts[0], number, 255)
 	return acc
 }
 
@@ -266,6 +285,7 @@ func (acc *account) start(p *part, forgets bool) {
 	default:
 		acc.set(p, p.waiting)
 		acc.overtaken = acc.overtaken || p.waiting.confirmed // what the operator confirmed was true then
+		p.foreign = p.foreign || p.waiting.proved            // nobody has seen that the server took it
 	}
 	p.waiting = nil
 }
@@ -295,6 +315,8 @@ func (acc *account) deleted() {
 	}
 	clear(acc.refused)
 	clear(acc.wrong)
+	clear(acc.noLogin)
+	acc.seen = nil
 	acc.misled = false
 }
 

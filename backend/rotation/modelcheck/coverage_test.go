@@ -163,20 +163,17 @@ var (
 // canHappen reports whether an event can happen to a role in this state or condition.
 func canHappen(column, event string) bool {
 	servers, old, queue := slices.Contains(withServers, event), slices.Contains(withOld, event), slices.Contains(withQueue, event)
-	answer := slices.Contains(reactions, reaction(event))
 	switch column {
 	case string(credential.StateNone): // the old password can only be a discarded one, which is tried last
 		return event != dueChange && event != readChange
-	case string(credential.StateActive): // what waits for a restart or in a queue is never confirmed
-		return !servers && !queue
-	case string(credential.StateAccepted): // nothing is sent before the queue is empty
-		return !servers && !old && !answer && event != dueChange && event != readChange && event != retries
+	case string(credential.StateActive), string(credential.StateDrifted): // a login shows either
+		return true
+	case string(credential.StateAccepted): // an operator may replace what no login has shown
+		return !servers && !old && event != dueChange && event != readChange && !slices.Contains(atOnce, event)
 	case string(credential.StateRestartRequired):
 		return !old && !queue && !slices.Contains(atOnce, event) && event != dueChange && event != readChange
 	case string(credential.StateUncertain):
 		return event != dueChange && event != readChange
-	case string(credential.StateDrifted): // refused as an old password
-		return !servers && !queue
 	case isOnRead:
 		return event != dueChange
 	case isShut:

@@ -25,12 +25,14 @@ type spec struct {
 	whole bool
 	// locks: five refusals in a row lock the credential.
 	locks bool
+	// api: logins can be made through the remote system's API, too.
+	api bool
 }
 
 // specs has one kind for each way in which a change can come into force, and one with several servers that act as one.
 var specs = []*spec{
 	{name: "confirms", locks: true},
-	{name: "asks", old: true, locks: true},
+	{name: "asks", old: true, locks: true, api: true},
 	{name: "queues", queue: true, settle: 60 * time.Second},
 	{name: "servers", restart: true, parts: 3, locks: true},
 	{name: "instances", restart: true, parts: 2, whole: true, locks: true},
@@ -113,7 +115,13 @@ func (k *kind) Rules(provider.Connection, provider.Target) password.Rules {
 	}
 }
 
-func (k *kind) Logins(provider.Connection, provider.Target) []provider.Login { return nil }
+func (k *kind) Logins(provider.Connection, provider.Target) []provider.Login {
+	ways := []provider.Login{{Kind: provider.LoginSSH}}
+	if k.api {
+		ways = append(ways, provider.Login{Kind: provider.LoginWebCLI})
+	}
+	return ways
+}
 
 func (k *kind) OldPassword(t provider.Target) provider.OldPassword {
 	return provider.OldPassword{Required: k.old && t.Settings.String("method") != reset, LockWindow: lockWindow}

@@ -21,6 +21,11 @@ func (w *world) rest() {
 	for _, s := range w.ordered {
 		s.weather = calm
 	}
+	for _, acc := range w.accounts {
+		if acc.opens = w.chance(80); acc.opens {
+			acc.openDoors()
+		}
+	}
 	w.mu.Unlock()
 	w.settle(3 * time.Minute)
 	for _, s := range w.ordered {
@@ -29,6 +34,11 @@ func (w *world) rest() {
 		}
 	}
 	w.endFreeze(w.accounts[0])
+	for _, acc := range w.accounts {
+		if acc.opens && provesOverSSH(w, acc) {
+			w.trustDoors(acc)
+		}
+	}
 	for _, acc := range w.accounts {
 		w.updateOptions(acc, "enable the automation of", func(o *role.Options) { o.Disabled = false })
 	}
@@ -120,7 +130,8 @@ func (w *world) checkSettled(acc *account) {
 	r := w.role(acc.role)
 	rec := r.Record
 	switch state := credential.State(acc.state); {
-	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted:
+	case rec.Next.Unproved() && !acc.honest(r): // an operator has to say what is in force
+	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted && !role.StaysQueued(r):
 		w.fail("I7: %s is still %s (%s; %s, next attempt %s): %s", acc.role, state, r.Retry.Last, w.now(), r.Retry.NextAttempt, acc.describe(r))
 	case rec.Unfinished() && state != credential.StateDrifted && !acc.stuck(rec):
 		w.fail("I7: %s is %s, and something is left to do: %s", acc.role, state, r.Retry.Last)
@@ -149,9 +160,13 @@ func (acc *account) explained(rec credential.Record) bool {
 
 // checkWorks rotates the role once more, and checks that the password that creds returns logs in.
 func (w *world) checkWorks(acc *account) {
+	if !acc.opens && proves(w, acc) {
+		w.updateOptions(acc, "prove nothing any more on", func(o *role.Options) { *o = withoutProof(*o) })
+	}
 	w.mu.Lock()
-	rec := w.role(acc.role).Record
-	needsOperator := acc.stuck(rec) || acc.state == string(credential.StateDrifted) || acc.system.spec.old && !acc.logsIn(orZero(rec.Current).Value)
+	r := w.role(acc.role)
+	rec := r.Record
+	needsOperator := role.StaysQueued(r) || rec.Next.Unproved() || acc.stuck(rec) || acc.state == string(credential.StateDrifted) || acc.system.spec.old && !acc.logsIn(orZero(rec.Current).Value)
 	w.mu.Unlock()
 	if needsOperator || acc.system.spec.restart {
 		w.confirmAll(acc)
@@ -199,6 +214,12 @@ func (w *world) confirmAll(acc *account) {
 	for _, p := range acc.parts {
 		w.confirmServer(acc, p)
 	}
+}
+
+// withoutProof are the options without those of a proof.
+func withoutProof(o role.Options) role.Options {
+	o.Verify, o.VerifyAddress, o.VerifyHostKey, o.VerifyPeriod, o.OnDrift = "", "", "", 0, role.DriftReport
+	return o
 }
 
 func orZero(c *credential.Current) credential.Current {

@@ -39,8 +39,10 @@ type world struct {
 	ordered  []*system
 	accounts []*account
 	byLogin  map[string]*account
-	byRole   map[string]*account
-	foreign  int // passwords made by others
+	// byAddress are the doors.
+	byAddress map[string]*door
+	byRole    map[string]*account
+	foreign   int // passwords made by others
 
 	decoded map[string]decoded // by key
 
@@ -84,7 +86,7 @@ func newWorld(seed uint64, cover *coverage) *world {
 	w := &world{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), passwords: rand.New(rand.NewPCG(seed, 1)),
 		disk: &disk{entries: map[string][]byte{}, writes: map[string]int{}}, systems: map[string]*system{},
-		byLogin: map[string]*account{}, byRole: map[string]*account{}, decoded: map[string]decoded{},
+		byLogin: map[string]*account{}, byAddress: map[string]*door{}, byRole: map[string]*account{}, decoded: map[string]decoded{},
 		begun: time.Now(), cover: cover,
 	}
 	number := 0
@@ -188,7 +190,7 @@ func (acc *account) describe(r *role.Role) string {
 	if c := r.Record.Current; c != nil {
 		fmt.Fprintf(&out, " [confirmed %t by %s]", c.Confirmed, c.Basis)
 	}
-	fmt.Fprintf(&out, " [%s", timingOf(r.Options))
+	fmt.Fprintf(&out, " [%s, %s", timingOf(r.Options), proofOf(r.Options))
 	if !r.Due.IsZero() {
 		fmt.Fprintf(&out, ", due at %.0fs", r.Due.Sub(acc.w.begun).Seconds())
 	}
