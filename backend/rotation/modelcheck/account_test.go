@@ -99,6 +99,8 @@ type attempt struct {
 	repeated bool
 	// began is when the piece of work that made it made its first request; ended is when the answer left.
 	began, ended time.Time
+	// arrived is when it arrived.
+	arrived time.Time
 	// asked: an operator asked for the work. read: a reader did.
 	asked, read bool
 	// first: the password had not been sent before, as far as the engine can know.
@@ -214,6 +216,7 @@ func (acc *account) happen(f *effect) {
 	default:
 		w.note("   (%s: %s is set late)", acc.login, what)
 		acc.set(f.part, a)
+		f.part.foreign = f.part.foreign || a.proved // logins have shown that this was over
 	}
 	acc.overtaken = acc.overtaken || a.confirmed || a.later > 0
 	if f.queued { // it also counts for earlier requests with the same password

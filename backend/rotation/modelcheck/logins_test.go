@@ -119,9 +119,10 @@ func (n *node) knock(ctx context.Context, d *door, password string, fits func() 
 func (acc *account) learn(after *role.Role) {
 	list := acc.seen
 	acc.seen = nil
+	known := after.Record.List()
 	for _, s := range list {
 		switch {
-		case s.at.After(after.Proofs.Time): // it was not stored
+		case s.at.After(after.Proofs.Time), !holds(known, s.password): // it was not stored, or was about a statement that was not
 		case s.verdict == provider.Works:
 			s.part.proved = proved{s.password, s.at}
 			if s.part.held == s.password {
@@ -159,6 +160,7 @@ func (acc *account) provedEverywhere(password string) {
 	if acc.truth() == password {
 		acc.misled = false
 	}
+	acc.carriedOut(password, first)
 	for _, a := range acc.attempts {
 		if a.deadline.Add(acc.margin()).Before(first) {
 			a.confirmed, a.proved = true, true
@@ -168,5 +170,19 @@ func (acc *account) provedEverywhere(password string) {
 		if a := p.waiting; a != nil && a.deadline.Add(acc.margin()).Before(first) {
 			a.confirmed, a.proved = true, true
 		}
+	}
+}
+
+// carriedOut notes that the only unresolved request with a password was carried out: logins on all parts have shown that,
+// the first one at this time. w.mu is held.
+func (acc *account) carriedOut(password string, first time.Time) {
+	var open []*attempt
+	for _, a := range acc.attempts {
+		if a.password == password && !a.settled {
+			open = append(open, a)
+		}
+	}
+	if len(open) == 1 && !open[0].arrived.After(first) {
+		open[0].settled, open[0].proved = true, true
 	}
 }
