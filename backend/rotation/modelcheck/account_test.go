@@ -59,6 +59,8 @@ type account struct {
 	logins, loggingIn int
 	// opens: its doors are open at the end.
 	opens bool
+	// proving is since when the password in force could be proved, or was.
+	proving occasion
 	// stated is the password that an operator is making a statement about.
 	stated string
 	// waiting is the step that the engine has to take for the role.
@@ -295,6 +297,10 @@ func (acc *account) start(p *part, forgets bool) {
 
 // nodeDied forgets the answers that a node had not stored.
 func (acc *account) nodeDied(n *node) {
+	if len(acc.seen) > 0 {
+		acc.w.cover.count(acc.columns(), crashAfterLogin)
+		acc.seen = nil
+	}
 	for _, a := range acc.attempts {
 		if a.node == n && !a.settled {
 			a.answered = false

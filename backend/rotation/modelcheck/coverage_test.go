@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 )
 
@@ -36,6 +37,12 @@ const (
 	probeOpens  = "probe opens the connection"
 	startFrozen = "start freezes the mount"
 	freezeOver  = "freeze ends by itself"
+
+	driftFound      = "login finds drift"
+	driftRecovered  = "login ends drift"
+	proofSettles    = "login settles an unknown outcome"
+	provedEarly     = "login proves a queued password"
+	crashAfterLogin = "crash: between login and its storing"
 )
 
 func newCoverage() *coverage {
@@ -50,6 +57,10 @@ func newCoverage() *coverage {
 		}
 	}
 	c.events = append(c.events, dueChange, readChange, retries, probeOpens, startFrozen, freezeOver)
+	c.events = append(c.events, driftFound, driftRecovered, proofSettles, provedEarly, crashAfterLogin)
+	for _, v := range []provider.Verdict{provider.Works, provider.Refused, provider.CannotTell} {
+		c.events = append(c.events, "login: "+string(v))
+	}
 	for _, p := range []crashPoint{beforeWrite, afterWrite, onArrival, onAnswer} {
 		c.events = append(c.events, "crash: "+string(p))
 	}

@@ -50,6 +50,7 @@ func (w *world) watch() {
 	}
 	for _, acc := range w.accounts {
 		acc.watch(now)
+		acc.watchDrift(now)
 	}
 }
 

@@ -102,6 +102,7 @@ func (n *node) knock(ctx context.Context, d *door, password string, fits func() 
 		return provider.Proof{Verdict: provider.CannotTell}
 	}
 	acc.logins++
+	w.cover.count(acc.columns(), "login: "+string(proof.Verdict))
 	w.note("   login to %s (%s) with %s: %s", acc.login, d.part.name, acc.label(password), proof.Verdict)
 	if proof.Verdict != provider.Refused {
 		d.chain = nil
@@ -115,14 +116,17 @@ func (n *node) knock(ctx context.Context, d *door, password string, fits func() 
 	return proof
 }
 
-// learn notes what logins have shown, once the engine has stored it: Proofs.Time tells that. w.mu is held.
-func (acc *account) learn(after *role.Role) {
+// learn notes what logins have shown, once the engine has stored it: Proofs.Time tells that. It returns them. w.mu is held.
+func (acc *account) learn(after *role.Role) (stored []seen) {
 	list := acc.seen
 	acc.seen = nil
 	known := after.Record.List()
 	for _, s := range list {
+		if s.at.After(after.Proofs.Time) || !holds(known, s.password) { // it was not stored, or was about a statement that was not
+			continue
+		}
+		stored = append(stored, s)
 		switch {
-		case s.at.After(after.Proofs.Time), !holds(known, s.password): // it was not stored, or was about a statement that was not
 		case s.verdict == provider.Works:
 			s.part.proved = proved{s.password, s.at}
 			if s.part.held == s.password {
@@ -137,6 +141,7 @@ func (acc *account) learn(after *role.Role) {
 		default: // it says nothing
 		}
 	}
+	return stored
 }
 
 // noLogin is a password that a part has refused.
@@ -164,6 +169,8 @@ func (acc *account) provedEverywhere(password string) {
 	for _, a := range acc.attempts {
 		if a.deadline.Add(acc.margin()).Before(first) {
 			a.confirmed, a.proved = true, true
+		} else if a.password == password && !a.repeated { // as if it had been confirmed
+			a.later, a.repeated = a.later+1, true
 		}
 	}
 	for _, p := range acc.parts {

@@ -69,6 +69,9 @@ func (d *door) checkLogin(password string, now time.Time) {
 		w.fail("P2: a login to %s is made for no role", acc.login)
 		return
 	}
+	settled := *r
+	settled.Refresh(now)
+	r = &settled
 	if writes := w.disk.writes[roleKey(acc)]; writes != d.writes {
 		d.chain, d.writes = nil, writes
 	}
@@ -127,4 +130,74 @@ func (acc *account) honest(r *role.Role) bool {
 		return acc.api.mood == isOpen || acc.api.mood == isSlow
 	}
 	return !slices.ContainsFunc(acc.parts, func(p *part) bool { return !p.door.honest() })
+}
+
+// checkBelieved is P3 for a write that stores what logins have shown. w.mu is held.
+func (acc *account) checkBelieved(before, after *role.Role, round []seen, now time.Time) {
+	works := map[string]map[*part]bool{}
+	for _, s := range round {
+		if s.verdict == provider.Works {
+			if works[s.password] == nil {
+				works[s.password] = map[*part]bool{}
+			}
+			works[s.password][s.part] = true
+		}
+	}
+	view := after.Record.View(now)
+	for password, on := range works {
+		if len(on) == len(acc.parts) && (view.Password == nil || view.Password.Value != password) {
+			acc.w.fail("P3: logins have shown that %s is in force on %s, and creds returns another password", acc.label(password), acc.login)
+		}
+	}
+	if before == nil || len(round) == 0 {
+		return
+	}
+	was, is := before.Record, after.Record
+	columns := append(acc.conditions(now), string(was.View(now).State))
+	count := func(event string, happened bool) {
+		if happened {
+			acc.w.cover.count(columns, event)
+		}
+	}
+	current := is.Current != nil && (was.Current == nil || was.Current.Version != is.Current.Version) && len(works[is.Current.Value]) > 0
+	count(driftFound, was.Current != nil && !was.Current.Refused && is.Current != nil && is.Current.Refused)
+	count(driftRecovered, current && was.Current != nil && was.Current.Refused && !was.Exposed())
+	count(proofSettles, current && was.View(now).State == credential.StateUncertain)
+	count(provedEarly, current && was.View(now).State == credential.StateAccepted && now.Before(before.SettlesAt))
+}
+
+// longestUnproved is how much later than verify_period a password at rest may be proved: an earlier login could not tell, and
+// the budget may be spent.
+const longestUnproved = time.Hour + budgetWindow + time.Minute + patience
+
+// watchDrift is P3: a password at rest is proved in time, so that drift is found. w.mu is held.
+func (acc *account) watchDrift(now time.Time) {
+	r := acc.w.role(acc.role)
+	if r == nil || !acc.showsDrift(r, now) {
+		acc.proving = occasion{}
+		return
+	}
+	if p := acc.proving; p.node != acc.w.node || p.at.Before(r.Proofs.Time) {
+		acc.proving = occasion{acc.w.node, now}
+	}
+	if late := now.Sub(acc.proving.at) - time.Duration(r.Options.VerifyPeriod)*time.Second - longestUnproved; late > 0 {
+		acc.w.fail("P3: %s has verify_period %d, and its password was not proved for %s more", acc.role, r.Options.VerifyPeriod, late+longestUnproved)
+	}
+}
+
+// showsDrift reports whether a login would find drift now, and nothing is in its way. w.mu is held.
+func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
+	o, rec := r.Options, r.Record
+	stated := rec.Current != nil && rec.Current.Basis == credential.BasisOperator // no login follows, unless one was planned
+	return !stated && o.Proves() && o.VerifyPeriod > 0 && !o.Disabled && rec.Current != nil && !rec.Current.Refused && !rec.Exposed() && !rec.Unfinished() &&
+		acc.background == nil && acc.system.obstacle(now) == "" && acc.system.pause() == nil && acc.honest(r)
+}
+
+// checkRecovered is P3 for a role at the end: with on_drift=recover, a password that works is found. w.mu is held.
+func (acc *account) checkRecovered(r *role.Role) {
+	truth := acc.truth()
+	if r.Options.Proves() && r.Options.OnDrift == role.DriftRecover && r.Record.View(acc.w.now()).State == credential.StateDrifted &&
+		acc.honest(r) && truth != "" && holds(r.Record.List(), truth) {
+		acc.w.fail("P3: %s has on_drift=recover and is drifted, and %s works: %s", acc.role, acc.label(truth), acc.describe(r))
+	}
 }

@@ -129,8 +129,10 @@ func (w *world) checkSettled(acc *account) {
 	defer w.mu.Unlock()
 	r := w.role(acc.role)
 	rec := r.Record
+	acc.checkRecovered(r)
 	switch state := credential.State(acc.state); {
 	case rec.Next.Unproved() && !acc.honest(r): // an operator has to say what is in force
+	case r.Options.Proves() && acc.system.spec.old && rec.Unfinished(): // it tries few of many old passwords between logins
 	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted && !role.StaysQueued(r):
 		w.fail("I7: %s is still %s (%s; %s, next attempt %s): %s", acc.role, state, r.Retry.Last, w.now(), r.Retry.NextAttempt, acc.describe(r))
 	case rec.Unfinished() && state != credential.StateDrifted && !acc.stuck(rec):

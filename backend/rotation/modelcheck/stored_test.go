@@ -30,12 +30,12 @@ func (w *world) stored(name string, before *role.Role, made bool) {
 	if !made || after == nil {
 		return
 	}
-	acc.learn(after)
 	if before != nil {
 		settled := *before
 		settled.Refresh(now) // the same write stores what time has settled
 		before = &settled
 	}
+	acc.checkBelieved(before, after, acc.learn(after), now)
 	acc.checkDue(before, after, now)
 	acc.checkBegin(before, after, now)
 }
