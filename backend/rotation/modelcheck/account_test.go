@@ -61,8 +61,15 @@ type account struct {
 	opens bool
 	// proving is since when the password in force could be proved, or was.
 	proving occasion
-	// stated is the password that an operator is making a statement about.
-	stated string
+	// reboots are the restarts that the engine has requested for the role. steps counts them and the looks at them.
+	reboots []*reboot
+	steps   int
+	// restartFailed are the versions for which a restart has failed. provesFrom is when the logins of the role last changed.
+	restartFailed map[int]bool
+	provesFrom    time.Time
+	// stated is the password that an operator is making a statement about, statedAt when one made the last statement.
+	stated   string
+	statedAt time.Time
 	// waiting is the step that the engine has to take for the role.
 	waiting waiting
 }
@@ -75,6 +82,8 @@ type part struct {
 	// foreign: others set the password that is held, and Vault does not know it.
 	foreign bool
 	door    *door
+	// reboot is the last restart that the engine has requested and that was carried out.
+	reboot *reboot
 	// proved is what logins have shown.
 	proved proved
 }
@@ -122,7 +131,7 @@ func newAccount(w *world, s *system, number int) *account {
 	acc := &account{
 		w: w, system: s, login: fmt.Sprintf("login%d", number), role: fmt.Sprintf("role%d", number),
 		rng: w.newRNG(), labels: map[string]string{}, refused: map[string]int{}, wrong: map[string]bool{},
-		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{}, noLogin: map[noLogin]bool{},
+		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{}, noLogin: map[noLogin]bool{}, restartFailed: map[int]bool{},
 	}
 	for i := range max(1, s.spec.parts) {
 		p := &part{name: partName(i), held: w.foreignPassword(), foreign: true}
@@ -174,6 +183,7 @@ func (a *attempt) outlived() bool {
 
 // advance lets the effects happen that are due.
 func (acc *account) advance(now time.Time) {
+	acc.comeBack(now)
 	for {
 		next := -1
 		for i, f := range acc.effects {
@@ -325,7 +335,8 @@ func (acc *account) deleted() {
 	clear(acc.refused)
 	clear(acc.wrong)
 	clear(acc.noLogin)
-	acc.seen = nil
+	clear(acc.restartFailed)
+	acc.seen, acc.reboots = nil, nil
 	acc.misled = false
 }
 

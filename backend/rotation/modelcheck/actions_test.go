@@ -50,6 +50,9 @@ func (w *world) create(acc *account, adopt bool) {
 	}
 	w.drawTiming(&in.Options)
 	w.drawProof(acc, &in.Options)
+	if acc.system.spec.restart {
+		in.Target["restart"] = w.drawRestart()
+	}
 	if acc.system.spec.old && w.chance(10) {
 		in.Target["method"] = reset
 	}
@@ -80,7 +83,7 @@ func (w *world) createConnection(acc *account) {
 	kind, url := acc.system.spec.name, acc.system.url
 	check := false
 	w.writeConnection(acc, "create", connection.Patch{
-		Provider: &kind, Settings: provider.Settings{"key": acc.system.key}, Change: func(o *connection.Options) {
+		Provider: &kind, Settings: provider.Settings{"key": acc.system.key, "allow_restart": fmt.Sprint(w.chance(90))}, Change: func(o *connection.Options) {
 			o.Address = url
 			o.AllowedRoles, o.AllowedVerifyAddresses = []string{"*"}, []string{"10.0.0.0/8"}
 			o.VerifyConnection = check
@@ -176,6 +179,11 @@ func (w *world) update(acc *account) {
 	}
 	size := []int{0, 1, 5}[w.rng.IntN(3)]
 	w.updateRole(acc, "update", target, func(o *role.Options) { o.HistorySize = size })
+}
+
+// drawRestart draws how the engine restarts servers.
+func (w *world) drawRestart() string {
+	return []string{provider.RestartNone, provider.RestartSoft, provider.RestartHard}[w.rng.IntN(3)]
 }
 
 // changeProof changes whether and how passwords are proved.

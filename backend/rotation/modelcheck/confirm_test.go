@@ -40,7 +40,7 @@ func (w *world) confirm(acc *account, c rotation.Confirmation) (believed bool) {
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	acc.stated = ""
+	acc.stated, acc.statedAt = "", w.now()
 	r = w.role(acc.role)
 	if r == nil || w.disk.writes[store.RolePrefix+acc.role] == writes {
 		return false

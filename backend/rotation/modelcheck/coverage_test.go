@@ -42,6 +42,9 @@ const (
 	driftRecovered  = "login ends drift"
 	proofSettles    = "login settles an unknown outcome"
 	provedEarly     = "login proves a queued password"
+	restartStops    = "restart: the engine stops"
+	restartPasses   = "restart: the engine goes on"
+	crashInRestart  = "crash: between request and answer of a restart"
 	crashAfterLogin = "crash: between login and its storing"
 )
 
@@ -57,7 +60,10 @@ func newCoverage() *coverage {
 		}
 	}
 	c.events = append(c.events, dueChange, readChange, retries, probeOpens, startFrozen, freezeOver)
-	c.events = append(c.events, driftFound, driftRecovered, proofSettles, provedEarly, crashAfterLogin)
+	c.events = append(c.events, driftFound, driftRecovered, proofSettles, provedEarly, crashAfterLogin, restartStops, restartPasses, crashInRestart)
+	for _, f := range fates {
+		c.events = append(c.events, string(f))
+	}
 	for _, v := range []provider.Verdict{provider.Works, provider.Refused, provider.CannotTell} {
 		c.events = append(c.events, "login: "+string(v))
 	}

@@ -124,6 +124,14 @@ var requests = []event{
 	{"enable automated rotation", 4, disabled, func(w *world, acc *account) {
 		w.updateOptions(acc, "enable the automation of", func(o *role.Options) { o.Disabled = false })
 	}},
+	{"change restart", 3, hasParts, func(w *world, acc *account) {
+		restart := w.drawRestart()
+		w.updateRole(acc, "set restart "+restart+" on", provider.Settings{"restart": restart}, func(*role.Options) {})
+	}},
+	{"allow or forbid restarts", 2, hasParts, func(w *world, acc *account) {
+		allowed := fmt.Sprint(w.chance(75))
+		w.writeConnection(acc, "set allow_restart="+allowed+" on", connection.Patch{Settings: provider.Settings{"allow_restart": allowed}})
+	}},
 	{"verify", 6, proves, func(w *world, acc *account) {
 		w.proveRole(acc, "verify", func(n *node, ctx context.Context) (*rotation.Proved, error) {
 			return n.engine.VerifyRole(ctx, n.store, acc.role)

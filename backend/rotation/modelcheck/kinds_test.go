@@ -43,6 +43,8 @@ const (
 	lockWindow = 5 * time.Minute
 	// lockAfter wrong old passwords in a row lock an account, as many refused credentials a login.
 	lockAfter = 5
+	// restartTimeout is how long a server may take to be back, in seconds.
+	restartTimeout = 300
 	// leastMargin is the distance of I5. A queue may need longer.
 	leastMargin = 30 * time.Second
 )
@@ -66,14 +68,14 @@ func (k *kind) Name() string { return k.name }
 
 func (k *kind) ConnectionFields() []provider.Field {
 	text := &framework.FieldSchema{Type: framework.TypeString}
-	return []provider.Field{{Name: "key", Schema: text, Secret: true}, {Name: "note", Schema: text, Local: true}}
+	return []provider.Field{{Name: "key", Schema: text, Secret: true}, {Name: "note", Schema: text, Local: true}, {Name: "allow_restart", Schema: text, Local: true}}
 }
 
 func (k *kind) CredentialForms() [][]string { return [][]string{{"key"}} }
 
 func (k *kind) TargetFields() []provider.Field {
 	text := &framework.FieldSchema{Type: framework.TypeString}
-	return []provider.Field{{Name: "login", Schema: text}, {Name: "method", Schema: text, Mutable: true}}
+	return []provider.Field{{Name: "login", Schema: text}, {Name: "method", Schema: text, Mutable: true}, {Name: "restart", Schema: text, Mutable: true}}
 }
 
 func (k *kind) Complete(c *provider.Connection) error {
@@ -91,6 +93,12 @@ func (k *kind) Target(c provider.Connection, s provider.Settings) (provider.Targ
 	t := provider.Target{Names: []string{login}, Identities: []string{c.URL + "|" + login}, Username: login, Settings: s}
 	for i := range k.parts {
 		t.Parts = append(t.Parts, partName(i))
+	}
+	if restart := s.String("restart"); restart != "" && restart != provider.RestartNone {
+		if c.Settings.String("allow_restart") != "true" {
+			return provider.Target{}, errors.New("the connection does not allow restarts")
+		}
+		t.Restart, t.RestartTimeout = restart, restartTimeout
 	}
 	return t, nil
 }

@@ -22,10 +22,11 @@ const (
 type step string
 
 const (
-	noStep     step = ""
-	changeStep step = "a change"
-	settleStep step = "settling the queued password"
-	proofStep  step = "a login"
+	noStep      step = ""
+	changeStep  step = "a change"
+	settleStep  step = "settling the queued password"
+	proofStep   step = "a login"
+	restartStep step = "a restart, or a look at one"
 )
 
 // waiting is a step that is possible, since when, and how far the role had got then.
@@ -60,6 +61,9 @@ func (acc *account) watch(now time.Time) {
 	is := waiting{step: acc.possibleStep(now), node: w.node, since: now, progress: acc.calls}
 	if is.step == settleStep || is.step == proofStep {
 		is.progress = w.disk.writes[store.RolePrefix+acc.role]
+	}
+	if is.step == restartStep {
+		is.progress = acc.steps
 	}
 	if was := acc.waiting; was.step == is.step && was.node == is.node && was.progress == is.progress {
 		is.since = was.since
@@ -124,7 +128,10 @@ func (acc *account) possibleStep(now time.Time) step {
 	if proves && provesNow(r, now) {
 		return proofStep
 	}
-	if r.Options.Disabled || acc.system.pause() != nil || !acc.maySend(r, now) {
+	if acc.system.pause() == nil && acc.restartsNow(r, now) {
+		return restartStep
+	}
+	if r.Options.Disabled || r.Restarts.Part != "" || acc.system.pause() != nil || !acc.maySend(r, now) {
 		return noStep
 	}
 	return changeStep

@@ -101,6 +101,9 @@ var occurrences = []event{
 		acc.advance(w.now())
 		for _, p := range acc.parts {
 			if w.chance(50) {
+				if p.isDown() { // a person turns it on
+					acc.bringBack(p)
+				}
 				acc.start(p, w.chance(5))
 				w.note("%s (%s) restarts, and holds %s", acc.login, p.name, acc.label(p.held))
 			}

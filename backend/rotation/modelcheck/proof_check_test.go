@@ -170,6 +170,9 @@ func (acc *account) checkBelieved(before, after *role.Role, round []seen, now ti
 // the budget may be spent.
 const longestUnproved = time.Hour + budgetWindow + time.Minute + patience
 
+// loginFollowsStatement: after an operator has said which password is in force, or is not, the engine plans a login.
+const loginFollowsStatement = false
+
 // watchDrift is P3: a password at rest is proved in time, so that drift is found. w.mu is held.
 func (acc *account) watchDrift(now time.Time) {
 	r := acc.w.role(acc.role)
@@ -188,8 +191,10 @@ func (acc *account) watchDrift(now time.Time) {
 // showsDrift reports whether a login would find drift now, and nothing is in its way. w.mu is held.
 func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
 	o, rec := r.Options, r.Record
-	stated := rec.Current != nil && rec.Current.Basis == credential.BasisOperator // no login follows, unless one was planned
-	return !stated && o.Proves() && o.VerifyPeriod > 0 && !o.Disabled && rec.Current != nil && !rec.Current.Refused && !rec.Exposed() && !rec.Unfinished() &&
+	if !loginFollowsStatement && !r.Proofs.Time.After(acc.statedAt) {
+		return false
+	}
+	return o.Proves() && o.VerifyPeriod > 0 && !o.Disabled && rec.Current != nil && !rec.Current.Refused && !rec.Exposed() && !rec.Unfinished() &&
 		acc.background == nil && acc.system.obstacle(now) == "" && acc.system.pause() == nil && acc.honest(r)
 }
 

@@ -130,6 +130,9 @@ func (b *before) checkCost(a answer) {
 		return
 	}
 	got := w.operations
+	if r := w.role(acc.role); r != nil && r.Target.Restart != "" { // a restart follows at once
+		return
+	}
 	if r := w.role(acc.role); r != nil && r.Options.RotateAfterRead > 0 {
 		got.others = 0 // reading when the password was first read
 	}

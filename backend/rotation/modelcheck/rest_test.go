@@ -130,6 +130,7 @@ func (w *world) checkSettled(acc *account) {
 	r := w.role(acc.role)
 	rec := r.Record
 	acc.checkRecovered(r)
+	acc.checkRestarted(r)
 	switch state := credential.State(acc.state); {
 	case rec.Next.Unproved() && !acc.honest(r): // an operator has to say what is in force
 	case r.Options.Proves() && acc.system.spec.old && rec.Unfinished(): // it tries few of many old passwords between logins
@@ -178,6 +179,9 @@ func (w *world) checkWorks(acc *account) {
 	if acc.system.spec.restart {
 		w.mu.Lock()
 		for _, p := range acc.parts {
+			if p.isDown() {
+				acc.bringBack(p)
+			}
 			acc.start(p, false)
 		}
 		w.mu.Unlock()

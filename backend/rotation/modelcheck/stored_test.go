@@ -36,6 +36,7 @@ func (w *world) stored(name string, before *role.Role, made bool) {
 		before = &settled
 	}
 	acc.checkBelieved(before, after, acc.learn(after), now)
+	acc.checkRestarts(before, after, now)
 	acc.checkDue(before, after, now)
 	acc.checkBegin(before, after, now)
 }
