@@ -9,7 +9,6 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation"
-	"vault-plugin-secrets-hosting/backend/store"
 )
 
 // confirm makes a confirmation, true or not, and reports whether the engine believed it. The engine does not take a version
@@ -42,7 +41,8 @@ func (w *world) confirm(acc *account, c rotation.Confirmation) (believed bool) {
 	defer w.mu.Unlock()
 	acc.stated, acc.statedAt = "", w.now()
 	r = w.role(acc.role)
-	if r == nil || w.disk.writes[store.RolePrefix+acc.role] == writes {
+	if r == nil || w.disk.writes[roleKey(acc)] == writes {
+		acc.seen = nil // the logins that contradict it are not stored
 		return false
 	}
 	if !answered || a.err != nil { // it may be stored all the same

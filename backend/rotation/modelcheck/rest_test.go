@@ -61,7 +61,7 @@ func (w *world) rest() {
 // mendCredential writes the right credential, and tries again later where the engine asks for that, whatever it risks.
 func (w *world) mendCredential(s *system) {
 	for i := range 6 {
-		patch := connection.Patch{Settings: provider.Settings{"key": s.key}, Force: i > 0}
+		patch := connection.Patch{Settings: provider.Settings{"key": s.key, "allow_restart": "true"}, Force: i > 0}
 		if w.violation != "" || w.writeConnection(w.accountOf(s), "write the right credential of", patch) {
 			return
 		}
@@ -169,7 +169,7 @@ func (w *world) checkWorks(acc *account) {
 	w.mu.Lock()
 	r := w.role(acc.role)
 	rec := r.Record
-	needsOperator := role.StaysQueued(r) || rec.Next.Unproved() || acc.stuck(rec) || acc.state == string(credential.StateDrifted) || acc.system.spec.old && !acc.logsIn(orZero(rec.Current).Value)
+	needsOperator := acc.state == string(credential.StateAccepted) || rec.Next.Unproved() || acc.stuck(rec) || acc.state == string(credential.StateDrifted) || acc.system.spec.old && !acc.logsIn(orZero(rec.Current).Value)
 	w.mu.Unlock()
 	if needsOperator || acc.system.spec.restart {
 		w.confirmAll(acc)

@@ -23,7 +23,7 @@ func (acc *account) checkRestart(req *reboot, restart provider.Restart, now time
 		w.fail("R1: the restart of %s (%s) is requested before it is stored", acc.login, part.name)
 	}
 	for _, other := range acc.parts {
-		if other != part && other.isDown() && other.reboot.version == next.Version {
+		if other != part && other.isDown() && other.reboot.version == next.Version && slices.Contains(acc.reboots, other.reboot) {
 			w.fail("R1: %s (%s) is restarted while %s is not back", acc.login, part.name, other.name)
 		}
 	}
@@ -83,12 +83,16 @@ func (acc *account) checkRestarts(before, after *role.Role, now time.Time) {
 	}
 }
 
+// mendFollowsRestarts: once a connection is mended, the engine looks soon at a server for which no password waits any more.
+const mendFollowsRestarts = false
+
 // restartsNow reports whether the engine has to restart a server now, or to look at one. w.mu is held.
 func (acc *account) restartsNow(r *role.Role, now time.Time) bool {
 	of := r.Restarts
 	switch {
 	case of.Part != "":
-		return of.Failed == "" && !of.Back // afterwards the logins are rarer
+		waits := r.Record.View(now).State == credential.StateRestartRequired && !r.Options.Disabled
+		return of.Failed == "" && !of.Back && (waits || mendFollowsRestarts) // once it is back, only logins follow
 	case r.NextRestart() == "" || r.Options.Disabled || !acc.system.restartsAllowed():
 		return false
 	default:
