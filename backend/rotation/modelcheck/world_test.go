@@ -197,6 +197,12 @@ func (acc *account) describe(r *role.Role) string {
 	if r.Options.Disabled {
 		out.WriteString(", automation disabled")
 	}
+	if p := r.Proofs; !p.Time.IsZero() || !p.Next.IsZero() || p.Wanted {
+		fmt.Fprintf(&out, ", login at %.0fs %s, next at %.0fs, wanted %t", p.Time.Sub(acc.w.begun).Seconds(), p.Verdict, p.Next.Sub(acc.w.begun).Seconds(), p.Wanted)
+	}
+	if of := r.Restarts; of.Version > 0 {
+		fmt.Fprintf(&out, ", restarts %s for v%d: %q since %.0fs, back %t, done %v, failed %q", r.Target.Restart, of.Version, of.Part, of.Since.Sub(acc.w.begun).Seconds(), of.Back, of.Done, of.Failed)
+	}
 	out.WriteString("]")
 	return out.String()
 }
