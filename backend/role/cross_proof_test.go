@@ -97,7 +97,7 @@ func (c *proofCase) keepsRules() {
 	r, at := c.role, ready(c.step.At)
 	automatic, following := !c.env.Requested, r.Restarts.Part != ""
 	frozen := automatic && c.env.Frozen && (c.env.FrozenUntil.IsZero() || at.Before(c.env.FrozenUntil))
-	waits := r.inFlight(now) || r.Record.Next.AwaitsForce() || following
+	waits := r.inFlight(now) || r.Record.Next.AwaitsForce() || following && !r.Proofs.Wanted
 	switch c.step.Do {
 	case Prove:
 		c.require(r.Options.Proves(), "it logs in without verify")

@@ -113,10 +113,14 @@ type Env struct {
 // Next returns the next step for the role.
 func (r *Role) Next(now time.Time, env Env) Step {
 	proof, first := r.prove(now, env)
-	if first {
+	if first && r.Restarts.Part == "" {
 		return settle(r, proof, now)
 	}
-	change, restart := r.change(now, env), r.restart(now, env)
+	restart := r.restart(now, env)
+	if first { // but a server that is being restarted may be turned off
+		return settle(r, earliest(proof, restart), now)
+	}
+	change := r.change(now, env)
 	if change.Why == AwaitingRestart { // the other step says what is in the way of that
 		change = restart
 	}

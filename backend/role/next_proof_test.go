@@ -71,6 +71,10 @@ func TestLoginsAreMadeAtTheirTime(t *testing.T) {
 		"queued, disabled":            {given("queued", proves, planned(minute), disabled), Env{}, settled(settles)},
 		"queued, without verify":      {given("queued", planned(minute)), Env{}, settled(settles)},
 		"one restarts":                {given("staged", provesParts, restarts, planned(minute), restarting(2, "a", 0)), mayRestart, restartsNow(Restarting)},
+
+		// A change was sent while a server restarts.
+		"wanted, one restarts":         {given("unknown", provesParts, restarts, wanted, restarting(2, "a", 0)), mayRestart, logsIn(Proving)},
+		"wanted, frozen, one restarts": {given("unknown", provesParts, restarts, wanted, restarting(2, "a", 0)), Env{Frozen: true, MayRestart: true}, restartsNow(Restarting)},
 	})
 }
 
@@ -116,7 +120,7 @@ func TestProvesFirstOnlyIfReady(t *testing.T) {
 		"wanted, frozen":       {given("unknown", proves, wanted), Env{Frozen: true}, false},
 		"planned only":         {given("active", proves, planned(-time.Minute)), Env{}, false},
 		"wanted, disabled":     {given("unknown", proves, wanted, disabled), Env{}, false},
-		"wanted, one restarts": {given("unknown", proves, wanted, restarting(2, "a", 0)), Env{}, false},
+		"wanted, one restarts": {given("unknown", proves, wanted, restarting(2, "a", 0)), Env{}, true},
 	} {
 		require.Equal(t, row.want, row.role.ProvesFirst(now, row.env), name)
 	}

@@ -61,14 +61,14 @@ const (
 // prove returns when the engine logs in to find out which password works. first: it does nothing else before.
 func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	next := r.Record.Next
-	if !r.Options.Proves() || r.Options.Disabled && !env.Requested || r.inFlight(now) || next.AwaitsForce() || r.Restarts.Part != "" {
+	if !r.Options.Proves() || r.Options.Disabled && !env.Requested || r.inFlight(now) || next.AwaitsForce() {
 		return Step{}, false
 	}
 	step = Step{Do: Prove, At: r.Proofs.Next, Why: Proving}
 	switch {
 	case r.Proofs.Wanted:
 		step.At, first = time.Time{}, true
-	case r.Record.ToResend(): // it is sent again
+	case r.Restarts.Part != "", r.Record.ToResend(): // the restart makes its own logins; it is sent again
 		return Step{}, false
 	case next.Unproved():
 		first = true

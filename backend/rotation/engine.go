@@ -323,7 +323,8 @@ func (e *Engine) schedule(r *role.Role, h *connection.Handle, delay time.Duratio
 	e.health.Set(e.facts(r, h))
 	now, env := e.Now(), e.env(h, r)
 	e.sweeper.scheduledAt(now)
-	env.Frozen = false // the queue itself waits for the gate
+	follows := r.FollowsRestart(now)
+	env.Frozen = env.Frozen && follows // otherwise the queue waits for the gate
 	free := env
 	free.Paused, free.ThrottledUntil, free.CheckedAt = false, time.Time{}, time.Time{}
 	step := r.Automatic(now, free)
@@ -338,7 +339,7 @@ func (e *Engine) schedule(r *role.Role, h *connection.Handle, delay time.Duratio
 	default:
 	}
 	key, lane := job{name: r.Name}, r.Connection
-	if r.FollowsRestart(now) {
+	if follows {
 		lane = restartsLane + lane
 	}
 	if step.Do == role.Rest {

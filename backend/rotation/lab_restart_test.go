@@ -22,6 +22,8 @@ type restarts struct {
 	most     int                  // restarts at a time
 	// answer decides the result of a request, and whether the server restarts; nil: all do.
 	answer func(part string) (provider.Result, bool)
+	// held is the answer to each look at a server; without an outcome, it is looked at.
+	held provider.Result
 	// never: servers that do not come back. failing: servers whose restart fails.
 	never, failing map[string]bool
 }
@@ -30,7 +32,9 @@ func (r *restarts) Change(ctx context.Context, c provider.Change) provider.Resul
 	r.mu.Lock()
 	r.pending = c.NewPassword
 	r.mu.Unlock()
-	_ = r.remote.Change(ctx, c)
+	if result := r.remote.Change(ctx, c); result.Outcome != provider.Applied {
+		return result
+	}
 	return needsRestart
 }
 
@@ -53,6 +57,13 @@ func (r *restarts) Restart(_ context.Context, _ provider.Target, restart provide
 	return result, "job-" + restart.Part
 }
 
+// throttle sets the answer to each look at a server.
+func (r *restarts) throttle(answer provider.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = answer
+}
+
 // running returns how many restarts are running. r.mu must be held.
 func (r *restarts) running() (n int) {
 	for _, at := range r.began {
@@ -69,6 +80,8 @@ func (r *restarts) Follow(_ context.Context, _ provider.Target, restart provider
 	at, known := r.began[restart.Part]
 	known = known && !at.Before(restart.Since)
 	switch {
+	case r.held.Outcome != "":
+		return r.held, provider.Restarting, restart.Job
 	case r.failing[restart.Part]:
 		return provider.Result{Outcome: provider.Applied, Reason: "the job failed"}, provider.RestartFailed, restart.Job
 	case r.never[restart.Part], !known, time.Since(at) < time.Minute:

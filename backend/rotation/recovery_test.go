@@ -137,3 +137,24 @@ func TestQueuedPasswordIsReachedWithinBudget(t *testing.T) {
 		require.Equal(t, r.remote.password("login"), r.read().Password.Value)
 	})
 }
+
+// A password that an operator discards does not end a recovery that is planned.
+func TestDiscardKeepsPlannedRecovery(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		r.proves()
+		r.mustCreate(func(in *NewRole) {
+			proved(&in.Options)
+			in.Options.VerifyPeriod, in.Options.OnDrift = 3600, role.DriftRecover
+		})
+		planned := r.role().Proofs.Next
+		require.NotZero(t, planned)
+		r.freeze(3 * time.Hour)
+		advance(2 * time.Hour)
+		r.remote.answer(busy, false)
+		_, err := r.rotate()
+		require.ErrorContains(t, err, "busy")
+		r.mustConfirm(Confirmation{Version: 2, Discard: true})
+		require.Equal(t, planned, r.role().Proofs.Next)
+	})
+}

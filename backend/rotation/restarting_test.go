@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -253,6 +254,32 @@ func TestFreezeHoldsRestarts(t *testing.T) {
 		require.Empty(t, r.role().Restarts.Part, "it was followed to its end")
 		advance(time.Hour)
 		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
+	})
+}
+
+// A login that the freeze holds does not keep the engine busy while the remote system holds the look at a restarting server.
+func TestFreezeHoldsLoginWhileServerRestarts(t *testing.T) {
+	t.Parallel()
+	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+		r.mustRotate()
+		advance(30 * time.Second)
+		r.freeze(time.Hour)
+		r.remote.onChange(func(context.Context, int, provider.Change) (provider.Result, bool) {
+			r.storage.failAll() // the process ends
+			return unknown, true
+		})
+		_, _ = r.rotate()
+		r.engine.Stop()
+		servers.throttle(throttled(20 * time.Second))
+		r.storage.heal()
+		r.remote.succeed()
+		r.start()
+		advance(time.Minute)
+		require.True(t, r.role().Proofs.Wanted)
+		require.Equal(t, "a", r.role().Restarts.Part)
+		servers.throttle(provider.Result{})
+		advance(2 * time.Hour)
+		require.Equal(t, credential.StateActive, r.read().State)
 	})
 }
 

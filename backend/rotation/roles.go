@@ -235,7 +235,7 @@ func (w *work) confirm(ctx context.Context, c Confirmation, logins []role.LoginR
 			}
 		}
 	}
-	if w.h != nil { // otherwise there are no logins
+	if len(logins) > 0 { // the handle is known then
 		w.role.Learn(logins, now, w.h.Margin())
 	}
 	failpoint.Reach(failpoint.BeforeWord, w.name)
