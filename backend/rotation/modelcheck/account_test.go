@@ -82,6 +82,8 @@ type part struct {
 	// foreign: others set the password that is held, and Vault does not know it.
 	foreign bool
 	door    *door
+	// others: others have set the password that is held, which Vault may know.
+	others bool
 	// reboot is the last restart that the engine has requested and that was carried out.
 	reboot *reboot
 	// proved is what logins have shown.
@@ -242,7 +244,7 @@ func (acc *account) happen(f *effect) {
 
 // set puts a password from Vault in force.
 func (acc *account) set(p *part, a *attempt) {
-	p.held, p.foreign = a.password, a.orphan
+	p.held, p.foreign, p.others = a.password, a.orphan, false
 }
 
 // overtake puts a password in force in a way that the engine cannot know: the role may be active with a later one. The

@@ -45,7 +45,7 @@ var occurrences = []event{
 		defer w.mu.Unlock()
 		acc.advance(w.now())
 		p := acc.parts[w.rng.IntN(len(acc.parts))]
-		p.held, p.foreign = w.foreignPassword(), true
+		p.held, p.foreign, p.others = w.foreignPassword(), true, true
 		w.note("others set %s on %s (%s)", acc.label(p.held), acc.login, p.name)
 	}},
 	{"others set an older password", 2, exists, func(w *world, acc *account) {
@@ -56,7 +56,7 @@ var occurrences = []event{
 			if list := r.Record.List(); len(list) > 0 {
 				older := list[w.rng.IntN(len(list))].Value
 				for _, p := range acc.parts {
-					p.held, p.foreign = older, true
+					p.held, p.foreign, p.others = older, true, true
 				}
 				w.note("others set %s on %s", acc.label(older), acc.login)
 			}

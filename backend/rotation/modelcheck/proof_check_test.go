@@ -114,7 +114,7 @@ func (d *door) first(r *role.Role) []string {
 
 // checkProved is P3 for what creds returns. w.mu is held.
 func (acc *account) checkProved(view credential.View) {
-	if view.State != credential.StateActive {
+	if view.State != credential.StateActive || !refusedOnPart && len(acc.parts) > 1 {
 		return
 	}
 	for _, p := range acc.parts {
@@ -170,9 +170,6 @@ func (acc *account) checkBelieved(before, after *role.Role, round []seen, now ti
 // the budget may be spent.
 const longestUnproved = time.Hour + budgetWindow + time.Minute + patience
 
-// loginFollowsStatement: after an operator has said which password is in force, or is not, the engine plans a login.
-const loginFollowsStatement = false
-
 // watchDrift is P3: a password at rest is proved in time, so that drift is found. w.mu is held.
 func (acc *account) watchDrift(now time.Time) {
 	r := acc.w.role(acc.role)
@@ -194,6 +191,9 @@ func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
 	if !loginFollowsStatement && !r.Proofs.Time.After(acc.statedAt) {
 		return false
 	}
+	if !lateRestartProves && r.Restarts.Part != "" {
+		return false
+	}
 	return o.Proves() && o.VerifyPeriod > 0 && !o.Disabled && rec.Current != nil && !rec.Current.Refused && !rec.Exposed() && !rec.Unfinished() &&
 		acc.background == nil && acc.system.obstacle(now) == "" && acc.system.pause() == nil && acc.honest(r)
 }
@@ -201,7 +201,11 @@ func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
 // checkRecovered is P3 for a role at the end: with on_drift=recover, a password that works is found. w.mu is held.
 func (acc *account) checkRecovered(r *role.Role) {
 	truth := acc.truth()
-	if r.Options.Proves() && r.Options.OnDrift == role.DriftRecover && r.Record.View(acc.w.now()).State == credential.StateDrifted &&
+	if !refusedLast && len(r.Record.Candidates) > 0 {
+		return
+	}
+	if r.Options.Proves() && r.Options.OnDrift == role.DriftRecover && r.Options.VerifyPeriod > 0 && // otherwise it is tried once
+		r.Record.View(acc.w.now()).State == credential.StateDrifted &&
 		acc.honest(r) && truth != "" && holds(r.Record.List(), truth) {
 		acc.w.fail("P3: %s has on_drift=recover and is drifted, and %s works: %s", acc.role, acc.label(truth), acc.describe(r))
 	}

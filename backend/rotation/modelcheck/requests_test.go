@@ -130,7 +130,7 @@ func (b *before) checkCost(a answer) {
 		return
 	}
 	got := w.operations
-	if r := w.role(acc.role); r != nil && r.Target.Restart != "" { // a restart follows at once
+	if r := w.role(acc.role); r != nil && (r.Target.Restart != "" || r.Restarts.Part != "") { // a restart follows at once
 		return
 	}
 	if r := w.role(acc.role); r != nil && r.Options.RotateAfterRead > 0 {

@@ -133,7 +133,7 @@ func (w *world) checkSettled(acc *account) {
 	acc.checkRestarted(r)
 	switch state := credential.State(acc.state); {
 	case rec.Next.Unproved() && !acc.honest(r): // an operator has to say what is in force
-	case r.Options.Proves() && acc.system.spec.old && rec.Unfinished(): // it tries few of many old passwords between logins
+	case !refusedLast && r.Options.Proves() && acc.system.spec.old && rec.Unfinished():
 	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted && !role.StaysQueued(r):
 		w.fail("I7: %s is still %s (%s; %s, next attempt %s): %s", acc.role, state, r.Retry.Last, w.now(), r.Retry.NextAttempt, acc.describe(r))
 	case rec.Unfinished() && state != credential.StateDrifted && !acc.stuck(rec):

@@ -44,7 +44,7 @@ func (acc *account) checkRestart(req *reboot, restart provider.Restart, now time
 		w.fail("R3: %s (%s) is restarted after another restart has failed", acc.login, part.name)
 	case r.Target.Restart == "" || r.Target.Restart != restart.Kind:
 		w.fail("R2: %s (%s) is restarted (%s), and the role has %q", acc.login, part.name, restart.Kind, r.Target.Restart)
-	case !took && !acc.forgot && !part.foreign && !acc.misled:
+	case !took && !acc.forgot && !part.foreign && !part.others && !acc.misled:
 		w.fail("R2: %s (%s) is restarted, and does not wait for %s", acc.login, part.name, acc.label(next.Value))
 	case acc.dueChange[next.Value] && !windowOpen(r.Options, now):
 		w.fail("R2: %s (%s) is restarted for a due change outside its window", acc.login, part.name)
@@ -83,9 +83,6 @@ func (acc *account) checkRestarts(before, after *role.Role, now time.Time) {
 	}
 }
 
-// mendFollowsRestarts: once a connection is mended, the engine looks soon at a server for which no password waits any more.
-const mendFollowsRestarts = false
-
 // restartsNow reports whether the engine has to restart a server now, or to look at one. w.mu is held.
 func (acc *account) restartsNow(r *role.Role, now time.Time) bool {
 	of := r.Restarts
@@ -109,6 +106,9 @@ func (s *system) restartsAllowed() bool {
 
 // checkRestarted is R4, at the end: no restart is left to do. w.mu is held.
 func (acc *account) checkRestarted(r *role.Role) {
+	if !refusedEndsRestart && r.Restarts.Refused {
+		return
+	}
 	if acc.system.restartsAllowed() && r.Restarts.Failed == "" && (r.NextRestart() != "" || r.Restarts.Part != "") {
 		acc.w.fail("R4: %s still has a server to restart: %s", acc.role, acc.describe(r))
 	}

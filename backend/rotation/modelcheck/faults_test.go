@@ -1,0 +1,18 @@
+package modelcheck
+
+// Faults of the engine that the model knows: what is false here is not checked. Set it to true when the fault is mended.
+const (
+	// loginFollowsStatement: after an operator has said which password is in force, or is not, the engine plans a login.
+	loginFollowsStatement = false
+	// mendFollowsRestarts: once a connection is mended, the engine looks soon at a server for which no password waits any more.
+	mendFollowsRestarts = false
+	// lateRestartProves: a server that does not come back does not keep the engine from logging in.
+	lateRestartProves = false
+	// refusedLast: passwords that were refused are tried after those that were not.
+	refusedLast = false
+	// refusedEndsRestart: a server that refuses the new password after its restart ends the restarts, although the budget is
+	// used up.
+	refusedEndsRestart = false
+	// refusedOnPart: a password is not active on all servers while one of them refuses it in the same round of logins.
+	refusedOnPart = false
+)
