@@ -15,4 +15,10 @@ const (
 	refusedEndsRestart = false
 	// refusedOnPart: a password is not active on all servers while one of them refuses it in the same round of logins.
 	refusedOnPart = false
+	// statementEndsRecovery: what an operator says ends a recovery.
+	statementEndsRecovery = false
+	// replacedProvesNothing: a server that was restarted for a password that was replaced does not count as restarted for it.
+	replacedProvesNothing = false
+	// lateRestartStarvesNone: a server that does not come back does not keep the engine from changing a due password.
+	lateRestartStarvesNone = false
 )

@@ -94,6 +94,8 @@ func (d *door) first(r *role.Role) []string {
 	rec := r.Record
 	next, current := rec.Next, rec.Current
 	switch {
+	case !statementEndsRecovery && r.Proofs.Recovering && !d.acc.statedAt.Before(r.Proofs.Time):
+		return nil
 	case r.Restarts.Part != "" || rec.Exposed() && !next.Staged() && !next.Unproved():
 		return nil
 	case next.Unproved():

@@ -200,6 +200,12 @@ func (acc *account) describe(r *role.Role) string {
 	if p := r.Proofs; !p.Time.IsZero() || !p.Next.IsZero() || p.Wanted {
 		fmt.Fprintf(&out, ", login at %.0fs %s, next at %.0fs, wanted %t", p.Time.Sub(acc.w.begun).Seconds(), p.Verdict, p.Next.Sub(acc.w.begun).Seconds(), p.Wanted)
 	}
+	if t := r.Retry; t.Attempts > 0 || !t.NextAttempt.IsZero() {
+		fmt.Fprintf(&out, ", %d attempts, next at %.0fs", t.Attempts, t.NextAttempt.Sub(acc.w.begun).Seconds())
+		if t.Last != nil {
+			fmt.Fprintf(&out, " after %s (%s)", t.Last.Class, t.Last.Scope)
+		}
+	}
 	if of := r.Restarts; of.Version > 0 {
 		fmt.Fprintf(&out, ", restarts %s for v%d: %q since %.0fs, back %t, done %v, failed %q", r.Target.Restart, of.Version, of.Part, of.Since.Sub(acc.w.begun).Seconds(), of.Back, of.Done, of.Failed)
 	}
