@@ -2,8 +2,9 @@ package modelcheck
 
 // Faults of the engine that the model knows: what is false here is not checked. Set it to true when the fault is mended.
 const (
-	// loginFollowsStatement: after an operator has said which password is in force, or is not, the engine plans a login.
-	loginFollowsStatement = false
+	// restIsProved: the next login of a role at rest is planned, however it came to rest: by a login, by what an operator said, or
+	// because another password was withdrawn.
+	restIsProved = false
 	// mendFollowsRestarts: once a connection is mended, the engine looks soon at a server for which no password waits any more.
 	mendFollowsRestarts = false
 	// lateRestartProves: a server that does not come back does not keep the engine from logging in.

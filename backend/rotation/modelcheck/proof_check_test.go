@@ -190,7 +190,7 @@ func (acc *account) watchDrift(now time.Time) {
 // showsDrift reports whether a login would find drift now, and nothing is in its way. w.mu is held.
 func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
 	o, rec := r.Options, r.Record
-	if !loginFollowsStatement && !r.Proofs.Time.After(acc.statedAt) {
+	if !restIsProved && r.Proofs.Next.IsZero() {
 		return false
 	}
 	if !lateRestartProves && r.Restarts.Part != "" {
