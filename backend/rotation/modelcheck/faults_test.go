@@ -16,6 +16,8 @@ const (
 	refusedEndsRestart = false
 	// refusedOnPart: a password is not active on all servers while one of them refuses it in the same round of logins.
 	refusedOnPart = false
+	// deniedLoginIsChecked: after a login through the API whose credential was refused, the engine checks the credential.
+	deniedLoginIsChecked = false
 	// statementEndsRecovery: what an operator says ends a recovery.
 	statementEndsRecovery = false
 	// replacedProvesNothing: a server that was restarted for a password that was replaced does not count as restarted for it.
