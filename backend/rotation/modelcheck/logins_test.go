@@ -197,3 +197,10 @@ func (acc *account) carriedOut(password string, first time.Time) {
 		open[0].settled, open[0].proved = true, true
 	}
 }
+
+// forgetLogins forgets what logins have shown that is not stored: storage has failed, so it will not be. w.mu is held.
+func (w *world) forgetLogins() {
+	for _, acc := range w.accounts {
+		acc.seen = nil
+	}
+}

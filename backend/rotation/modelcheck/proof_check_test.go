@@ -129,7 +129,7 @@ func (acc *account) checkProved(view credential.View) {
 // honest reports whether all logins to the account show which password works. w.mu is held.
 func (acc *account) honest(r *role.Role) bool {
 	if r.Options.Verify == provider.LoginWebCLI {
-		return acc.api.mood == isOpen || acc.api.mood == isSlow
+		return r.Proofs.Worked && (acc.api.mood == isOpen || acc.api.mood == isSlow) // before a login has worked, a refusal says nothing
 	}
 	return !slices.ContainsFunc(acc.parts, func(p *part) bool { return !p.door.honest() })
 }
