@@ -106,7 +106,7 @@ func (n *node) knock(ctx context.Context, d *door, password string, fits func() 
 		return provider.Proof{Verdict: provider.CannotTell}
 	}
 	acc.logins++
-	w.cover.count(acc.columns(), "login: "+string(proof.Verdict))
+	w.cover.count(acc.storedColumns(w.now()), "login: "+string(proof.Verdict))
 	w.note("   login to %s (%s) with %s: %s", acc.login, d.part.name, acc.label(password), proof.Verdict)
 	if proof.Verdict != provider.Refused {
 		d.chain = nil

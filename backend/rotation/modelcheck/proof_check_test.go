@@ -151,7 +151,7 @@ func (acc *account) checkBelieved(before, after *role.Role, round []seen, now ti
 			acc.w.fail("P3: logins have shown that %s is in force on %s, and creds returns another password", acc.label(password), acc.login)
 		}
 	}
-	if before == nil || len(round) == 0 {
+	if before == nil {
 		return
 	}
 	was, is := before.Record, after.Record
@@ -162,6 +162,10 @@ func (acc *account) checkBelieved(before, after *role.Role, round []seen, now ti
 		}
 	}
 	current := is.Current != nil && (was.Current == nil || was.Current.Version != is.Current.Version) && len(works[is.Current.Value]) > 0
+	count(proofWaits, after.Proofs.Time.Equal(now) && after.Proofs.Verdict == provider.CannotTell && strings.Contains(after.Proofs.Reason, "could block Vault"))
+	if len(round) == 0 {
+		return
+	}
 	count(driftFound, was.Current != nil && !was.Current.Refused && is.Current != nil && is.Current.Refused)
 	count(driftRecovered, current && was.Current != nil && was.Current.Refused && !was.Exposed())
 	count(proofSettles, current && was.View(now).State == credential.StateUncertain)

@@ -82,7 +82,7 @@ func (c *client) Restart(ctx context.Context, target provider.Target, restart pr
 	what := acc.drawFate()
 	if c.node.crashes(onArrival, acc.login) {
 		acc.carryOut(r, restart, []fate{restartDone, restartLostNot}[acc.rng.IntN(2)], now)
-		w.cover.count(acc.columns(), crashInRestart)
+		w.cover.count(acc.storedColumns(now), crashInRestart)
 		return provider.Result{Outcome: provider.Unknown}, ""
 	}
 	doubts := c.system.doubts
@@ -90,12 +90,12 @@ func (c *client) Restart(ctx context.Context, target provider.Target, restart pr
 		what = restartDenied
 	}
 	w.note("   %s (%s) is to be restarted (%s): %s", acc.login, restart.Part, restart.Kind, what)
-	w.cover.count(acc.columns(), string(what))
+	w.cover.count(acc.storedColumns(now), string(what))
 	acc.carryOut(r, restart, what, now)
 	result := what.result()
 	r.undone = result.Outcome.Unchanged()
 	if c.node.crashes(onAnswer, acc.login) {
-		w.cover.count(acc.columns(), crashInRestart)
+		w.cover.count(acc.storedColumns(now), crashInRestart)
 		r.undone = false
 		return provider.Result{Outcome: provider.Unknown}, ""
 	}
