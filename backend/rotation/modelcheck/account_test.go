@@ -64,9 +64,11 @@ type account struct {
 	// reboots are the restarts that the engine has requested for the role. steps counts them and the looks at them.
 	reboots []*reboot
 	steps   int
-	// restartFailed are the versions for which a restart has failed. provesFrom is when the logins of the role last changed.
-	restartFailed map[int]bool
-	provesFrom    time.Time
+	// restartFailed are the versions for which a restart has failed, replaced those that were replaced during one. provesFrom is when the logins of the role last changed.
+	restartFailed, replaced map[int]bool
+	provesFrom              time.Time
+	// unplanned: when logins were last stored, something else was to follow.
+	unplanned bool
 	// stated is the password that an operator is making a statement about, statedAt when one made the last statement.
 	stated   string
 	statedAt time.Time
@@ -133,7 +135,7 @@ func newAccount(w *world, s *system, number int) *account {
 	acc := &account{
 		w: w, system: s, login: fmt.Sprintf("login%d", number), role: fmt.Sprintf("role%d", number),
 		rng: w.newRNG(), labels: map[string]string{}, refused: map[string]int{}, wrong: map[string]bool{},
-		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{}, noLogin: map[noLogin]bool{}, restartFailed: map[int]bool{},
+		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{}, noLogin: map[noLogin]bool{}, restartFailed: map[int]bool{}, replaced: map[int]bool{},
 	}
 	for i := range max(1, s.spec.parts) {
 		p := &part{name: partName(i), held: w.foreignPassword(), foreign: true}
@@ -338,6 +340,7 @@ func (acc *account) deleted() {
 	clear(acc.wrong)
 	clear(acc.noLogin)
 	clear(acc.restartFailed)
+	clear(acc.replaced)
 	acc.seen, acc.reboots = nil, nil
 	acc.misled = false
 }

@@ -151,6 +151,9 @@ func (acc *account) checkBelieved(before, after *role.Role, round []seen, now ti
 			acc.w.fail("P3: logins have shown that %s is in force on %s, and creds returns another password", acc.label(password), acc.login)
 		}
 	}
+	if before == nil || !before.Proofs.Time.Equal(after.Proofs.Time) {
+		acc.unplanned = after.Record.Unfinished()
+	}
 	if before == nil {
 		return
 	}
@@ -194,7 +197,7 @@ func (acc *account) watchDrift(now time.Time) {
 // showsDrift reports whether a login would find drift now, and nothing is in its way. w.mu is held.
 func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
 	o, rec := r.Options, r.Record
-	if !restIsProved && r.Proofs.Next.IsZero() {
+	if !restIsProved && r.Proofs.Next.IsZero() && (acc.unplanned || !r.Proofs.Time.After(acc.statedAt)) {
 		return false
 	}
 	if !lateRestartProves && r.Restarts.Part != "" {

@@ -34,7 +34,7 @@ func (acc *account) checkRestart(req *reboot, restart provider.Restart, now time
 			w.fail("R2: %s (%s) is restarted twice for %s", acc.login, part.name, acc.label(next.Value))
 		case !slices.Contains(r.Restarts.Done, before.part.name):
 			w.fail("R1: %s (%s) is restarted, and it is not known what came of the restart of %s", acc.login, part.name, before.part.name)
-		case replacedProvesNothing && !acc.passed(r, before.part, next.Value):
+		case (replacedProvesNothing || !acc.replaced[next.Version]) && !acc.passed(r, before.part, next.Value):
 			w.fail("R1: %s (%s) is restarted, and no login has shown that %s works on %s", acc.login, part.name, acc.label(next.Value), before.part.name)
 		}
 	}
@@ -67,6 +67,9 @@ func (acc *account) provesSince(r *role.Role) bool {
 func (acc *account) checkRestarts(before, after *role.Role, now time.Time) {
 	if after.Restarts.Failed != "" {
 		acc.restartFailed[after.Restarts.Version] = true
+	}
+	if of := after.Restarts; of.Part != "" && (after.Record.Next == nil || after.Record.Next.Version != of.Version) {
+		acc.replaced[of.Version] = true
 	}
 	if before == nil {
 		return
