@@ -216,7 +216,7 @@ func canHappen(column, event string) bool {
 	servers, old, queue := slices.Contains(withServers, event), slices.Contains(withOld, event), slices.Contains(withQueue, event)
 	if slices.Contains(fates, fate(event)) { // a restart is requested only for a password that waits for it
 		state := slices.Contains(credential.States(), credential.State(column))
-		return state == (column == string(credential.StateRestartRequired)) && column != isDisabled && column != isPaused && column != isFrozen
+		return state == (column == string(credential.StateRestartRequired)) && column != isDisabled && column != isFrozen
 	}
 	switch column {
 	case string(credential.StateNone): // the old password can only be a discarded one, which is tried last

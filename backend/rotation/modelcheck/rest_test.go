@@ -179,6 +179,7 @@ func (w *world) checkWorks(acc *account) {
 	}
 	w.rotate(acc, 0)
 	w.settle(2 * time.Minute)
+	w.checkRestartsItself(acc)
 	if acc.system.spec.restart {
 		w.mu.Lock()
 		for _, p := range acc.parts {

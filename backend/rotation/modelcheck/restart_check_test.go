@@ -116,3 +116,28 @@ func (acc *account) checkRestarted(r *role.Role) {
 		acc.w.fail("R4: %s still has a server to restart: %s", acc.role, acc.describe(r))
 	}
 }
+
+// checkRestartsItself is R4 for a change at the end: the engine restarts the servers, and the password comes into force.
+func (w *world) checkRestartsItself(acc *account) {
+	if w.violation != "" || acc.read.report == nil {
+		return
+	}
+	w.mu.Lock()
+	r := w.role(acc.role)
+	restarts := r.Target.Restart != "" && acc.system.restartsAllowed() && r.NextRestart() != ""
+	w.mu.Unlock()
+	if !restarts {
+		return
+	}
+	w.settle(time.Hour) // the budget may be spent for a while
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r = w.role(acc.role)
+	switch view := r.Record.View(w.now()); {
+	case w.violation != "" || r.Restarts.Failed != "" || !refusedEndsRestart && r.Restarts.Refused:
+	case view.State != credential.StateActive && view.State != credential.StateAssumed:
+		w.fail("R4: the servers of %s are not restarted: %s", acc.role, acc.describe(r))
+	case !acc.logsIn(view.Password.Value):
+		w.fail("R4: the servers of %s were restarted, and %s does not log in: %s", acc.role, acc.label(view.Password.Value), acc.describe(r))
+	}
+}
