@@ -18,6 +18,7 @@ type account struct {
 	rng    *rand.Rand
 
 	parts    []*part
+	api      *door      // that of the remote system's API
 	attempts []*attempt // those that may still matter
 	effects  []*effect  // what will happen without another request
 	labels   map[string]string
@@ -51,6 +52,26 @@ type account struct {
 	// made are the passwords that storage has had as the next one. dueChange are those made because the password was due;
 	// touched are those that the remote system may have taken, as far as the engine can know.
 	made, dueChange, touched map[string]bool
+	// seen are the results of logins that are not stored yet, noLogin the passwords that were refused since they last worked.
+	seen    []seen
+	noLogin map[noLogin]bool
+	// logins counts the logins, loggingIn those that have no answer yet.
+	logins, loggingIn int
+	// opens: its doors are open at the end.
+	opens bool
+	// proving is since when the password in force could be proved, or was.
+	proving occasion
+	// reboots are the restarts that the engine has requested for the role. steps counts them and the looks at them.
+	reboots []*reboot
+	steps   int
+	// restartFailed are the versions for which a restart has failed, replaced those that were replaced during one. provesFrom is when the logins of the role last changed.
+	restartFailed, replaced map[int]bool
+	provesFrom              time.Time
+	// unplanned: when logins were last stored, something else was to follow.
+	unplanned bool
+	// stated is the password that an operator is making a statement about, statedAt when one made the last statement.
+	stated   string
+	statedAt time.Time
 	// waiting is the step that the engine has to take for the role.
 	waiting waiting
 }
@@ -62,6 +83,13 @@ type part struct {
 	waiting *attempt // its password comes into force at the next restart
 	// foreign: others set the password that is held, and Vault does not know it.
 	foreign bool
+	door    *door
+	// others: others have set the password that is held, which Vault may know.
+	others bool
+	// reboot is the last restart that the engine has requested and that was carried out.
+	reboot *reboot
+	// proved is what logins have shown.
+	proved proved
 }
 
 // attempt is one request to change the password.
@@ -80,10 +108,14 @@ type attempt struct {
 	// later counts the changes confirmed since. confirmed: an operator has said since which password is in force.
 	later     int
 	confirmed bool
+	// proved: logins have shown since which password is in force.
+	proved bool
 	// repeated: another request with the same password was confirmed.
 	repeated bool
 	// began is when the piece of work that made it made its first request; ended is when the answer left.
 	began, ended time.Time
+	// arrived is when it arrived.
+	arrived time.Time
 	// asked: an operator asked for the work. read: a reader did.
 	asked, read bool
 	// first: the password had not been sent before, as far as the engine can know.
@@ -103,11 +135,15 @@ func newAccount(w *world, s *system, number int) *account {
 	acc := &account{
 		w: w, system: s, login: fmt.Sprintf("login%d", number), role: fmt.Sprintf("role%d", number),
 		rng: w.newRNG(), labels: map[string]string{}, refused: map[string]int{}, wrong: map[string]bool{},
-		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{},
+		made: map[string]bool{}, dueChange: map[string]bool{}, touched: map[string]bool{}, noLogin: map[noLogin]bool{}, restartFailed: map[int]bool{}, replaced: map[int]bool{},
 	}
 	for i := range max(1, s.spec.parts) {
-		acc.parts = append(acc.parts, &part{name: partName(i), held: w.foreignPassword(), foreign: true})
+		p := &part{name: partName(i), held: w.foreignPassword(), foreign: true}
+		p.door = newDoor(acc, p, number, i)
+		w.byAddress[p.door.address] = p.door
+		acc.parts = append(acc.parts, p)
 	}
+	acc.api = newDoor(acc, acc.parts[0], number, 255)
 	return acc
 }
 
@@ -151,6 +187,7 @@ func (a *attempt) outlived() bool {
 
 // advance lets the effects happen that are due.
 func (acc *account) advance(now time.Time) {
+	acc.comeBack(now)
 	for {
 		next := -1
 		for i, f := range acc.effects {
@@ -195,6 +232,7 @@ func (acc *account) happen(f *effect) {
 	default:
 		w.note("   (%s: %s is set late)", acc.login, what)
 		acc.set(f.part, a)
+		f.part.foreign = f.part.foreign || a.proved // logins have shown that this was over
 	}
 	acc.overtaken = acc.overtaken || a.confirmed || a.later > 0
 	if f.queued { // it also counts for earlier requests with the same password
@@ -208,7 +246,7 @@ func (acc *account) happen(f *effect) {
 
 // set puts a password from Vault in force.
 func (acc *account) set(p *part, a *attempt) {
-	p.held, p.foreign = a.password, a.orphan
+	p.held, p.foreign, p.others = a.password, a.orphan, false
 }
 
 // overtake puts a password in force in a way that the engine cannot know: the role may be active with a later one. The
@@ -266,12 +304,17 @@ func (acc *account) start(p *part, forgets bool) {
 	default:
 		acc.set(p, p.waiting)
 		acc.overtaken = acc.overtaken || p.waiting.confirmed // what the operator confirmed was true then
+		p.foreign = p.foreign || p.waiting.proved            // nobody has seen that the server took it
 	}
 	p.waiting = nil
 }
 
 // nodeDied forgets the answers that a node had not stored.
 func (acc *account) nodeDied(n *node) {
+	if len(acc.seen) > 0 {
+		acc.w.cover.count(acc.columns(), crashAfterLogin)
+		acc.seen = nil
+	}
 	for _, a := range acc.attempts {
 		if a.node == n && !a.settled {
 			a.answered = false
@@ -295,6 +338,10 @@ func (acc *account) deleted() {
 	}
 	clear(acc.refused)
 	clear(acc.wrong)
+	clear(acc.noLogin)
+	clear(acc.restartFailed)
+	clear(acc.replaced)
+	acc.seen, acc.reboots = nil, nil
 	acc.misled = false
 }
 

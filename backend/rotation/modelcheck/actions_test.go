@@ -49,6 +49,10 @@ func (w *world) create(acc *account, adopt bool) {
 		},
 	}
 	w.drawTiming(&in.Options)
+	w.drawProof(acc, &in.Options)
+	if acc.system.spec.restart {
+		in.Target["restart"] = w.drawRestart()
+	}
 	if acc.system.spec.old && w.chance(10) {
 		in.Target["method"] = reset
 	}
@@ -62,7 +66,7 @@ func (w *world) create(acc *account, adopt bool) {
 		w.createConnection(acc)
 	}
 	existed := w.disk.entries[store.RolePrefix+acc.role] != nil // even where storage does not say so
-	w.call(acc, "create ("+timingOf(in.Options)+")", w.chance(10), byOperator(acc, func(ctx context.Context, n *node) (*roles.Report, error) {
+	w.call(acc, "create ("+timingOf(in.Options)+", "+proofOf(in.Options)+")", w.chance(10), byOperator(acc, func(ctx context.Context, n *node) (*roles.Report, error) {
 		return n.engine.Create(ctx, n.store, in)
 	}))
 	if in.Password == "" || existed {
@@ -79,9 +83,9 @@ func (w *world) createConnection(acc *account) {
 	kind, url := acc.system.spec.name, acc.system.url
 	check := false
 	w.writeConnection(acc, "create", connection.Patch{
-		Provider: &kind, Settings: provider.Settings{"key": acc.system.key}, Change: func(o *connection.Options) {
+		Provider: &kind, Settings: provider.Settings{"key": acc.system.key, "allow_restart": fmt.Sprint(w.chance(90))}, Change: func(o *connection.Options) {
 			o.Address = url
-			o.AllowedRoles = []string{"*"}
+			o.AllowedRoles, o.AllowedVerifyAddresses = []string{"*"}, []string{"10.0.0.0/8"}
 			o.VerifyConnection = check
 		},
 	})
@@ -175,6 +179,47 @@ func (w *world) update(acc *account) {
 	}
 	size := []int{0, 1, 5}[w.rng.IntN(3)]
 	w.updateRole(acc, "update", target, func(o *role.Options) { o.HistorySize = size })
+}
+
+// drawRestart draws how the engine restarts servers.
+func (w *world) drawRestart() string {
+	return []string{provider.RestartNone, provider.RestartSoft, provider.RestartHard}[w.rng.IntN(3)]
+}
+
+// changeProof changes whether and how passwords are proved.
+func (w *world) changeProof(acc *account) {
+	var o role.Options
+	w.drawProof(acc, &o)
+	w.updateOptions(acc, "set "+proofOf(o)+" on", func(options *role.Options) {
+		options.Verify, options.VerifyAddress, options.VerifyHostKey = o.Verify, o.VerifyAddress, o.VerifyHostKey
+		options.VerifyPeriod, options.OnDrift, options.VerifyTLS = o.VerifyPeriod, o.OnDrift, true
+	})
+}
+
+// changeDrift changes when a password at rest is proved, and what follows from a refusal.
+func (w *world) changeDrift(acc *account) {
+	var o role.Options
+	w.drawDrift(&o)
+	w.updateOptions(acc, fmt.Sprintf("set verify_period %d and on_drift %s on", o.VerifyPeriod, o.OnDrift), func(options *role.Options) {
+		options.VerifyPeriod, options.OnDrift = o.VerifyPeriod, o.OnDrift
+	})
+}
+
+// trustDoors gives the role the host keys that the servers present.
+func (w *world) trustDoors(acc *account) {
+	keys := acc.hostKeys()
+	w.updateOptions(acc, "write the host keys of", func(o *role.Options) { o.VerifyHostKey = keys })
+}
+
+// proveRole verifies or recovers the role.
+func (w *world) proveRole(acc *account, what string, prove func(*node, context.Context) (*rotation.Proved, error)) {
+	w.call(acc, what, w.chance(15), byOperator(acc, func(ctx context.Context, n *node) (*roles.Report, error) {
+		found, err := prove(n, ctx)
+		if err != nil {
+			return nil, err
+		}
+		return found.Report, nil
+	}))
 }
 
 func (w *world) updateOptions(acc *account, what string, change func(*role.Options)) {

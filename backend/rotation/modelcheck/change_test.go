@@ -135,7 +135,7 @@ func (c *client) arrive(ctx context.Context, ch provider.Change) (*account, *att
 	acc, now := w.byLogin[ch.Target.Username], w.now()
 	acc.advance(now)
 	deadline, _ := ctx.Deadline()
-	a := &attempt{password: ch.NewPassword, old: ch.OldPassword, node: c.node, deadline: deadline}
+	a := &attempt{password: ch.NewPassword, old: ch.OldPassword, node: c.node, deadline: deadline, arrived: now}
 	for _, p := range acc.parts {
 		if len(ch.Parts) == 0 || slices.Contains(ch.Parts, p.name) {
 			a.parts = append(a.parts, p)

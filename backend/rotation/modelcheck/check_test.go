@@ -14,6 +14,8 @@ import (
 // (credential.Record.Trim).
 const manyOpen = 8
 
+func roleKey(acc *account) string { return store.RolePrefix + acc.role }
+
 func holds(list []credential.Listed, password string) bool {
 	return slices.ContainsFunc(list, func(l credential.Listed) bool { return l.Value == password })
 }
@@ -142,7 +144,7 @@ func (acc *account) kept(rec credential.Record, list []credential.Listed, passwo
 	return newer >= manyOpen
 }
 
-// checkView checks I4.
+// checkView checks I4 and P3.
 func (acc *account) checkView(rec credential.Record, view credential.View, now time.Time) {
 	w := acc.w
 	if view.Password != nil && acc.refused[view.Password.Value] == view.Password.Version {
@@ -151,6 +153,7 @@ func (acc *account) checkView(rec credential.Record, view credential.View, now t
 	if view.Password != nil && acc.wrong[view.Password.Value] && (view.State == credential.StateActive || view.State == credential.StateAssumed) {
 		w.fail("I4: %s is %s with %s, which %s refused as the old password", acc.role, view.State, acc.label(view.Password.Value), acc.login)
 	}
+	acc.checkProved(view)
 	if view.Password == nil && view.State != credential.StateNone && view.State != credential.StateUncertain && view.State != credential.StateRestartRequired {
 		w.fail("%s is %s without a password", acc.role, view.State)
 	}

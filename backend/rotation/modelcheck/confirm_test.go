@@ -9,7 +9,6 @@ import (
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/rotation"
-	"vault-plugin-secrets-hosting/backend/store"
 )
 
 // confirm makes a confirmation, true or not, and reports whether the engine believed it. The engine does not take a version
@@ -27,9 +26,11 @@ func (w *world) confirm(acc *account, c rotation.Confirmation) (believed bool) {
 			said = l.Value
 		}
 	}
-	writes := w.disk.writes[store.RolePrefix+acc.role]
+	writes := w.disk.writes[roleKey(acc)]
+	acc.stated = said
+	c.Force = c.Force || w.chance(15) || !acc.honest(r) && w.chance(50)
 	w.mu.Unlock()
-	what := fmt.Sprintf("confirm %s (version %d, servers %v) of", acc.label(said), c.Version, c.Servers)
+	what := fmt.Sprintf("confirm %s (version %d, servers %v, force %t) of", acc.label(said), c.Version, c.Servers, c.Force)
 	if c.Discard {
 		what = fmt.Sprintf("discard %s (version %d) of", acc.label(said), c.Version)
 	}
@@ -38,8 +39,10 @@ func (w *world) confirm(acc *account, c rotation.Confirmation) (believed bool) {
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	acc.stated, acc.statedAt = "", w.now()
 	r = w.role(acc.role)
-	if r == nil || w.disk.writes[store.RolePrefix+acc.role] == writes {
+	if r == nil || w.disk.writes[roleKey(acc)] == writes {
+		acc.seen = nil // the logins that contradict it are not stored
 		return false
 	}
 	if !answered || a.err != nil { // it may be stored all the same
@@ -51,8 +54,7 @@ func (w *world) confirm(acc *account, c rotation.Confirmation) (believed bool) {
 	acc.advance(w.now())
 	if c.Discard {
 		if current := r.Record.Current; current != nil { // it was in force before
-			delete(acc.refused, current.Value)
-			delete(acc.wrong, current.Value)
+			acc.accept(current.Value)
 		}
 		return true
 	}
@@ -68,8 +70,7 @@ func (w *world) confirm(acc *account, c rotation.Confirmation) (believed bool) {
 
 // confirmed notes that the engine believes that the password is in force on these parts. w.mu is held.
 func (acc *account) confirmed(password string, on []*part) {
-	delete(acc.refused, password)
-	delete(acc.wrong, password)
+	acc.accept(password)
 	if len(on) == len(acc.parts) {
 		acc.misled = false
 		for _, a := range acc.attempts {

@@ -21,6 +21,20 @@ type event struct {
 }
 
 func exists(_ *world, acc *account) bool { return acc.state != "" }
+func proves(w *world, acc *account) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.role(acc.role)
+	return r != nil && r.Options.Proves()
+}
+
+func provesOverSSH(w *world, acc *account) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.role(acc.role)
+	return r != nil && r.Options.Verify == provider.LoginSSH
+}
+
 func absent(_ *world, acc *account) bool { return acc.state == "" }
 
 func hasParts(w *world, acc *account) bool { return exists(w, acc) && len(acc.parts) > 1 }
@@ -110,6 +124,27 @@ var requests = []event{
 	{"enable automated rotation", 4, disabled, func(w *world, acc *account) {
 		w.updateOptions(acc, "enable the automation of", func(o *role.Options) { o.Disabled = false })
 	}},
+	{"change restart", 3, hasParts, func(w *world, acc *account) {
+		restart := w.drawRestart()
+		w.updateRole(acc, "set restart "+restart+" on", provider.Settings{"restart": restart}, func(*role.Options) {})
+	}},
+	{"allow or forbid restarts", 2, hasParts, func(w *world, acc *account) {
+		allowed := fmt.Sprint(w.chance(75))
+		w.writeConnection(acc, "set allow_restart="+allowed+" on", connection.Patch{Settings: provider.Settings{"allow_restart": allowed}})
+	}},
+	{"verify", 6, proves, func(w *world, acc *account) {
+		w.proveRole(acc, "verify", func(n *node, ctx context.Context) (*rotation.Proved, error) {
+			return n.engine.VerifyRole(ctx, n.store, acc.role)
+		})
+	}},
+	{"recover", 4, proves, func(w *world, acc *account) {
+		w.proveRole(acc, "recover", func(n *node, ctx context.Context) (*rotation.Proved, error) {
+			return n.engine.RecoverRole(ctx, n.store, acc.role)
+		})
+	}},
+	{"change how passwords are proved", 2, exists, (*world).changeProof},
+	{"change verify_period and on_drift", 2, proves, (*world).changeDrift},
+	{"write the host keys", 3, provesOverSSH, (*world).trustDoors},
 	{"delete", 1, exists, func(w *world, acc *account) { w.delete(acc, false) }},
 	{"delete with force", 1, exists, func(w *world, acc *account) { w.delete(acc, true) }},
 	{"write the connection", 1, exists, func(w *world, acc *account) {

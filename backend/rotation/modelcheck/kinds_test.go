@@ -25,12 +25,14 @@ type spec struct {
 	whole bool
 	// locks: five refusals in a row lock the credential.
 	locks bool
+	// api: logins can be made through the remote system's API, too.
+	api bool
 }
 
 // specs has one kind for each way in which a change can come into force, and one with several servers that act as one.
 var specs = []*spec{
 	{name: "confirms", locks: true},
-	{name: "asks", old: true, locks: true},
+	{name: "asks", old: true, locks: true, api: true},
 	{name: "queues", queue: true, settle: 60 * time.Second},
 	{name: "servers", restart: true, parts: 3, locks: true},
 	{name: "instances", restart: true, parts: 2, whole: true, locks: true},
@@ -41,6 +43,8 @@ const (
 	lockWindow = 5 * time.Minute
 	// lockAfter wrong old passwords in a row lock an account, as many refused credentials a login.
 	lockAfter = 5
+	// restartTimeout is how long a server may take to be back, in seconds.
+	restartTimeout = 300
 	// leastMargin is the distance of I5. A queue may need longer.
 	leastMargin = 30 * time.Second
 )
@@ -64,14 +68,14 @@ func (k *kind) Name() string { return k.name }
 
 func (k *kind) ConnectionFields() []provider.Field {
 	text := &framework.FieldSchema{Type: framework.TypeString}
-	return []provider.Field{{Name: "key", Schema: text, Secret: true}, {Name: "note", Schema: text, Local: true}}
+	return []provider.Field{{Name: "key", Schema: text, Secret: true}, {Name: "note", Schema: text, Local: true}, {Name: "allow_restart", Schema: text, Local: true}}
 }
 
 func (k *kind) CredentialForms() [][]string { return [][]string{{"key"}} }
 
 func (k *kind) TargetFields() []provider.Field {
 	text := &framework.FieldSchema{Type: framework.TypeString}
-	return []provider.Field{{Name: "login", Schema: text}, {Name: "method", Schema: text, Mutable: true}}
+	return []provider.Field{{Name: "login", Schema: text}, {Name: "method", Schema: text, Mutable: true}, {Name: "restart", Schema: text, Mutable: true}}
 }
 
 func (k *kind) Complete(c *provider.Connection) error {
@@ -89,6 +93,12 @@ func (k *kind) Target(c provider.Connection, s provider.Settings) (provider.Targ
 	t := provider.Target{Names: []string{login}, Identities: []string{c.URL + "|" + login}, Username: login, Settings: s}
 	for i := range k.parts {
 		t.Parts = append(t.Parts, partName(i))
+	}
+	if restart := s.String("restart"); restart != "" && restart != provider.RestartNone {
+		if c.Settings.String("allow_restart") != "true" {
+			return provider.Target{}, errors.New("the connection does not allow restarts")
+		}
+		t.Restart, t.RestartTimeout = restart, restartTimeout
 	}
 	return t, nil
 }
@@ -113,7 +123,13 @@ func (k *kind) Rules(provider.Connection, provider.Target) password.Rules {
 	}
 }
 
-func (k *kind) Logins(provider.Connection, provider.Target) []provider.Login { return nil }
+func (k *kind) Logins(provider.Connection, provider.Target) []provider.Login {
+	ways := []provider.Login{{Kind: provider.LoginSSH}}
+	if k.api {
+		ways = append(ways, provider.Login{Kind: provider.LoginWebCLI})
+	}
+	return ways
+}
 
 func (k *kind) OldPassword(t provider.Target) provider.OldPassword {
 	return provider.OldPassword{Required: k.old && t.Settings.String("method") != reset, LockWindow: lockWindow}

@@ -22,9 +22,11 @@ const (
 type step string
 
 const (
-	noStep     step = ""
-	changeStep step = "a change"
-	settleStep step = "settling the queued password"
+	noStep      step = ""
+	changeStep  step = "a change"
+	settleStep  step = "settling the queued password"
+	proofStep   step = "a login"
+	restartStep step = "a restart, or a look at one"
 )
 
 // waiting is a step that is possible, since when, and how far the role had got then.
@@ -49,6 +51,7 @@ func (w *world) watch() {
 	}
 	for _, acc := range w.accounts {
 		acc.watch(now)
+		acc.watchDrift(now)
 	}
 }
 
@@ -56,8 +59,11 @@ func (w *world) watch() {
 func (acc *account) watch(now time.Time) {
 	w := acc.w
 	is := waiting{step: acc.possibleStep(now), node: w.node, since: now, progress: acc.calls}
-	if is.step == settleStep {
+	if is.step == settleStep || is.step == proofStep {
 		is.progress = w.disk.writes[store.RolePrefix+acc.role]
+	}
+	if is.step == restartStep {
+		is.progress = acc.steps
 	}
 	if was := acc.waiting; was.step == is.step && was.node == is.node && was.progress == is.progress {
 		is.since = was.since
@@ -112,13 +118,20 @@ func (s *system) obstacle(now time.Time) string {
 // possibleStep returns the step that nothing keeps the engine from taking now. w.mu is held.
 func (acc *account) possibleStep(now time.Time) step {
 	r := acc.w.role(acc.role)
-	if r == nil || acc.system.obstacle(now) != "" || acc.background != nil || acc.inFlight > 0 {
+	if r == nil || acc.system.obstacle(now) != "" || acc.background != nil || acc.inFlight > 0 || acc.loggingIn > 0 {
 		return noStep
 	}
-	if at := r.QueuedUntil(); !at.IsZero() && !at.After(now) {
+	proves := r.Options.Proves() && !r.Options.Disabled // otherwise time settles it
+	if at := r.QueuedUntil(); !proves && !at.IsZero() && !at.After(now) {
 		return settleStep
 	}
-	if r.Options.Disabled || acc.system.pause() != nil || !acc.maySend(r, now) {
+	if proves && provesNow(r, now) {
+		return proofStep
+	}
+	if acc.system.pause() == nil && acc.restartsNow(r, now) {
+		return restartStep
+	}
+	if r.Options.Disabled || r.Restarts.Part != "" || acc.system.pause() != nil || !acc.maySend(r, now) {
 		return noStep
 	}
 	return changeStep
@@ -130,6 +143,8 @@ func (acc *account) maySend(r *role.Role, now time.Time) bool {
 	env := role.Env{Margin: acc.margin(), OldPassword: kind.OldPassword(r.Target).Required}
 	next, failure, wait := r.Record.Next, r.Retry.Last, r.Retry.NextAttempt.After(now)
 	switch {
+	case r.Options.Proves() && (r.Proofs.Wanted || next.Unproved() && !r.Record.ToResend()): // a login comes first
+		return false
 	case wait && failure != nil && !acc.mendedSince(failure):
 		return false
 	case !r.MaySend(now, env).Ready(now): // an earlier request, a queue, wrong old passwords
@@ -144,6 +159,17 @@ func (acc *account) maySend(r *role.Role, now time.Time) bool {
 		due := acc.due(r)
 		return !due.IsZero() && !due.After(now) && r.Options.RotationMode == role.ModeAuto && windowOpen(r.Options, now)
 	}
+}
+
+// provesNow reports whether it is time to log in.
+func provesNow(r *role.Role, now time.Time) bool {
+	next := r.Record.Next
+	inFlight := next != nil && next.Phase == credential.Sending && !now.After(next.SentUntil)
+	if inFlight || next.AwaitsForce() || r.Restarts.Part != "" {
+		return false
+	}
+	planned := !r.Proofs.Next.IsZero() && !r.Proofs.Next.After(now) && len(r.Trials(r.Proofs.Recovering)) > 0
+	return r.Proofs.Wanted || planned && !r.Record.ToResend()
 }
 
 // mendedSince reports whether a failure does not count any more, because the connection was rewritten or opened since. w.mu

@@ -1,5 +1,6 @@
-// Package modelcheck runs the engine in fake time against simulated remote systems. Random sequences of requests, faults,
-// restarts, crashes and changes by others are held against a model after each step.
+// Package modelcheck runs the engine in fake time against simulated remote systems, with doors to log in at and servers to
+// restart. Random sequences of requests, faults, restarts, crashes and changes by others are held against a model after each
+// step.
 //
 // What the model knows and the engine does not: which password each account holds, and what late requests will still do.
 // It checks
@@ -9,7 +10,7 @@
 //	I3  so is every password that a request may still put in force;
 //	I4  creds never returns a password that was refused, and "active" is true on all servers of the account;
 //	I5  a different password is sent only after an unresolved request can have no effect any more, and requests never overlap;
-//	I6  an undisturbed rotation costs one read and two writes;
+//	I6  an undisturbed rotation costs one read and two writes, and one write more if a login proves it;
 //	I7  once all faults have ended, every role settles without a request and can be rotated;
 //	T1  a role with a schedule has a due time, at most one interval away, that follows from its password's time;
 //	T2  a password is changed because it is due only if it is;
@@ -23,9 +24,20 @@
 //	    after an operator has mended the paused connection; a queued password is settled in time;
 //	L2  a paused connection is probed in time;
 //	L3  the engine never repeats something without waiting;
+//	P1  no more than two logins are refused at one account and address within 15 minutes, whatever crashes;
+//	P2  a login is made only with passwords of the record, and first with the one that is believed in force;
+//	P3  creds returns what logins on all servers have shown, and "active" is no password that was refused last; a password at
+//	    rest is proved within verify_period and the delays that the budget causes; with on_drift=recover, a password of the
+//	    record that works is found;
+//	R1  one server of a role is restarted at a time, and the next one only when the one before is back and, if logins prove
+//	    passwords, proved;
+//	R2  a server is restarted only if the role and the connection want that, in the rotation_window of a due change, for a
+//	    password that it has taken, and once for each password unless the remote system says that it did not restart;
+//	R3  after a failed restart, no other server is restarted for that password;
+//	R4  once all faults have ended, the servers are restarted without a person, unless a restart has failed;
 //
 // and that no account and no credential is locked by the engine's attempts. L1 and L2 are checked while storage works and
-// the connection's weather is fair.
+// the connection's weather is fair. What faults_test.go lists is not checked yet.
 package modelcheck
 
 import (

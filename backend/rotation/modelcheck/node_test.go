@@ -53,7 +53,7 @@ func (w *world) boot() {
 		types = append(types, &kind{spec: s, node: n})
 	}
 	n.engine = rotation.New(rotation.Config{
-		Types: types, Random: &source{w: w}, Writable: func() bool {
+		Types: types, Random: &source{w: w}, Login: n.login, Writable: func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return !n.dead && w.fault != readOnly

@@ -45,8 +45,41 @@ var occurrences = []event{
 		defer w.mu.Unlock()
 		acc.advance(w.now())
 		p := acc.parts[w.rng.IntN(len(acc.parts))]
-		p.held, p.foreign = w.foreignPassword(), true
+		p.held, p.foreign, p.others = w.foreignPassword(), true, true
 		w.note("others set %s on %s (%s)", acc.label(p.held), acc.login, p.name)
+	}},
+	{"others set an older password", 2, exists, func(w *world, acc *account) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		acc.advance(w.now())
+		if r := w.role(acc.role); r != nil {
+			if list := r.Record.List(); len(list) > 0 {
+				older := list[w.rng.IntN(len(list))].Value
+				for _, p := range acc.parts {
+					p.held, p.foreign, p.others = older, true, true
+				}
+				w.note("others set %s on %s", acc.label(older), acc.login)
+			}
+		}
+	}},
+	{"a door changes", 6, proves, func(w *world, acc *account) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		d := acc.anyDoor()
+		d.mood = w.drawMood()
+		w.note("the door of %s (%s) is %s", acc.login, d.part.name, d.mood)
+	}},
+	{"all doors open", 4, proves, func(w *world, acc *account) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		acc.openDoors()
+	}},
+	{"a server gets another host key", 1, provesOverSSH, func(w *world, acc *account) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		d := acc.parts[w.rng.IntN(len(acc.parts))].door
+		d.keys++
+		w.note("%s (%s) has another host key", acc.login, d.part.name)
 	}},
 	{"a user mistypes the old password", 2, asksOld, func(w *world, acc *account) {
 		w.mu.Lock()
@@ -68,6 +101,9 @@ var occurrences = []event{
 		acc.advance(w.now())
 		for _, p := range acc.parts {
 			if w.chance(50) {
+				if p.isDown() { // a person turns it on
+					acc.bringBack(p)
+				}
 				acc.start(p, w.chance(5))
 				w.note("%s (%s) restarts, and holds %s", acc.login, p.name, acc.label(p.held))
 			}

@@ -21,6 +21,11 @@ func (w *world) rest() {
 	for _, s := range w.ordered {
 		s.weather = calm
 	}
+	for _, acc := range w.accounts {
+		if acc.opens = w.chance(80); acc.opens {
+			acc.openDoors()
+		}
+	}
 	w.mu.Unlock()
 	w.settle(3 * time.Minute)
 	for _, s := range w.ordered {
@@ -29,6 +34,11 @@ func (w *world) rest() {
 		}
 	}
 	w.endFreeze(w.accounts[0])
+	for _, acc := range w.accounts {
+		if acc.opens && provesOverSSH(w, acc) {
+			w.trustDoors(acc)
+		}
+	}
 	for _, acc := range w.accounts {
 		w.updateOptions(acc, "enable the automation of", func(o *role.Options) { o.Disabled = false })
 	}
@@ -51,7 +61,7 @@ func (w *world) rest() {
 // mendCredential writes the right credential, and tries again later where the engine asks for that, whatever it risks.
 func (w *world) mendCredential(s *system) {
 	for i := range 6 {
-		patch := connection.Patch{Settings: provider.Settings{"key": s.key}, Force: i > 0}
+		patch := connection.Patch{Settings: provider.Settings{"key": s.key, "allow_restart": "true"}, Force: i > 0}
 		if w.violation != "" || w.writeConnection(w.accountOf(s), "write the right credential of", patch) {
 			return
 		}
@@ -106,6 +116,9 @@ func (w *world) checkUpToDate() {
 		if r == nil || r.Options.RotationMode != role.ModeAuto || !windowOpen(r.Options, now) || !windowOpen(r.Options, now.Add(-patience)) {
 			continue
 		}
+		if !lateRestartStarvesNone && r.Restarts.Part != "" {
+			continue
+		}
 		due, state := acc.due(r), r.Record.View(now).State
 		if !due.IsZero() && due.Before(now.Add(-patience)) && !r.Record.Unfinished() && !role.Waits(state) && state != credential.StateDrifted {
 			w.fail("I7: %s is late: it was due at %s, and nothing was in the way for hours", acc.role, due)
@@ -119,8 +132,12 @@ func (w *world) checkSettled(acc *account) {
 	defer w.mu.Unlock()
 	r := w.role(acc.role)
 	rec := r.Record
+	acc.checkRecovered(r)
+	acc.checkRestarted(r)
 	switch state := credential.State(acc.state); {
-	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted:
+	case rec.Next.Unproved() && !acc.honest(r), rec.Contradicted() && !acc.logsIn(rec.Next.Value): // an operator has to say what is in force
+	case !refusedLast && r.Options.Proves() && acc.system.spec.old && rec.Unfinished():
+	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted && !role.StaysQueued(r):
 		w.fail("I7: %s is still %s (%s; %s, next attempt %s): %s", acc.role, state, r.Retry.Last, w.now(), r.Retry.NextAttempt, acc.describe(r))
 	case rec.Unfinished() && state != credential.StateDrifted && !acc.stuck(rec):
 		w.fail("I7: %s is %s, and something is left to do: %s", acc.role, state, r.Retry.Last)
@@ -149,18 +166,26 @@ func (acc *account) explained(rec credential.Record) bool {
 
 // checkWorks rotates the role once more, and checks that the password that creds returns logs in.
 func (w *world) checkWorks(acc *account) {
+	if !acc.opens && proves(w, acc) {
+		w.updateOptions(acc, "prove nothing any more on", func(o *role.Options) { *o = withoutProof(*o) })
+	}
 	w.mu.Lock()
-	rec := w.role(acc.role).Record
-	needsOperator := acc.stuck(rec) || acc.state == string(credential.StateDrifted) || acc.system.spec.old && !acc.logsIn(orZero(rec.Current).Value)
+	r := w.role(acc.role)
+	rec := r.Record
+	needsOperator := acc.state == string(credential.StateAccepted) || rec.Next.Unproved() || acc.stuck(rec) || acc.state == string(credential.StateDrifted) || acc.system.spec.old && !acc.logsIn(orZero(rec.Current).Value)
 	w.mu.Unlock()
 	if needsOperator || acc.system.spec.restart {
 		w.confirmAll(acc)
 	}
 	w.rotate(acc, 0)
 	w.settle(2 * time.Minute)
+	w.checkRestartsItself(acc)
 	if acc.system.spec.restart {
 		w.mu.Lock()
 		for _, p := range acc.parts {
+			if p.isDown() {
+				acc.bringBack(p)
+			}
 			acc.start(p, false)
 		}
 		w.mu.Unlock()
@@ -199,6 +224,12 @@ func (w *world) confirmAll(acc *account) {
 	for _, p := range acc.parts {
 		w.confirmServer(acc, p)
 	}
+}
+
+// withoutProof are the options without those of a proof.
+func withoutProof(o role.Options) role.Options {
+	o.Verify, o.VerifyAddress, o.VerifyHostKey, o.VerifyPeriod, o.OnDrift = "", "", "", 0, role.DriftReport
+	return o
 }
 
 func orZero(c *credential.Current) credential.Current {

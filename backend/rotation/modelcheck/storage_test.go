@@ -51,6 +51,7 @@ func (s *nodeStorage) Get(ctx context.Context, key string) (*logical.StorageEntr
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	if err := s.failure(ctx, false); err != nil {
+		s.w.forgetLogins()
 		return nil, err
 	}
 	s.count(key, func(o *operations) *int { return &o.roleGets })
@@ -103,6 +104,9 @@ func (s *nodeStorage) write(ctx context.Context, key string, do func()) error {
 	if ofRole {
 		w.stored(name, before, made)
 	}
+	if err != nil {
+		w.forgetLogins()
+	}
 	if s.node.crashes(afterWrite, key) {
 		return errDead
 	}
@@ -113,6 +117,7 @@ func (s *nodeStorage) List(ctx context.Context, prefix string) ([]string, error)
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	if err := s.failure(ctx, false); err != nil {
+		s.w.forgetLogins()
 		return nil, err
 	}
 	s.count("", func(o *operations) *int { return &o.others })

@@ -35,8 +35,19 @@ func (w *world) stored(name string, before *role.Role, made bool) {
 		settled.Refresh(now) // the same write stores what time has settled
 		before = &settled
 	}
+	acc.checkBelieved(before, after, acc.learn(after), now)
+	acc.checkRestarts(before, after, now)
 	acc.checkDue(before, after, now)
 	acc.checkBegin(before, after, now)
+}
+
+// accept notes that a password counts as in force again. w.mu is held.
+func (acc *account) accept(password string) {
+	delete(acc.refused, password)
+	delete(acc.wrong, password)
+	for _, p := range acc.parts {
+		delete(acc.noLogin, noLogin{password, p})
+	}
 }
 
 // settle notes an outcome that the engine has stored.
@@ -53,8 +64,7 @@ func (acc *account) settle(a *attempt) {
 				other.repeated = other.repeated || other.password == a.password
 			}
 		}
-		delete(acc.refused, a.password)
-		delete(acc.wrong, a.password)
+		acc.accept(a.password)
 		if acc.parts[0].held == a.password {
 			acc.misled = false
 		}

@@ -39,8 +39,10 @@ type world struct {
 	ordered  []*system
 	accounts []*account
 	byLogin  map[string]*account
-	byRole   map[string]*account
-	foreign  int // passwords made by others
+	// byAddress are the doors.
+	byAddress map[string]*door
+	byRole    map[string]*account
+	foreign   int // passwords made by others
 
 	decoded map[string]decoded // by key
 
@@ -84,7 +86,7 @@ func newWorld(seed uint64, cover *coverage) *world {
 	w := &world{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), passwords: rand.New(rand.NewPCG(seed, 1)),
 		disk: &disk{entries: map[string][]byte{}, writes: map[string]int{}}, systems: map[string]*system{},
-		byLogin: map[string]*account{}, byRole: map[string]*account{}, decoded: map[string]decoded{},
+		byLogin: map[string]*account{}, byAddress: map[string]*door{}, byRole: map[string]*account{}, decoded: map[string]decoded{},
 		begun: time.Now(), cover: cover,
 	}
 	number := 0
@@ -188,12 +190,24 @@ func (acc *account) describe(r *role.Role) string {
 	if c := r.Record.Current; c != nil {
 		fmt.Fprintf(&out, " [confirmed %t by %s]", c.Confirmed, c.Basis)
 	}
-	fmt.Fprintf(&out, " [%s", timingOf(r.Options))
+	fmt.Fprintf(&out, " [%s, %s", timingOf(r.Options), proofOf(r.Options))
 	if !r.Due.IsZero() {
 		fmt.Fprintf(&out, ", due at %.0fs", r.Due.Sub(acc.w.begun).Seconds())
 	}
 	if r.Options.Disabled {
 		out.WriteString(", automation disabled")
+	}
+	if p := r.Proofs; !p.Time.IsZero() || !p.Next.IsZero() || p.Wanted {
+		fmt.Fprintf(&out, ", login at %.0fs %s, next at %.0fs, wanted %t", p.Time.Sub(acc.w.begun).Seconds(), p.Verdict, p.Next.Sub(acc.w.begun).Seconds(), p.Wanted)
+	}
+	if t := r.Retry; t.Attempts > 0 || !t.NextAttempt.IsZero() {
+		fmt.Fprintf(&out, ", %d attempts, next at %.0fs", t.Attempts, t.NextAttempt.Sub(acc.w.begun).Seconds())
+		if t.Last != nil {
+			fmt.Fprintf(&out, " after %s (%s)", t.Last.Class, t.Last.Scope)
+		}
+	}
+	if of := r.Restarts; of.Version > 0 {
+		fmt.Fprintf(&out, ", restarts %s for v%d: %q since %.0fs, back %t, done %v, failed %q", r.Target.Restart, of.Version, of.Part, of.Since.Sub(acc.w.begun).Seconds(), of.Back, of.Done, of.Failed)
 	}
 	out.WriteString("]")
 	return out.String()
