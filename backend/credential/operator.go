@@ -91,7 +91,7 @@ func (r Record) confirmOn(version int, parts, all []string, now time.Time) (Reco
 	if len(in) == len(all) && !out.inForce(version) {
 		return r.Confirm(version, now)
 	}
-	out.removeInForceOn(parts)
+	out.removeInForceOn(0, parts)
 	*on = in
 	if n := out.Next; n != nil && n.Version == version && n.Partial() {
 		n.Taken = union(n.Taken, parts)
@@ -206,14 +206,18 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 func (r *Record) replaceCurrent(value Password, now time.Time, basis Basis) {
 	before := r.Current
 	r.install(value, now, basis, false)
-	if before == nil || before.OpenUntil.IsZero() {
-		return
+	if before != nil && !before.OpenUntil.IsZero() {
+		r.openPast(before.Version)
 	}
-	if r.Previous != nil && r.Previous.Version == before.Version {
+}
+
+// openPast records that a past password may still be valid.
+func (r *Record) openPast(version int) {
+	if r.Previous != nil && r.Previous.Version == version {
 		r.Previous.Open = true
 	}
 	for i := range r.History {
-		if r.History[i].Version == before.Version {
+		if r.History[i].Version == version {
 			r.History[i].Open = true
 		}
 	}

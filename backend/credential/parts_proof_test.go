@@ -101,3 +101,71 @@ func TestRestartsOfAllPartsAreNoProof(t *testing.T) {
 	require.NoError(t, s.discard(2), "nobody has seen it in force")
 	s.is("current 3, candidate 2 discarded")
 }
+
+// Servers take a password at their next restart. So a request whose outcome is unknown may have left one that waits there, however
+// long ago it was, unless a login has shown a later one.
+func TestUnknownPasswordMayWaitForRestart(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.made(2, 10)
+	s.lostSend(11)
+	s.made(3, 20)
+	waits := s.Record
+	s.provedOn(1, 5000, servers...)
+	s.is("current 1, next 3 unsent, candidate 2 unresolved")
+	s.reads(5000, "uncertain 1 or 2")
+	s.provedOn(2, 5001, servers...)
+	s.is("current 2 confirmed, next 3 unsent, previous 1")
+
+	s.Record = waits
+	s.do(func(r Record) Record { return r.Proved(1, at(5000), margin) })
+	s.is("current 1 confirmed, next 3 unsent, history 2 superseded open")
+	s.provedOn(1, 5001, servers...)
+	s.is("current 1, next 3 unsent, history 2 superseded open")
+	s.reads(5001, "assumed 1")
+}
+
+// A login with a version says nothing of the others on that server.
+func TestLoginShowsWhatIsNotInForceOnPart(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.changeStaged(2, RestartRequired, 10)
+	s.provedOn(2, 20, "a")
+	s.do(func(r Record) Record { return r.NotInForceOn(7, "a") })
+	s.do(func(r Record) Record { return r.NotInForceOn(2, "b") })
+	s.shows(21, "a: active 2, b: restart_required 1 or 2")
+	on := s.Record
+	s.do(func(r Record) Record { return r.NotInForceOn(2, "a") })
+	s.shows(22, "a: restart_required 1 or 2, b: restart_required 1 or 2")
+	s.Record = on
+	s.made(3, 23)
+	s.do(func(r Record) Record { return r.NotInForceOn(0, "a", "b") })
+	s.is("current 1 confirmed, next 3 unsent, candidate 2 staged")
+}
+
+// Once all servers have restarted, a password that waits there counts as in force, although another one was to follow.
+func TestRestartsPutPasswordInForceThatAnotherWasToReplace(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.changeStaged(2, RestartRequired, 10)
+	s.made(3, 20)
+	restarted := func(s *story, second int, on ...string) {
+		s.do(func(r Record) Record { return r.RestartedOn(2, on, servers, at(second)) })
+	}
+	restarted(s, 30, "a")
+	s.is("current 1 confirmed, next 3 unsent, candidate 2 staged on a")
+	restarted(s, 31, "b")
+	s.is("current 2, next 3 unsent, previous 1 open")
+	require.Equal(t, BasisRestart, s.Current.Basis)
+}
+
+// The password before stays open although it was refused: nobody has seen the one after it in force.
+func TestRefusedPasswordStaysOpenIfNextCountsAsInForce(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.changed(2, 5)
+	s.changeStaged(3, RestartRequired, 10)
+	s.refusedLogin(2, 20)
+	s.do(func(r Record) Record { return r.RestartedOn(3, servers, servers, at(30)) })
+	s.is("current 3, previous 1, history 2 old open")
+}

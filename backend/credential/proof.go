@@ -47,11 +47,16 @@ func (r Record) Contradicted() bool {
 // Proved: a login with the password of this version has worked, on all parts of the account. That settles every other
 // password that cannot come into force any more. A version that the record does not hold changes nothing.
 func (r Record) Proved(version int, now time.Time, margin time.Duration) Record {
+	return r.proved(version, false, now, margin)
+}
+
+// proved is Proved. restarts: parts take a password at their next restart, so one whose outcome is unknown may wait for that.
+func (r Record) proved(version int, restarts bool, now time.Time, margin time.Duration) Record {
 	out, overtakes := r.clone(), 0
 	open := late(out.NotBefore, now, margin) // another password may follow
 	if current := out.Current; current != nil && (current.Version == version || out.inForce(version)) {
 		open = open && !out.NotBefore.Equal(current.OpenUntil) // unless the request is its own
-		out.settleByProof(0, now, margin)
+		out.settleByProof(0, restarts, now, margin)
 		current.Refused, current.Basis = false, BasisProof
 		out.clearInForceOn()
 	} else {
@@ -62,14 +67,15 @@ func (r Record) Proved(version int, now time.Time, margin time.Duration) Record 
 		if !ok {
 			return out
 		}
-		out.settleByProof(overtakes, now, margin)
+		out.settleByProof(overtakes, restarts, now, margin)
 		out.replaceCurrent(value, now, BasisProof)
 		out.Current.OpenUntil = until
 	}
-	out.Current.Confirmed = len(out.Candidates) == 0 && !open
 	if !late(out.SendNotBefore(), now, margin) {
 		out.closePast(overtakes)
 	}
+	waits := func(p Past) bool { return restarts && p.Open && !p.Worked }
+	out.Current.Confirmed = len(out.Candidates) == 0 && !open && !slices.ContainsFunc(out.History, waits)
 	return out
 }
 
@@ -77,13 +83,14 @@ func (r Record) Proved(version int, now time.Time, margin time.Duration) Record 
 // on some it was only stated or restarted, as Confirm.
 func (r Record) ProvedOn(version int, parts, all []string, now time.Time, margin time.Duration) Record {
 	on, assumed := r.InForceOn(version)
-	if len(parts) >= len(all) || len(union(on, parts)) == len(all) && !assumed {
+	if len(all) == 0 {
 		return r.Proved(version, now, margin)
 	}
+	if len(parts) >= len(all) || len(union(on, parts)) == len(all) && !assumed {
+		return r.proved(version, true, now, margin)
+	}
 	if c := r.Current; c != nil && (c.Version == version || r.inForce(version)) {
-		out := r.clone()
-		out.removeInForceOn(parts)
-		return out
+		return r.NotInForceOn(0, parts...)
 	}
 	out, err := r.confirmOn(version, parts, all, now)
 	if err != nil { // the password is not open: it is in force on all parts, or on none
@@ -110,6 +117,13 @@ func (r Record) LoginRefused(version int, now time.Time, margin time.Duration) R
 	case out.Previous != nil && out.Previous.Version == version:
 		out.Previous.Refused = true
 	}
+	return out
+}
+
+// NotInForceOn: logins have shown that the open password of this version is not in force on these parts; with 0, that none is.
+func (r Record) NotInForceOn(version int, parts ...string) Record {
+	out := r.clone()
+	out.removeInForceOn(version, parts)
 	return out
 }
 
@@ -150,12 +164,13 @@ func (r *Record) take(version int) (value Password, until time.Time, ok bool) {
 // settleByProof moves the candidates to the history, except those that can still come into force: staged after the version
 // that a login has proved, or with a request that may be late. overtakes is that version if it was open until then, so that
 // it was sent after those with a lower one; otherwise 0. In the history, the others stay open: an outcome that nobody has seen
-// may be that the password waits for a restart.
-func (r *Record) settleByProof(overtakes int, now time.Time, margin time.Duration) {
+// may be that the password waits for a restart. restarts is that of proved.
+func (r *Record) settleByProof(overtakes int, restarts bool, now time.Time, margin time.Duration) {
 	var open []Candidate
 	for _, c := range r.Candidates {
 		later := c.Version > overtakes
-		if later && c.Stage != "" && !c.Overtaken || late(c.SentUntil, now, margin) {
+		waits := later && !c.Overtaken && (c.Stage != "" || restarts && !c.SentUntil.IsZero())
+		if waits || late(c.SentUntil, now, margin) {
 			open = append(open, c)
 			continue
 		}

@@ -67,11 +67,15 @@ func (r Record) InForce(now time.Time) Record {
 	return r.putInForce(r.Next.Version, now)
 }
 
-// RestartedOn: these parts have been restarted, and nobody has logged in there. Once all have been, a staged Next of this
+// RestartedOn: these parts have been restarted, and nobody has logged in there. Once all have been, a staged password of this
 // version counts as in force.
 func (r Record) RestartedOn(version int, parts, all []string, now time.Time) Record {
 	if on, _ := r.InForceOn(version); len(union(on, parts)) == len(all) {
-		return r.InForce(now)
+		n, at := r.Next, r.candidateIndex(version)
+		if n.Staged() && n.Version == version || at >= 0 && r.Candidates[at].Stage != "" && len(r.Candidates[at].Taken) == 0 {
+			return r.putInForce(version, now)
+		}
+		return r.clone()
 	}
 	out, err := r.ConfirmOn(version, parts, all, now)
 	if err != nil {
@@ -123,17 +127,16 @@ func (r Record) putInForce(version int, now time.Time) Record {
 	out := r.clone()
 	var value Password
 	var stage Phase
+	var until time.Time
 	if out.Next != nil && out.Next.Version == version {
-		value, stage = out.Next.Password, out.Next.Phase
-		out.raiseNotBefore(out.Next.UnresolvedUntil)
+		value, stage, until = out.Next.Password, out.Next.Phase, out.Next.UnresolvedUntil
 		out.Next = nil
 	}
 	var open []Candidate
 	for _, c := range out.Candidates {
 		switch {
 		case c.Version == version:
-			value = c.Password
-			out.raiseNotBefore(c.SentUntil)
+			value, stage, until = c.Password, c.Stage, c.SentUntil
 		case c.Version > version: // sent later: still open
 			open = append(open, c)
 		case c.Overtaken:
@@ -149,23 +152,28 @@ func (r Record) putInForce(version int, now time.Time) Record {
 	if stage == RestartRequired {
 		basis = BasisRestart
 	}
-	out.install(value, now, basis, false)
-	if out.Previous != nil {
-		out.Previous.Open = true
+	out.raiseNotBefore(until)
+	before := out.Current
+	out.replaceCurrent(value, now, basis)
+	out.Current.OpenUntil = until
+	if before != nil {
+		out.openPast(before.Version)
 	}
 	return out
 }
 
-// removeInForceOn records that no open password is in force on these parts.
-func (r *Record) removeInForceOn(parts []string) {
+// removeInForceOn records that the open password of this version, or any with 0, is not in force on these parts.
+func (r *Record) removeInForceOn(version int, parts []string) {
 	without := func(on []string) []string {
 		return slices.DeleteFunc(on, func(part string) bool { return slices.Contains(parts, part) })
 	}
-	if r.Next != nil {
-		r.Next.InForceOn = without(r.Next.InForceOn)
+	if n := r.Next; n != nil && (version == 0 || n.Version == version) {
+		n.InForceOn = without(n.InForceOn)
 	}
 	for i := range r.Candidates {
-		r.Candidates[i].InForceOn = without(r.Candidates[i].InForceOn)
+		if c := &r.Candidates[i]; version == 0 || c.Version == version {
+			c.InForceOn = without(c.InForceOn)
+		}
 	}
 }
 

@@ -132,7 +132,7 @@ accepted, another unsent | ProvedOn all | current 3 confirmed, next 4 unsent, pr
 accepted, another unsent | Login with next refused | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
 accepted, another unsent | Login with current refused | current 2 refused, next 4 unsent, candidate 3 staged, previous 1 | accepted 3
 accepted, another unsent | RestartedOn part | current 2 confirmed, next 4 unsent, candidate 3 staged on b, previous 1 | accepted 2 or 3
-accepted, another unsent | RestartedOn all | current 2 confirmed, next 4 unsent, candidate 3 staged, previous 1 | accepted 2 or 3
+accepted, another unsent | RestartedOn all | current 3, next 4 unsent, previous 2 open, history 1 old | assumed 3
 
 partly taken, another unsent | Reported | current 2 confirmed, next 4 unsent, candidate 3 unresolved taken a, previous 1 | restart_required 2 or 3
 partly taken, another unsent | Proved next | current 3 confirmed, next 4 unsent, previous 2, history 1 old | active 3
@@ -270,7 +270,7 @@ discarded while it waits | ProvedOn all | current 3 confirmed, previous 2, histo
 discarded while it waits | Login with next refused | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
 discarded while it waits | Login with current refused | current 2 refused, candidate 3 discarded, previous 1 | drifted 2
 discarded while it waits | RestartedOn part | current 2 confirmed, candidate 3 staged on b, previous 1 | restart_required 2 or 3
-discarded while it waits | RestartedOn all | current 2 confirmed, candidate 3 discarded, previous 1 | assumed 2
+discarded while it waits | RestartedOn all | current 3, previous 2 open, history 1 old | assumed 3
 
 by time, refused | Make | current 3 refused, next 4 unsent, previous 2 open, history 1 old | drifted 3
 by time, refused | Send | current 3 refused, previous 2 open, history 1 old | drifted 3

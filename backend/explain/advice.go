@@ -60,7 +60,7 @@ func (f Facts) hindranceAdvice() string {
 func (f Facts) needsStatement() bool {
 	switch f.View.State {
 	case credential.StateDrifted:
-		return (!f.Role.Proofs.Recovering || !logsIn(f.Role)) && f.Step.Do != role.Begin
+		return !role.Recovers(f.Role) && f.Step.Do != role.Begin
 	case credential.StateAccepted:
 		return role.StaysQueued(f.Role)
 	case credential.StateRestartRequired:

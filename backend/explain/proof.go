@@ -78,7 +78,7 @@ func (f Facts) driftedAdvice() string {
 	switch {
 	case !r.Options.Proves():
 		return f.currentPassword()
-	case r.Proofs.Recovering && logsIn(r):
+	case role.Recovers(r):
 		return fmt.Sprintf("%s: the engine tries the older passwords, the next one at %s", nothing, Time(latest(r.Proofs.Next, f.Now)))
 	case f.Step.Do == role.Begin:
 		return fmt.Sprintf("%s: the engine sets a new password at %s", nothing, Time(latest(f.Step.At, f.Now)))
@@ -92,13 +92,14 @@ func (f Facts) driftedAdvice() string {
 // alone reports whether the engine finds out by itself when a password that waits for a restart is in force.
 func (f Facts) alone() bool {
 	r := f.Role
-	return r.RestartsFailed() == "" && (logsIn(r) || f.Step.Why != role.AwaitingRestart && (r.Restarts.Part != "" || r.NextRestart() != ""))
+	restarts := f.Step.Why != role.AwaitingRestart && (r.Restarts.Part != "" && r.Restarts.Failed == "" || r.NextRestart() != "")
+	return r.RestartsFailed() == "" && !r.Restarts.All(r) && (logsIn(r) || restarts)
 }
 
 // restarts says how far the restarts of the servers are; "" if the engine restarts none.
 func (f Facts) restarts() string {
 	switch r, of := f.Role, f.Role.Restarts; {
-	case r.RestartsFailed() != "":
+	case r.RestartsFailed() != "", of.Part != "" && of.Failed != "":
 		return fmt.Sprintf(" The restarts have stopped at server %s: %s.", of.FailedPart, of.Failed)
 	case of.Part != "" && of.Back:
 		return fmt.Sprintf(" Server %s has restarted, and the engine logs in until the new password works there.", of.Part)

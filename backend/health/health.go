@@ -42,6 +42,8 @@ type roleHealth struct {
 	// failing: a call has failed since the last success. disabled: disable_automated_rotation. unfinished: a password is being
 	// set, or an outcome is unknown.
 	failing, disabled, unfinished bool
+	// restarting: a server of it is being restarted, or has to be.
+	restarting bool
 	// unproved: it verifies passwords, and no login has proved the one in force.
 	unproved bool
 	// ahead: a clock that was ahead has recorded the last rotation.
@@ -112,8 +114,9 @@ func (b *Board) Set(f explain.Facts) {
 	known := roleHealth{
 		connection: unique.Make(r.Connection), provider: unique.Make(r.Provider),
 		state: f.View.State, operator: f.NeedsOperator(), disabled: r.Options.Disabled, unfinished: r.Record.Unfinished(),
-		failing: r.Retry.Last != nil && r.Retry.Attempts > 0, // otherwise it only waits
-		ahead:   !r.RotatedAhead(f.Now).IsZero(),
+		failing:    r.Retry.Last != nil && r.Retry.Attempts > 0, // otherwise it only waits
+		restarting: r.Restarts.Part != "" || r.NextRestart() != "" && !r.Options.Disabled,
+		ahead:      !r.RotatedAhead(f.Now).IsZero(),
 	}
 	if c := r.Record.Current; r.Options.Proves() && c != nil {
 		known.unproved = c.Basis != credential.BasisProof || c.Refused
@@ -282,12 +285,12 @@ func (b *Board) Of(name string) []string {
 	return slices.Sorted(maps.Keys(b.byConnection[unique.Make(name)]))
 }
 
-// Pending returns the roles of a connection that are due, failed, wait for a restart, or have a password or an outcome pending.
+// Pending returns the roles of a connection that are due, failed, restart servers, or have a password or an outcome pending.
 func (b *Board) Pending(name string, now time.Time) (names []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for one := range b.byConnection[unique.Make(name)] {
-		if r := b.roles[one]; !r.disabled && (r.unfinished || r.failing || r.state == credential.StateRestartRequired || !r.due.IsZero() && !r.due.After(now)) {
+		if r := b.roles[one]; r.restarting || !r.disabled && (r.unfinished || r.failing || !r.due.IsZero() && !r.due.After(now)) {
 			names = append(names, one)
 		}
 	}

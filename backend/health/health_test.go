@@ -306,6 +306,10 @@ func TestProblemOfRemoteSystemIsReportedOnce(t *testing.T) {
 func TestPendingRolesAreDueFailingOrUnfinished(t *testing.T) {
 	t.Parallel()
 	failure := &role.Failure{Class: provider.Busy, Reason: "busy"}
+	toRestart := func(r *role.Role) {
+		begin(t, r, credential.RestartRequired)
+		r.Target.Parts, r.Target.Restart = []string{"a"}, provider.RestartSoft
+	}
 	for name, row := range map[string]struct {
 		change func(r *role.Role)
 		want   bool
@@ -315,6 +319,10 @@ func TestPendingRolesAreDueFailingOrUnfinished(t *testing.T) {
 		"failing":            {func(r *role.Role) { r.Retry = role.Retry{Last: failure, Attempts: 1} }, true},
 		"password waits":     {func(r *role.Role) { begin(t, r, credential.Unsent) }, true},
 		"being sent":         {func(r *role.Role) { begin(t, r, credential.Sending) }, true},
+		"server restarts":    {func(r *role.Role) { r.Restarts.Part, r.Options.Disabled = "a", true }, true},
+		"servers to restart": {toRestart, true},
+		"restart by hand":    {func(r *role.Role) { begin(t, r, credential.RestartRequired) }, false},
+		"disabled restart":   {func(r *role.Role) { toRestart(r); r.Options.Disabled = true }, false},
 		"disabled":           {func(r *role.Role) { r.Due, r.Options.Disabled = now, true }, false},
 		"disabled, failing":  {func(r *role.Role) { r.Options.Disabled, r.Retry = true, role.Retry{Last: failure, Attempts: 1} }, false},
 		"another connection": {func(r *role.Role) { r.Due, r.Connection = now, "other" }, false},

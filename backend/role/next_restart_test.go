@@ -64,23 +64,25 @@ func TestRestartingServerIsFollowed(t *testing.T) {
 	t.Parallel()
 	const minute = time.Minute
 	timeout := func(seconds int) func(*Role) { return func(r *Role) { r.Target.RestartTimeout = seconds } }
-	began := restarting(2, "a", minute)
+	began, late := restarting(2, "a", minute), restarting(2, "a", 11*minute)
 	check(t, map[string]row{
-		"it is":                    {given("staged", restarts, began), mayRestart, restartsNow(Restarting)},
-		"not allowed any more":     {given("staged", restarts, began), Env{}, restartsNow(Restarting)},
-		"disabled":                 {given("staged", restarts, began, disabled), Env{}, restartsNow(Restarting)},
-		"frozen":                   {given("staged", restarts, began), Env{Frozen: true}, restartsNow(Restarting)},
-		"window closed":            {given("staged as due", restarts, began, window(missed, time.Hour)), mayRestart, restartsNow(Restarting)},
-		"options changed":          {given("staged", began), Env{}, restartsNow(Restarting)},
-		"in force meanwhile":       {given("active", restarts, began), mayRestart, restartsNow(Restarting)},
-		"a login is planned":       {given("staged", provesParts, restarts, began, planned(-minute)), mayRestart, restartsNow(Restarting)},
-		"paused":                   {given("staged", restarts, began), Env{Paused: true}, resting(Paused)},
-		"throttled":                {given("staged", restarts, began), Env{ThrottledUntil: in(minute)}, restartsNow(Throttled, minute)},
-		"frozen, not yet too long": {given("staged", restarts, restarting(2, "a", 10*minute)), Env{Frozen: true}, restartsNow(Restarting)},
-		"frozen, too long":         {given("staged", restarts, restarting(2, "a", 11*minute)), Env{Frozen: true}, resting(Frozen)},
-		"frozen, longer allowed":   {given("staged", restarts, restarting(2, "a", 11*minute), timeout(700)), Env{Frozen: true}, restartsNow(Restarting)},
-		"frozen, shorter allowed":  {given("staged", restarts, restarting(2, "a", 9*minute), timeout(500)), Env{Frozen: true}, resting(Frozen)},
-		"another is to be sent":    {given("staged and asked", restarts, began), mayRestart, sends(Retrying)},
+		"it is":                     {given("staged", restarts, began), mayRestart, restartsNow(Restarting)},
+		"not allowed any more":      {given("staged", restarts, began), Env{}, restartsNow(Restarting)},
+		"disabled":                  {given("staged", restarts, began, disabled), Env{}, restartsNow(Restarting)},
+		"frozen":                    {given("staged", restarts, began), Env{Frozen: true}, restartsNow(Restarting)},
+		"window closed":             {given("staged as due", restarts, began, window(missed, time.Hour)), mayRestart, restartsNow(Restarting)},
+		"options changed":           {given("staged", began), Env{}, restartsNow(Restarting)},
+		"in force meanwhile":        {given("active", restarts, began), mayRestart, restartsNow(Restarting)},
+		"a login is planned":        {given("staged", provesParts, restarts, began, planned(-minute)), mayRestart, restartsNow(Restarting)},
+		"paused":                    {given("staged", restarts, began), Env{Paused: true}, resting(Paused)},
+		"throttled":                 {given("staged", restarts, began), Env{ThrottledUntil: in(minute)}, restartsNow(Throttled, minute)},
+		"frozen, not yet too long":  {given("staged", restarts, restarting(2, "a", 10*minute)), Env{Frozen: true}, restartsNow(Restarting)},
+		"frozen, too long":          {given("staged", restarts, restarting(2, "a", 11*minute)), Env{Frozen: true}, resting(Frozen)},
+		"frozen, longer allowed":    {given("staged", restarts, restarting(2, "a", 11*minute), timeout(700)), Env{Frozen: true}, restartsNow(Restarting)},
+		"late, and a change is due": {given("active", restarts, due(-minute), late), mayRestart, begins(Due, -minute)},
+		"late, and none is":         {given("active", restarts, late), mayRestart, restartsNow(Restarting, 0)},
+		"frozen, shorter allowed":   {given("staged", restarts, restarting(2, "a", 9*minute), timeout(500)), Env{Frozen: true}, resting(Frozen)},
+		"another is to be sent":     {given("staged and asked", restarts, began), mayRestart, sends(Retrying)},
 	})
 	require.True(t, given("staged", began).FollowsRestart(now))
 	require.False(t, given("staged", restarting(2, "a", 11*minute)).FollowsRestart(now))

@@ -172,6 +172,30 @@ func TestOnlyRecoveryTriesOlderPasswords(t *testing.T) {
 	require.False(t, r.Proofs.Recovering)
 }
 
+// A recovery that settles nothing for long needs an operator, and one ends as soon as a request can settle it.
+func TestRecoveryEndsInTime(t *testing.T) {
+	t.Parallel()
+	r := given("active", proves, onDrift(DriftRecover))
+	r.Record, _ = r.Record.Make("password-2", byRequest, false, now)
+	r.Record = r.Record.Send(now, 0).Applied(now, false)
+	r.Learn([]LoginResult{refused(2)}, now, 0)
+	require.True(t, Recovers(r))
+	for range maxPolls {
+		r.Learn([]LoginResult{cannotTell(1)}, now, 0)
+	}
+	require.False(t, Recovers(r), "an operator is asked")
+	require.Equal(t, in(time.Hour), r.Proofs.Next, "and the engine goes on")
+	r.Proofs.Unsettled = 0
+	disabled(r)
+	require.False(t, Recovers(r))
+
+	r.Record, _ = r.Record.Make("password-3", byRequest, false, now)
+	r.Record = r.Record.Send(now, 0).Unresolved()
+	r.Learn([]LoginResult{cannotTell(1)}, now, 0)
+	require.False(t, r.Proofs.Recovering)
+	require.Empty(t, r.Proofs.Refused)
+}
+
 // With on_drift=rotate, the password in force is due as soon as a login with it was refused.
 func TestDriftMakesPasswordDue(t *testing.T) {
 	t.Parallel()

@@ -213,3 +213,19 @@ func TestContradictionNeedsThreeRefusals(t *testing.T) {
 	r.Record = r.Record.LoginRefused(2, now, 0)
 	require.False(t, r.Record.Contradicted(), "it was not sent again")
 }
+
+// On servers, a refused login shows that the password is not in force there, but not that it never will be.
+func TestRefusedLoginAtServer(t *testing.T) {
+	t.Parallel()
+	r := given("staged, on a", provesParts)
+	r.Learn([]LoginResult{refused(2, "a"), works(1, "a"), works(1, "b")}, now, 0)
+	require.Zero(t, r.Record.VersionOn("a"))
+	require.Equal(t, credential.StateRestartRequired, r.Record.View(now).State)
+
+	r = given("unknown", provesParts)
+	r.Record, _ = r.Record.Discard(2, now)
+	r.Learn([]LoginResult{refused(2, "a"), works(1, "a"), works(1, "b")}, in(24*time.Hour), 0)
+	require.Len(t, r.Record.Candidates, 1)
+	require.False(t, r.Record.Candidates[0].Refused)
+	require.Equal(t, credential.StateAssumed, r.Record.View(now).State, "it may wait for a restart")
+}

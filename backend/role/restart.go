@@ -71,13 +71,26 @@ func (of *Restarts) Pending(r *Role) bool {
 	return of.Part != "" && (of.Failed == "" || r.NextRestart() == "")
 }
 
+// All reports whether all servers were restarted for the next password.
+func (of *Restarts) All(r *Role) bool {
+	next := r.Record.Next
+	left := func(part string) bool {
+		return !slices.Contains(of.Done, part) && !slices.Contains(next.InForceOn, part)
+	}
+	return next != nil && next.Version == of.Version && !slices.ContainsFunc(r.Target.Parts, left)
+}
+
 // restart returns when the engine restarts a server, or looks at the one that it has restarted. That is looked at whatever
 // happens to the role, because it may be turned off.
 func (r *Role) restart(now time.Time, env Env) Step {
 	step := Step{Do: Restart, Why: Restarting}
 	switch {
 	case r.Restarts.Pending(r):
-		env.Requested = env.Requested || r.FollowsRestart(now)
+		if r.FollowsRestart(now) {
+			env.Requested = true
+		} else { // a change that is due comes first
+			step.At = now
+		}
 		return r.obstacles(step, now, env)
 	case r.NextRestart() == "" || !env.MayRestart || r.Options.Disabled && !env.Requested:
 		return Step{Why: AwaitingRestart}
@@ -135,26 +148,35 @@ func (of *Restarts) Late(target provider.Target, now time.Time) bool {
 
 // Trials returns the passwords of the role to log in with at a server that is back. At first, the new one is the most likely.
 func (of *Restarts) Trials(r *Role) []credential.Password {
-	if of.Refused || r.Record.Next == nil {
-		return r.Trials(false)
+	if !of.Refused && of.expected(r) {
+		for _, p := range r.Record.List() {
+			if p.Version == of.Version {
+				return []credential.Password{p.Password}
+			}
+		}
 	}
-	return []credential.Password{r.Record.Next.Password}
+	return r.Trials(false)
+}
+
+// expected reports whether the restart of a server puts the password in force for which it was requested: no other one has
+// been sent since.
+func (of *Restarts) expected(r *Role) bool {
+	if next := r.Record.Next; next.Exposed() {
+		return next.Version == of.Version
+	}
+	return slices.ContainsFunc(r.Record.Candidates, func(c credential.Candidate) bool { return c.Version == of.Version })
 }
 
 // RestartProved applies the logins at a server that is back.
 func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Duration) {
-	of, next := &r.Restarts, r.Record.Next
-	if next == nil || next.Version != of.Version { // nothing is expected of it any more
-		of.done()
-		return
-	}
-	version := next.Version
+	of, expected := &r.Restarts, r.Restarts.expected(r)
 	r.Learn(logins, now, margin)
-	works := slices.ContainsFunc(logins, func(l LoginResult) bool { return l.Version == version && l.Verdict == provider.Works })
-	switch refused := refusedIn(logins, version); {
-	case works:
+	made := func(l LoginResult) bool { return l.Until.IsZero() }
+	works := func(l LoginResult) bool { return l.Version == of.Version && l.Verdict == provider.Works }
+	switch refused := refusedIn(logins, of.Version); {
+	case !expected, slices.ContainsFunc(logins, works):
 		of.done()
-	case slices.ContainsFunc(logins, func(l LoginResult) bool { return !l.Until.IsZero() }): // it is back, and tried then
+	case !slices.ContainsFunc(logins, made): // it is back, and tried once the budget allows it
 	case of.Late(r.Target, now) && (refused || of.Refused):
 		of.fail("it was restarted, but the new password does not log in there")
 	case of.Late(r.Target, now):
@@ -166,11 +188,16 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 
 // RestartUnproved records that a server is back that nobody logs in to.
 func (r *Role) RestartUnproved(now time.Time) {
-	of := &r.Restarts
-	if next := r.Record.Next; next != nil && next.Version == of.Version {
-		r.Record = r.Record.RestartedOn(next.Version, []string{of.Part}, r.Target.Parts, now)
-		if r.Record.Next == nil {
-			r.Retry, r.Due = Retry{}, r.Options.DueAfter(now)
+	of, before := &r.Restarts, r.Record.Current
+	if of.expected(r) {
+		r.Record = r.Record.RestartedOn(of.Version, []string{of.Part}, r.Target.Parts, now)
+	}
+	if after := r.Record.Current; after != nil && (before == nil || after.Version != before.Version) {
+		r.Due = r.Options.DueAfter(now)
+		if !r.Record.Unfinished() {
+			r.Retry = Retry{}
+		}
+		if !r.Record.Open(now) {
 			r.Record = r.Record.Trim(r.Options.HistorySize)
 		}
 	}

@@ -187,7 +187,7 @@ func TestRestartForReplacedPasswordProvesNothing(t *testing.T) {
 	t.Parallel()
 	for _, situation := range []string{"active", "staged and asked"} {
 		for name, end := range map[string]func(*Role){
-			"proved":   func(r *Role) { r.RestartProved([]LoginResult{works(2, "a")}, now, 0) },
+			"proved":   func(r *Role) { r.RestartProved([]LoginResult{works(1, "a")}, now, 0) },
 			"unproved": func(r *Role) { r.RestartUnproved(now) },
 		} {
 			r := given(situation, provesParts, restarts, restarting(7, "a", time.Minute))
@@ -197,5 +197,54 @@ func TestRestartForReplacedPasswordProvesNothing(t *testing.T) {
 			require.Empty(t, r.Restarts.Part)
 			require.Equal(t, []string{"a"}, r.Restarts.Done)
 		}
+	}
+}
+
+// The password waits on the servers, and another one is to follow: the restarts still put it in force.
+func TestRestartEndsAlthoughAnotherPasswordIsToFollow(t *testing.T) {
+	t.Parallel()
+	r := given("staged and asked", provesParts, restarts, restarting(2, "a", time.Minute))
+	require.Equal(t, []int{2}, versions(trialsOf(r)))
+	r.RestartProved([]LoginResult{works(2, "a")}, now, 0)
+	require.Equal(t, 2, r.Record.VersionOn("a"))
+	require.Equal(t, []string{"a"}, r.Restarts.Done)
+
+	r = given("staged and asked", restarts, restarted(2, "a"), due(time.Hour), busy(time.Minute))
+	for _, server := range servers {
+		r.Restarts.Begin(2, server, now)
+		r.RestartUnproved(now)
+	}
+	require.Equal(t, 2, r.Record.Current.Version)
+	require.Equal(t, 3, r.Record.Next.Version)
+	require.Equal(t, in(24*time.Hour), r.Due)
+	require.NotZero(t, r.Retry, "the next one is sent in its time")
+}
+
+// That the budget of refused logins ends a round does not keep a restart from failing.
+func TestRestartFailsInTimeAlthoughBudgetEndsRound(t *testing.T) {
+	t.Parallel()
+	r := given("staged", provesParts, restarts, restarting(2, "a", 11*time.Minute))
+	only := blocked(2, time.Minute)
+	only.Part = "a"
+	r.RestartProved([]LoginResult{only}, now, 0)
+	require.Equal(t, "a", r.Restarts.Part, "no login was made")
+	r.RestartProved([]LoginResult{refused(2, "a"), only}, now, 0)
+	require.Equal(t, "it was restarted, but the new password does not log in there", r.Restarts.Failed)
+}
+
+func TestAllRestartsAreOfNextPassword(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		role *Role
+		want bool
+	}{
+		"none":              {given("staged", restarts), false},
+		"one":               {given("staged", restarts, restarted(2, "a")), false},
+		"all":               {given("staged", restarts, restarted(2, servers...)), true},
+		"one, and a login":  {given("staged, on a", restarts, restarted(2, "b")), true},
+		"all, for another":  {given("staged", restarts, restarted(1, servers...)), false},
+		"all, it is active": {given("active", restarts, restarted(1, servers...)), false},
+	} {
+		require.Equal(t, row.want, row.role.Restarts.All(row.role), name)
 	}
 }

@@ -98,7 +98,7 @@ func TestQueuedPasswordSettlesByTime(t *testing.T) {
 
 	r = queued()
 	r.Options.HistorySize = 0
-	r.Record.History = []credential.Past{{Password: credential.Password{Version: 1}, State: credential.ListedOld}}
+	r.Record.History = []credential.Past{{Password: credential.Password{Version: 7}, State: credential.ListedOld}}
 	r.SettleByTime(in(settles))
 	require.Empty(t, r.Record.History, "what is too old is dropped")
 

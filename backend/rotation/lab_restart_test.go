@@ -91,6 +91,18 @@ func (r *restarts) Follow(_ context.Context, _ provider.Target, restart provider
 	}
 }
 
+// change changes fields while an engine may use them.
+func (r *restarts) change(change func(*restarts)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(r)
+}
+
+// answers sets how requests are answered.
+func (r *restarts) answers(answer func(part string) (provider.Result, bool)) {
+	r.change(func(r *restarts) { r.answer = answer })
+}
+
 // asked returns the servers whose restart was requested.
 func (r *restarts) asked() []string {
 	r.mu.Lock()

@@ -2,4 +2,4 @@
 
 package rotation
 
-func init() { sequences = 300 }
+func init() { sequences, together = 100, 6 }

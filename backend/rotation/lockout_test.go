@@ -23,12 +23,13 @@ import (
 // Random sequences of faults, of passwords changed elsewhere, of restarts and crashes, against simulated remote systems: the
 // engine's attempts never lock a login, an access key, a user or an account, and Plesk never bans the engine's address.
 func TestNoSequenceOfFaultsLocksCredentials(t *testing.T) {
-	total := runSequences(t, false)
+	n := sequences / 3 // those with proofs meet the same faults
+	total := runSequences(t, n, false)
 	t.Logf("%d sequences; the simulators refused %d signatures, %d logins of Plesk's administrator, %d of the IAM user and %d old passwords",
-		sequences, total.keys, total.admin, total.user, total.old)
+		n, total.keys, total.admin, total.user, total.old)
 	require.False(t, t.Failed())
-	for name, n := range map[string]int{"signatures": total.keys, "logins": total.admin, "users": total.user, "old passwords": total.old} {
-		require.Greater(t, n, sequences/10, "the sequences make the engine use wrong %s", name)
+	for name, refused := range map[string]int{"signatures": total.keys, "logins": total.admin, "users": total.user, "old passwords": total.old} {
+		require.Greater(t, refused, n/50, "the sequences make the engine use wrong %s", name)
 	}
 }
 
@@ -243,18 +244,24 @@ func (s *sequence) step() {
 	case what < 90:
 		s.tell("a restart")
 		s.engine.Stop()
-		s.start()
+		s.replace()
 	case what < 95:
 		s.tell("a crash")
 		s.storage.failAll()
 		s.engine.Stop()
-		s.storage.heal()
-		s.start()
+		s.replace()
 	default:
 		d := time.Duration(s.rnd.IntN(300)) * time.Millisecond
 		s.tell("%v passes", d)
 		time.Sleep(d)
 	}
+}
+
+// replace starts another engine in place of one that has stopped. Requests that reach that one late can store nothing.
+func (s *sequence) replace() {
+	s.storage.failAll()
+	s.storage = &storage{Storage: s.storage.Storage}
+	s.start()
 }
 
 // rotate requests a rotation, and waits for the answer if wait is set.

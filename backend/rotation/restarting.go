@@ -54,7 +54,7 @@ func (w restarting) next(ctx context.Context) error {
 			return err
 		}
 	}
-	if of.Failed != "" && of.Part != "" { // a server that should be back
+	if of.Failed != "" && of.Pending(w.role) { // a server that should be back
 		w.again = timing.Scaled(latePoll)
 	}
 	if of.Part == w.stored.Restarts.Part && of.Failed == w.stored.Restarts.Failed && of.Job == w.stored.Restarts.Job && of.Back == w.stored.Restarts.Back && of.Refused == w.stored.Restarts.Refused {

@@ -28,7 +28,7 @@ func inRestartTime(t *testing.T, options func(*role.Options), test func(t *testi
 		})
 		advance(10 * time.Minute)
 		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
-		servers.requests = nil
+		servers.change(func(s *restarts) { s.requests = nil })
 		test(t, r, servers)
 	})
 }
@@ -85,7 +85,7 @@ func TestFailedRestartStopsOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
-				c.fault(servers)
+				servers.change(c.fault)
 				r.mustRotate()
 				advance(30 * time.Minute)
 				require.NotContains(t, servers.asked(), "c")
@@ -104,13 +104,13 @@ func TestFailedRestartStopsOthers(t *testing.T) {
 func TestRestartWaitsForBudgetOfLogins(t *testing.T) {
 	t.Parallel()
 	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
-		servers.inForceNever("a")
+		servers.change(func(s *restarts) { s.inForceNever("a") })
 		r.mustRotate()
 		advance(20 * time.Minute)
 		require.Contains(t, r.status().Reason, "the new password does not log in there")
 		require.Contains(t, r.confirmFails(Confirmation{Version: 2}), "a login with it was refused")
 		r.mustConfirm(Confirmation{Version: 2, Discard: true}) // another one
-		servers.answer, servers.requests = nil, nil
+		servers.change(func(s *restarts) { s.answer, s.requests = nil, nil })
 		r.mustRotate()
 		advance(14 * time.Minute) // the server should be back by now
 		require.Contains(t, r.status().ProofReason, "no login was made")
@@ -128,7 +128,7 @@ func TestLateServerIsFollowed(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		servers := r.restarting()
 		r.remote.restart = provider.RestartHard
-		servers.never["a"] = true
+		servers.change(func(s *restarts) { s.never["a"] = true })
 		r.mustCreate(nil)
 		advance(20 * time.Minute)
 		require.Contains(t, r.status().Reason, "may be turned off; if it is, the engine turns it on")
@@ -136,9 +136,7 @@ func TestLateServerIsFollowed(t *testing.T) {
 		r.mustRotate() // another password
 		advance(20 * time.Minute)
 		require.Equal(t, []string{"a", "a"}, servers.asked())
-		servers.mu.Lock()
-		servers.never["a"] = false
-		servers.mu.Unlock()
+		servers.change(func(s *restarts) { s.never["a"] = false })
 		advance(20 * time.Minute)
 		require.Empty(t, r.role().Restarts.Part)
 		require.Equal(t, []string{"a", "a"}, servers.asked(), "the others stay as they are")
@@ -150,7 +148,7 @@ func TestLateServerIsFollowed(t *testing.T) {
 func TestLostRestartIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
-		servers.answer = func(string) (provider.Result, bool) { return unknown, true }
+		servers.answers(func(string) (provider.Result, bool) { return unknown, true })
 		r.mustRotate()
 		advance(30 * time.Minute)
 		require.Equal(t, []string{"a", "b", "c"}, servers.asked())
@@ -163,12 +161,12 @@ func TestBusyServerIsRestartedLater(t *testing.T) {
 	t.Parallel()
 	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
 		n := 0
-		servers.answer = func(string) (provider.Result, bool) {
+		servers.answers(func(string) (provider.Result, bool) {
 			if n++; n < 3 {
 				return busy, false
 			}
 			return applied, true
-		}
+		})
 		r.mustRotate()
 		advance(30 * time.Minute)
 		require.Equal(t, []string{"a", "a", "a", "b", "c"}, servers.asked())
@@ -195,16 +193,14 @@ func TestRestartIsFollowedAfterCrash(t *testing.T) {
 func TestInterruptedRestartIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
-		servers.answer = func(string) (provider.Result, bool) {
+		servers.answers(func(string) (provider.Result, bool) {
 			r.storage.failAll() // the process ends
 			return applied, true
-		}
+		})
 		r.mustRotate()
 		advance(10 * time.Second)
 		r.engine.Stop()
-		servers.mu.Lock()
-		servers.answer = nil
-		servers.mu.Unlock()
+		servers.answers(nil)
 		r.storage.heal()
 		r.start()
 		advance(30 * time.Minute)
@@ -231,7 +227,7 @@ func TestRestartsKeepWindow(t *testing.T) {
 			}
 			return applied, true
 		}
-		servers.answer = slow
+		servers.answers(slow)
 		advance(opens.Sub(start) + 3*time.Hour)
 		require.Equal(t, credential.StateRestartRequired, r.read().State)
 		before := len(servers.asked())
@@ -299,7 +295,7 @@ func TestConnectionCanStopRestarts(t *testing.T) {
 	})
 }
 
-// inForceNever makes a server keep its password over restarts.
+// inForceNever makes a server keep its password over restarts. r.mu must be held.
 func (r *restarts) inForceNever(part string) {
 	keep := r.inForce[part]
 	r.answer = func(p string) (provider.Result, bool) {

@@ -46,8 +46,13 @@ const (
 	bySetPassword  cause = "set another password over an unknown outcome"
 )
 
-// slowness is how long a slow remote system takes to apply a change.
-const slowness = 6 * time.Second
+// timeout returns the request_timeout of the step's connections. No held request may reach it before the kill.
+func (s step) timeout() time.Duration {
+	if s.fault.Kind != "" {
+		return 3 * tryTime
+	}
+	return tryTime
+}
 
 func steps() []step {
 	return []step{
@@ -56,7 +61,7 @@ func steps() []step {
 		{name: "new role stored", cause: byCreation, point: failpoint.BeforeSending, stored: true, calls: 1, least: 1, most: 1},
 		{name: "password made, not stored", point: failpoint.BeforeSending},
 		{name: "stored, not sent", point: failpoint.Sending, stored: true, calls: 1, least: 1, most: 1},
-		{name: "sent, not applied", fault: lab.Fault{Kind: lab.Slow, Count: 1, DelayMS: int(slowness.Milliseconds())}, stored: true, unresolved: true, calls: 2, least: 1, most: 2},
+		{name: "sent, not applied", fault: lab.Fault{Kind: lab.Slow, Variant: "held", Count: 1}, stored: true, unresolved: true, calls: 2, least: 1, most: 2},
 		{name: "applied, not answered", fault: lab.Fault{Kind: lab.Hold, Count: 1}, stored: true, unresolved: true, calls: 2, least: 2, most: 2},
 		{name: "answered, not stored", point: failpoint.BeforeOutcome, stored: true, unresolved: true, calls: 2, least: 2, most: 2},
 		{name: "outcome stored", point: failpoint.Outcome, stored: true, calls: 1, least: 1, most: 1},
@@ -103,7 +108,7 @@ func TestKillAtAnyStepLosesNoPassword(t *testing.T) {
 			}
 			k.do(t, v)
 			for _, c := range cells {
-				require.True(t, c.step.fault.Kind != lab.Slow || c.changes(c.role) == 0, "%s: the kill came too late", c.name)
+				require.True(t, c.step.fault.Kind != lab.Slow || c.changes(c.role) == 0, "%s: the request should still be held", c.name)
 			}
 			lap("killed")
 			waitUntilResumed(t, k, cells)
@@ -120,6 +125,9 @@ func prepareCells(t *testing.T, v *vaulttest.Vault) []*cell {
 	var cells []*cell
 	for i, s := range steps() {
 		m := newFullMount(t, v)
+		if s.fault.Kind != "" {
+			m.setRequestTimeout(s.timeout())
+		}
 		for _, operation := range operations {
 			if s.alone && len(cells) > 0 && cells[len(cells)-1].mount == m {
 				m = newFullMount(t, v)
@@ -146,14 +154,14 @@ func prepareCells(t *testing.T, v *vaulttest.Vault) []*cell {
 	return cells
 }
 
-// bringToStep starts every cell's change and waits until it is at its step. The remote systems hold a request for a
+// bringToStep starts every cell's change and waits until it is at its step. The engine waits for a held request for a
 // limited time, so those cells come last.
 func bringToStep(t *testing.T, cells []*cell, failpoints string) {
 	t.Helper()
-	for _, kind := range []lab.Kind{"", lab.Hold, lab.Slow} {
+	for _, held := range []bool{false, true} {
 		var now []*cell
 		for _, c := range cells {
-			if c.step.fault.Kind == kind {
+			if (c.step.fault.Kind != "") == held {
 				now = append(now, c)
 			}
 		}
@@ -174,14 +182,20 @@ func bringToStep(t *testing.T, cells []*cell, failpoints string) {
 }
 
 // waitUntilResumed waits until the callers have their answers; where they left, until the remote systems show that the
-// engine has resumed everything that was stored.
+// engine has resumed everything that was stored. A request that is not applied yet is applied before the engine resumes if
+// the callers left, otherwise afterwards.
 func waitUntilResumed(t *testing.T, k kill, cells []*cell) {
 	t.Helper()
 	for _, c := range cells {
-		c.clearFaults()
+		if k.noRequests || c.step.fault.Kind != lab.Slow {
+			c.clearFaults()
+		}
 	}
 	if !k.noRequests {
-		inParallel(t, cells, func(c *cell) { c.answer = <-c.pending })
+		inParallel(t, cells, func(c *cell) {
+			c.answer = <-c.pending
+			require.NoError(t, c.sim.ClearFaults(target(c.role)))
+		})
 		return
 	}
 	missing := func() (names []string) {

@@ -39,7 +39,9 @@ func (c *cluster) keepProofs(t *testing.T) {
 	require.NoError(t, m.sim.Switch("ecs", "restart_ms", restartMS))
 	_, err = c.Active(t.Context())
 	require.NoError(t, err)
-	<-answer // it may have ended with the node
+	if err := <-answer; err != nil {
+		require.True(t, vaultGone(err), "the caller got %v", err)
+	}
 	for name, role := range roles {
 		m.waitUntilProved(name, role, before[name]+1)
 		require.Zero(t, m.refusedCount(role))

@@ -100,14 +100,11 @@ func provedCells(t *testing.T, v *vaulttest.Vault, failpoints string) (cells []*
 	t.Helper()
 	for i, step := range provedSteps() {
 		m := provedMountIn(t, v, simulator.Config{})
+		m.setRequestTimeout(tryTime)
 		for _, kind := range proofKinds() {
 			if end, ok := step.ends[kind.name]; ok {
-				role := m.roleOf(kind)
-				if step.asks {
-					role["restart_timeout"] = shortRestart
-				}
 				cells = append(cells, &provedCell{
-					cell: &cell{mount: m, operation: kind.operation, role: role, name: fmt.Sprintf("p%d-%s", i, strings.NewReplacer(" ", "-", ",", "").Replace(kind.name))},
+					cell: &cell{mount: m, operation: kind.operation, role: m.roleOf(kind), name: fmt.Sprintf("p%d-%s", i, strings.NewReplacer(" ", "-", ",", "").Replace(kind.name))},
 					kind: kind, at: step, end: end, failpoints: failpoints,
 				})
 			}

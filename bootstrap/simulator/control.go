@@ -54,7 +54,7 @@ Kinds of faults. The request changes nothing unless it is "applied".
   200-no-success, 200-empty, 200-html, redirect (location), html
                                      a misleading answer; not applied unless "applied":true
   truncated, huge                    a damaged answer; applied unless "applied":false
-  slow                               the request is handled after delay_ms
+  slow                               the request is handled after delay_ms; variant held: when the fault is removed
   late                               the connection is cut and the change made after delay_ms; variant held: when the fault
                                      is removed
   hold                               applied; the answer is held until the fault is removed

@@ -165,6 +165,26 @@ func TestLateChangeCanBeHeld(t *testing.T) {
 	}
 }
 
+func TestSlowRequestCanBeHeld(t *testing.T) {
+	for _, system := range []string{"plesk", "dcs"} {
+		b := start(t)
+		require.NoError(t, b.SetFault(lab.Fault{System: system, Target: "*", Kind: lab.Slow, Variant: "held", Count: 1}))
+		ctx, leave := context.WithCancel(t.Context())
+		r, answer := b.request(ctx, system), make(chan error, 1)
+		go func() {
+			_, _, _, err := b.do(r)
+			answer <- err
+		}()
+		require.Eventually(t, func() bool { return b.Faults()[0].Holding == 1 }, 20*time.Second, 5*time.Millisecond)
+		leave()
+		require.Error(t, <-answer)
+		assert.False(t, b.changed(system))
+		require.NoError(t, b.ClearFaults(system, ""))
+		require.Eventually(t, func() bool { return len(b.Journal(system, b.target(system))) > 0 && b.lastApplied(system) }, 20*time.Second, 5*time.Millisecond)
+		assert.True(t, b.changed(system), "the system has the request, although its client has left")
+	}
+}
+
 func TestRetryAfterCanBeADate(t *testing.T) {
 	b := start(t)
 	b.Advance(time.Hour)

@@ -222,6 +222,7 @@ func TestLostLoginProvesNothing(t *testing.T) {
 	require.False(t, proof.Unsent)
 
 	ctx, cancel := context.WithCancel(t.Context())
+	c = newCloud(t)
 	c.login = func(_ http.ResponseWriter, r *http.Request) {
 		cancel()
 		<-r.Context().Done()

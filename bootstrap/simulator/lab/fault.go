@@ -34,7 +34,7 @@ const (
 	HTML         Kind = "html"           // 403 page of a web application firewall; see Fault.Applied
 	Truncated    Kind = "truncated"      // the real answer, cut in half; applied by default
 	Huge         Kind = "huge"           // the real answer, padded to 64 MiB; applied by default
-	Slow         Kind = "slow"           // the request is handled normally after delay_ms
+	Slow         Kind = "slow"           // the request is handled normally after delay_ms or, with variant held, when the fault is removed
 	Late         Kind = "late"           // cut at once; applied after delay_ms or, with variant held, when the fault is removed
 	Hold         Kind = "hold"           // applied; the answer waits until the fault is removed or the client leaves
 	Stall        Kind = "stall"          // read, not applied; cut when the fault is removed or the client leaves
@@ -77,7 +77,7 @@ type activeFault struct {
 
 func (a *activeFault) exhausted() bool { return a.Count > 0 && a.Used >= a.Count }
 
-// held is the variant of [Late] that makes the change when the fault is removed.
+// held is the variant of [Slow] and [Late] that handles the request when the fault is removed.
 const held = "held"
 
 // openApplied lists the kinds for which Fault.Applied can be set.
@@ -96,8 +96,8 @@ func (f *Fault) Validate() error {
 		return errors.New("count, delay_ms and retry_after cannot be negative")
 	case f.RetryAfterDate && f.RetryAfter == 0:
 		return errors.New("retry_after_date needs retry_after")
-	case f.Kind == Late && f.Variant != "" && f.DelayMS != 0:
-		return errors.New("a late change is made after delay_ms or when the fault is removed, not both: omit delay_ms or variant")
+	case f.Variant == held && f.DelayMS != 0:
+		return errors.New("a request is handled after delay_ms or when the fault is removed, not both: omit delay_ms or variant")
 	case f.Applied != nil && !slices.Contains(openApplied, f.Kind):
 		return fmt.Errorf("kind %q determines whether the change is applied: omit applied", f.Kind)
 	case f.Location != "" && f.Kind != Redirect:
@@ -112,7 +112,7 @@ func (f *Fault) Validate() error {
 			return fmt.Errorf("unknown operation %q: use %s", op, strings.Join(Operations, ", "))
 		}
 	}
-	allowed := map[Kind][]string{Throttle: {"json", "empty", "html"}, Deny: {"forbidden"}, Late: {held}, NoSuccess: {"no-result"}}[f.Kind]
+	allowed := map[Kind][]string{Throttle: {"json", "empty", "html"}, Deny: {"forbidden"}, Slow: {held}, Late: {held}, NoSuccess: {"no-result"}}[f.Kind]
 	if f.Variant != "" && !slices.Contains(allowed, f.Variant) {
 		return fmt.Errorf("unknown variant %q of kind %q", f.Variant, f.Kind)
 	}

@@ -69,7 +69,7 @@ func (l *Lab) Serve(w http.ResponseWriter, r *http.Request, c Call) {
 		return
 	case Slow:
 		// A client that gave up does not stop a server that already has the request.
-		if l.wait(delay) {
+		if l.due(a, delay) {
 			Send(w, l.execute(&c, Slow))
 		}
 		return
