@@ -18,6 +18,8 @@ const (
 	refusedOnPart = false
 	// deniedLoginIsChecked: after a login through the API whose credential was refused, the engine checks the credential.
 	deniedLoginIsChecked = false
+	// recoveryOutlivesTrim: a recovery whose last untried password has left the history ends, and the next one begins in time.
+	recoveryOutlivesTrim = false
 	// statementEndsRecovery: what an operator says ends a recovery.
 	statementEndsRecovery = false
 	// replacedProvesNothing: a server that was restarted for a password that was replaced does not count as restarted for it.

@@ -210,7 +210,7 @@ func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
 // checkRecovered is P3 for a role at the end: with on_drift=recover, a password that works is found. w.mu is held.
 func (acc *account) checkRecovered(r *role.Role) {
 	truth := acc.truth()
-	if !refusedLast && len(r.Record.Candidates) > 0 {
+	if !refusedLast && len(r.Record.Candidates) > 0 || !recoveryOutlivesTrim && r.Proofs.Recovering && len(r.Trials(true)) == 0 {
 		return
 	}
 	if r.Options.Proves() && r.Options.OnDrift == role.DriftRecover && r.Options.VerifyPeriod > 0 && // otherwise it is tried once
