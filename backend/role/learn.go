@@ -31,17 +31,20 @@ func (r *Role) Learn(logins []LoginResult, now time.Time, margin time.Duration) 
 	if !works || r.Record.Next.Unproved() { // the one before works
 		l.refused()
 	}
-	l.plan(works)
 	rec := r.Record
 	if rec.Current != nil && (before.Current == nil || before.Current.Version != rec.Current.Version) {
 		r.Due = r.Options.DueAfter(now)
 	}
-	if before.Unfinished() && !rec.Unfinished() {
+	switch last := r.Retry.Last; {
+	case before.Unfinished() && !rec.Unfinished():
 		r.Retry = Retry{}
+	case works && last != nil && last.Class == provider.Mismatch: // the old password is known now
+		r.Retry.NextAttempt = time.Time{}
 	}
 	if !rec.Open(now) {
 		r.Record = rec.Trim(r.Options.HistorySize)
 	}
+	l.plan(works)
 	is := r.Record.View(now)
 	return is.State != was.State || versionOf(is.Password) != versionOf(was.Password)
 }
@@ -166,7 +169,7 @@ func (l lesson) plan(works bool) {
 		if !l.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell && !oldRefused(l.Role) {
 			l.SettlesAt = proof.Next
 		}
-	case l.Record.Unfinished() && (l.Record.Exposed() || !drifted): // the next request settles it
+	case settledByRequest(l.Role):
 		proof.Recovering, proof.Refused = false, nil
 	case drifted:
 		l.planRecovery()
@@ -174,7 +177,6 @@ func (l lesson) plan(works bool) {
 		wait(doubled(firstMissing, proof.Unsettled, lastMissing))
 	default:
 		proof.Unsettled = 0
-		l.nextPeriod()
 	}
 	for _, login := range l.logins {
 		if !proof.Next.IsZero() {
@@ -183,17 +185,9 @@ func (l lesson) plan(works bool) {
 	}
 }
 
-// nextPeriod plans the next login of verify_period.
-func (l lesson) nextPeriod() {
-	if l.Options.VerifyPeriod > 0 {
-		l.Proofs.Next = l.now.Add(timing.Seconds(l.Options.VerifyPeriod))
-	}
-}
-
 // planRecovery plans what on_drift says about a password in force that was refused.
 func (l lesson) planRecovery() {
 	proof := &l.Proofs
-	l.nextPeriod()
 	for _, login := range l.logins {
 		if login.Verdict == provider.Refused && !slices.Contains(proof.Refused, login.Version) {
 			proof.Refused = append(proof.Refused, login.Version)

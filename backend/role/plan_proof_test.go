@@ -57,11 +57,12 @@ func TestNextLoginFollowsResult(t *testing.T) {
 		"waits on some servers": {learned(given("partial", provesParts), 1, works(1, "a"), works(1, "b")), none},
 		"waited, and works":     {learned(confirmed("staged"), 5, refused(1), works(2)), none},
 	} {
+		want := logsIn(Proving, row.want)
 		if row.want == none {
-			require.Zero(t, row.role.Proofs.Next, name)
-			continue
+			want = Step{}
 		}
-		require.Equal(t, in(row.want), row.role.Proofs.Next, name)
+		step, _ := row.role.prove(now, Env{})
+		require.Equal(t, want, step, name)
 	}
 	require.Zero(t, learned(confirmed("active"), 5, works(1)).Proofs.Unsettled)
 	require.Equal(t, 5, learned(confirmed("staged"), 5, works(1)).Proofs.Unsettled)
@@ -153,7 +154,8 @@ func TestRecoveryTriesEachPasswordOnce(t *testing.T) {
 	require.True(t, none.Proofs.Recovering)
 	none.Learn([]LoginResult{refused(1)}, now, 0)
 	require.False(t, none.Proofs.Recovering, "none works")
-	require.Equal(t, in(2*time.Hour), none.Proofs.Next)
+	step, _ := none.prove(now, Env{})
+	require.Equal(t, logsIn(Proving, 2*time.Hour), step)
 	require.Equal(t, []int{4, 3}, versions(none.Trials(false)), "the next round starts over")
 	none.Learn([]LoginResult{works(4)}, now, 0)
 	require.False(t, none.Record.Current.Refused)
@@ -194,6 +196,42 @@ func TestRecoveryEndsInTime(t *testing.T) {
 	r.Learn([]LoginResult{cannotTell(1)}, now, 0)
 	require.False(t, r.Proofs.Recovering)
 	require.Empty(t, r.Proofs.Refused)
+}
+
+// However a role comes to rest, the next login of verify_period follows: at once, if none was ever made.
+func TestPeriodCountsFromLastLogin(t *testing.T) {
+	t.Parallel()
+	check(t, map[string]row{
+		"never":           {given("active", proves, period(2)), Env{}, Step{Do: Prove, At: time.Time{}.Add(2 * time.Hour), Why: Proving}},
+		"an hour ago":     {given("active", proves, period(2), proved(provider.Works, -time.Hour)), Env{}, logsIn(Proving, time.Hour)},
+		"assumed":         {given("assumed", proves, period(2), proved(provider.Works, -time.Hour)), Env{}, logsIn(Proving, time.Hour)},
+		"drifted":         {given("drifted", proves, period(2), proved(provider.Refused, -time.Hour)), Env{}, logsIn(Proving, time.Hour)},
+		"discarded":       {given("discarded", proves, period(2), proved(provider.Works, -time.Hour)), Env{}, logsIn(Proving, time.Hour)},
+		"no verify":       {given("active", period(2), proved(provider.Works, -time.Hour)), Env{}, resting(ByHand)},
+		"no period":       {given("active", proves, proved(provider.Works, -time.Hour)), Env{}, resting(ByHand)},
+		"one restarts":    {given("active", provesParts, period(2), proved(provider.Works, -3*time.Hour), restarting(2, "a", 0)), mayRestart, restartsNow(Restarting)},
+		"one is not back": {given("active", provesParts, period(2), proved(provider.Works, -3*time.Hour), failing(1), restarting(1, "a", time.Hour)), mayRestart, logsIn(Proving, -time.Hour)},
+	})
+	r := given("active", proves, period(2), proved(provider.Works, 24*time.Hour)) // by a clock that was ahead
+	r.Refresh(now)
+	require.Equal(t, now, r.Proofs.Time)
+}
+
+// A recovery ends when the history no longer has what it would try next.
+func TestRecoveryEndsWithHistory(t *testing.T) {
+	t.Parallel()
+	r := given("active", proves, onDrift(DriftRecover), period(2))
+	for n := 2; n <= 4; n++ {
+		r.Record, _ = r.Record.Make("password-"+string(rune('0'+n)), byRequest, false, now)
+		r.Record = r.Record.Send(now, 0).Applied(now, false)
+	}
+	r.Options.HistorySize = 0
+	r.Learn([]LoginResult{refused(4)}, now, 0)
+	require.True(t, r.Proofs.Recovering)
+	r.Learn([]LoginResult{refused(3)}, now, 0)
+	require.False(t, r.Proofs.Recovering)
+	step, _ := r.prove(now, Env{})
+	require.Equal(t, logsIn(Proving, 2*time.Hour), step)
 }
 
 // With on_drift=rotate, the password in force is due as soon as a login with it was refused.

@@ -22,7 +22,7 @@ type Proofs struct {
 	Worked bool `json:"worked,omitempty"`
 	// Wanted: a login has to show what became of the last request, before anything else is sent.
 	Wanted bool `json:"wanted,omitempty"`
-	// Next is when to log in again; zero if that is not planned.
+	// Next is when to log in again; zero if only verify_period says that.
 	Next time.Time `json:"next,omitzero"`
 	// Unsettled counts rounds of logins in a row that settled nothing.
 	Unsettled int `json:"unsettled,omitempty"`
@@ -67,7 +67,7 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	switch {
 	case r.Proofs.Wanted:
 		step.At, first = time.Time{}, true
-	case r.Restarts.Part != "", r.Record.ToResend(): // the restart makes its own logins; it is sent again
+	case r.Restarts.Part != "" && r.Restarts.Failed == "", r.Record.ToResend(): // the restart makes its own logins; it is sent again
 		return Step{}, false
 	case next.Unproved():
 		first = true
@@ -76,8 +76,10 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	case !r.Proofs.Next.IsZero():
 	case r.Record.Exposed() && !r.Record.Unfinished(): // it is staged again, because what replaced it was withdrawn
 		step.At = r.SettlesAt
-	default:
+	case r.Options.VerifyPeriod == 0, settledByRequest(r):
 		return Step{}, false
+	default:
+		step.At = r.Proofs.Time.Add(timing.Seconds(r.Options.VerifyPeriod))
 	}
 	if env.Frozen && !env.Requested {
 		if env.FrozenUntil.IsZero() {
@@ -86,6 +88,12 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 		step.delay(now, env.FrozenUntil, Frozen)
 	}
 	return step, first
+}
+
+// settledByRequest reports whether the next request settles what is open, so that no login has to.
+func settledByRequest(r *Role) bool {
+	drifted := r.Record.Current != nil && r.Record.Current.Refused
+	return r.Record.Unfinished() && (r.Record.Exposed() || !drifted)
 }
 
 // ProvesFirst reports whether a login has to show something before anything else is done. The caller holds the role's lock, so a
@@ -151,7 +159,7 @@ func Recovers(r *Role) bool {
 // because refused logins may block Vault. all adds those that were in force before.
 func (r *Role) Trials(all bool) []credential.Password {
 	rec, next, current := r.Record, r.Record.Next, r.Record.Current
-	var out []credential.Password
+	var out, refused []credential.Password
 	add := func(p credential.Password) {
 		known := func(q credential.Password) bool { return q.Value == p.Value }
 		if slices.ContainsFunc(out, known) || all && slices.Contains(r.Proofs.Refused, p.Version) {
@@ -170,6 +178,10 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	if !resting || all || current == nil {
 		for _, c := range slices.Backward(rec.Candidates) {
+			if c.Refused {
+				refused = append(refused, c.Password)
+				continue
+			}
 			add(c.Password)
 		}
 	}
@@ -186,6 +198,9 @@ func (r *Role) Trials(all bool) []credential.Password {
 	}
 	if current != nil {
 		add(current.Password)
+	}
+	for _, p := range refused {
+		add(p)
 	}
 	return out
 }

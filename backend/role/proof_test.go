@@ -18,6 +18,10 @@ func TestLikeliestPasswordIsTriedFirst(t *testing.T) {
 	history := func(r *Role) {
 		r.Record.History = []credential.Past{{Password: credential.Password{Version: 4, Value: "older-4"}}, {Password: credential.Password{Version: 3, Value: "older-3"}}}
 	}
+	candidateRefused := func(r *Role) {
+		r.Record = r.Record.GiveUp()
+		r.Record.Candidates[0].Refused = true
+	}
 	for name, row := range map[string]struct {
 		role      *Role
 		some, all []int
@@ -45,6 +49,7 @@ func TestLikeliestPasswordIsTriedFirst(t *testing.T) {
 		"drifted, settled by time":    {given("active", driftedByTime), []int{2, 1}, []int{1, 2}},
 		"drifted, and one is unknown": {given("drifted, unknown"), []int{2, 1}, []int{2, 1}},
 		"these were refused":          {given("drifted, unknown", func(r *Role) { r.Proofs.Refused = []int{2} }), []int{2, 1}, []int{1}},
+		"refused ones come last":      {given("drifted, unknown", candidateRefused, history), []int{1, 2}, []int{4, 3, 1, 2}},
 		"the same password twice":     {given("active", func(r *Role) { r.Record = r.Record.Adopt("other", "", now).Adopt("password", "", now) }), []int{3}, []int{3, 2}},
 	} {
 		require.Equal(t, row.some, versions(row.role.Trials(false)), name)

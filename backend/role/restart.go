@@ -174,7 +174,9 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 	made := func(l LoginResult) bool { return l.Until.IsZero() }
 	works := func(l LoginResult) bool { return l.Version == of.Version && l.Verdict == provider.Works }
 	switch refused := refusedIn(logins, of.Version); {
-	case !expected, slices.ContainsFunc(logins, works):
+	case !expected:
+		of.drop()
+	case slices.ContainsFunc(logins, works):
 		of.done()
 	case !slices.ContainsFunc(logins, made): // it is back, and tried once the budget allows it
 	case of.Late(r.Target, now) && (refused || of.Refused):
@@ -189,9 +191,11 @@ func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Du
 // RestartUnproved records that a server is back that nobody logs in to.
 func (r *Role) RestartUnproved(now time.Time) {
 	of, before := &r.Restarts, r.Record.Current
-	if of.expected(r) {
-		r.Record = r.Record.RestartedOn(of.Version, []string{of.Part}, r.Target.Parts, now)
+	if !of.expected(r) {
+		of.drop()
+		return
 	}
+	r.Record = r.Record.RestartedOn(of.Version, []string{of.Part}, r.Target.Parts, now)
 	if after := r.Record.Current; after != nil && (before == nil || after.Version != before.Version) {
 		r.Due = r.Options.DueAfter(now)
 		if !r.Record.Unfinished() {
@@ -204,11 +208,17 @@ func (r *Role) RestartUnproved(now time.Time) {
 	of.done()
 }
 
+// done records that the server has been restarted.
 func (of *Restarts) done() {
 	of.Done = append(slices.Clone(of.Done), of.Part)
-	of.Part, of.Job, of.Back, of.Refused = "", "", false, false
+	of.drop()
 }
 
+// fail stops the restarts.
 func (of *Restarts) fail(reason string) {
-	of.Failed, of.FailedPart, of.Part, of.Job, of.Back, of.Refused = reason, of.Part, "", "", false, false
+	of.Failed, of.FailedPart = reason, of.Part
+	of.drop()
 }
+
+// drop forgets the restart of the server: what it did to the password is not known, unless it is done.
+func (of *Restarts) drop() { of.Part, of.Job, of.Back, of.Refused = "", "", false, false }

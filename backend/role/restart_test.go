@@ -195,7 +195,7 @@ func TestRestartForReplacedPasswordProvesNothing(t *testing.T) {
 			end(r)
 			require.Equal(t, before, r.Record, "%s, %s", situation, name)
 			require.Empty(t, r.Restarts.Part)
-			require.Equal(t, []string{"a"}, r.Restarts.Done)
+			require.Empty(t, r.Restarts.Done, "if it comes back, the server is restarted for it")
 		}
 	}
 }

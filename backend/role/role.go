@@ -96,6 +96,9 @@ func (r *Role) correctClock(now time.Time) {
 	if last := r.Retry.Last; last != nil && timing.Ahead(last.Time, now) {
 		r.Retry.NextAttempt = time.Time{}
 	}
+	if timing.Ahead(r.Proofs.Time, now) {
+		r.Proofs.Time = now
+	}
 	if longest := max(lastMissing, timing.Seconds(r.Options.VerifyPeriod)); timing.Ahead(r.Proofs.Next, now.Add(longest)) {
 		r.Proofs.Next = now
 	}

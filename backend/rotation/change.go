@@ -37,13 +37,24 @@ func (w *work) drive(ctx context.Context) error {
 			if lost := w.conclude(ctx); lost != nil { // this outcome would have been stored with the next call
 				return lost
 			}
-			if errors.Is(err, errLater) || errors.Is(err, problem.ErrGivenUp) { // the stored outcome is the result; the engine continues later
+			switch { // the stored outcome is the result; the engine continues later
+			case errors.Is(err, errLater):
+				w.again = w.Backoff(1)
 				return nil
+			case errors.Is(err, problem.ErrGivenUp), w.sent && inTheWay(err):
+				return nil
+			default:
+				return err
 			}
-			return err
 		}
 	}
 	return nil
+}
+
+// inTheWay reports whether an error says that nothing was changed because something is in the way.
+func inTheWay(err error) bool {
+	known, ok := errors.AsType[*problem.Error](err)
+	return ok && known.Kind == problem.KindBusy
 }
 
 // call makes one call, if nothing is in its way, and settles its outcome. If a login shows more, it makes that instead.
@@ -190,7 +201,7 @@ func (w *work) prepare(ctx context.Context) (push provider.Change, deadline time
 	if !w.promise.Commit() {
 		return push, deadline, problem.ErrGivenUp
 	}
-	now, before := w.Now(), w.role.Record
+	now, before, wanted := w.Now(), w.role.Record, w.role.Proofs.Wanted
 	deadline = now.Add(w.h.Timeout())
 	push = provider.Change{Target: w.role.Target, NewPassword: before.Next.Value, Parts: before.Next.Missing(w.role.Target.Parts)}
 	w.old = credential.Old{}
@@ -210,7 +221,7 @@ func (w *work) prepare(ctx context.Context) (push provider.Change, deadline time
 	w.role.Proofs.Wanted = w.role.Options.Proves()
 	failpoint.Reach(failpoint.BeforeSending, w.name)
 	if err := w.store(ctx, "storing the new password of role "+w.name); err != nil {
-		w.role.Record = before // nothing is sent
+		w.role.Record, w.role.Proofs.Wanted = before, wanted // nothing is sent
 		return push, deadline, err
 	}
 	w.sent = true

@@ -106,3 +106,23 @@ func (r *rig) proves() *door {
 
 // proved are the options of a role whose passwords are proved.
 func proved(o *role.Options) { o.Verify, o.VerifyTLS = provider.LoginRedis, true }
+
+// provesByAPI is proves with logins through the remote system's own API.
+func (r *rig) provesByAPI() {
+	r.remote.logins = []provider.Login{{Kind: provider.LoginWebCLI}}
+	r.restart()
+}
+
+// provedByAPI are the options of a role whose passwords are proved so.
+func provedByAPI(o *role.Options) { o.Verify, o.VerifyTLS = provider.LoginWebCLI, true }
+
+// Prove is a login through the API of the remote system: it works if the credential does.
+func (r *remote) Prove(ctx context.Context, target provider.Target, value string) (provider.Result, provider.Proof) {
+	if result := r.CheckTarget(ctx, target); result.Outcome != provider.Applied {
+		return result, provider.Proof{Verdict: provider.CannotTell, Unsent: true, Reason: result.Reason}
+	}
+	if r.password(target.Username) != value {
+		return applied, provider.Proof{Verdict: provider.Refused, Reason: "the instance refused the password"}
+	}
+	return applied, provider.Proof{Verdict: provider.Works}
+}

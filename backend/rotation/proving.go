@@ -83,8 +83,10 @@ func (w proving) requested(ctx context.Context, request *proof.Request) result {
 	if err := w.conclude(ctx); err != nil {
 		return w.done(err)
 	}
-	if w.role.ProvesFirst(w.Now(), role.Env{Requested: true}) || w.role.Record.Next != nil && !w.role.Record.Next.Exposed() {
-		return w.resume(ctx) // the logins have shown how it goes on
+	if w.role.ProvesFirst(w.Now(), role.Env{Requested: true}) || w.sendsNow() {
+		if res := w.resume(ctx); !inTheWay(res.err) { // the logins have shown how it goes on
+			return res
+		}
 	}
 	return result{role: w.role, h: w.h, asIs: true}
 }
@@ -109,7 +111,11 @@ func (w proving) take(ctx context.Context) (again bool, err error) {
 		return true, nil
 	}
 	if !works && w.oldPassword().Required {
-		afterMismatch(w.role, w.Now())
+		last := w.role.Retry.Last
+		if afterMismatch(w.role, w.Now()) && last != nil && last.Class == provider.Mismatch { // another old password may be right
+			w.unstored = true
+			return true, nil
+		}
 	}
 	return false, w.conclude(ctx)
 }
@@ -121,9 +127,13 @@ func (w proving) round(ctx context.Context, passwords []credential.Password, par
 	if err := w.s.Expand(ctx, &expanded); err != nil {
 		return nil, problem.Storage("reading role "+w.name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestWait)
+	began := w.Now()
+	timed, cancel := context.WithTimeout(ctx, requestWait)
 	defer cancel()
-	logins, err := w.prover.Round(ctx, w.waiting, w.s, w.h, &expanded, parts, passwords)
+	logins, err := w.prover.Round(timed, w.waiting, w.s, w.h, &expanded, parts, passwords)
+	if w.h.Guard.Suspected() { // a login through the API was refused with the connection's credential
+		w.Connections.Denied(ctx, w.s, w.h, began)
+	}
 	for _, login := range logins {
 		w.logLogin(login)
 	}

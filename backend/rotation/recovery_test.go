@@ -138,8 +138,8 @@ func TestQueuedPasswordIsReachedWithinBudget(t *testing.T) {
 	})
 }
 
-// A password that an operator discards does not end a recovery that is planned.
-func TestDiscardKeepsPlannedRecovery(t *testing.T) {
+// A password that an operator discards does not end a recovery, and one that an operator confirms does.
+func TestDiscardKeepsRecovery(t *testing.T) {
 	t.Parallel()
 	inFakeTime(t, func(t *testing.T, r *rig) {
 		r.proves()
@@ -147,14 +147,22 @@ func TestDiscardKeepsPlannedRecovery(t *testing.T) {
 			proved(&in.Options)
 			in.Options.VerifyPeriod, in.Options.OnDrift = 3600, role.DriftRecover
 		})
-		planned := r.role().Proofs.Next
-		require.NotZero(t, planned)
+		for range 4 {
+			r.mustRotate()
+		}
+		r.remote.setPassword("login", "changed outside")
+		advance(time.Hour)
+		require.True(t, r.role().Proofs.Recovering)
 		r.freeze(3 * time.Hour)
 		advance(2 * time.Hour)
 		r.remote.answer(busy, false)
 		_, err := r.rotate()
 		require.ErrorContains(t, err, "busy")
-		r.mustConfirm(Confirmation{Version: 2, Discard: true})
-		require.Equal(t, planned, r.role().Proofs.Next)
+		before := r.role().Proofs
+		r.mustConfirm(Confirmation{Version: 6, Discard: true})
+		require.Equal(t, before, r.role().Proofs)
+		r.mustConfirm(Confirmation{Password: "changedoutside1", Force: true})
+		require.False(t, r.role().Proofs.Recovering)
+		require.Empty(t, r.role().Proofs.Refused)
 	})
 }

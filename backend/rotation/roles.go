@@ -218,6 +218,9 @@ func (w *work) confirm(ctx context.Context, c Confirmation, logins []role.LoginR
 		return problem.Mistake("%s", explain.Unconfirmable(w.role, c.Version, c.Discard, err))
 	}
 	w.role.Retry.Unknowns, w.role.Retry.UnknownSince = 0, time.Time{}
+	if !c.Discard {
+		w.role.Proofs.Recovering, w.role.Proofs.Refused = false, nil
+	}
 	if !rec.Unfinished() { // otherwise it continues at its time
 		w.role.Retry = role.Retry{}
 	}

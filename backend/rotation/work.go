@@ -311,7 +311,11 @@ func (w *work) follow(ctx context.Context) result {
 	if !w.role.Record.Unfinished() || w.role.Retry.Waiting(w.Now(), w.env(w.h, w.role)) || closed && w.trigger == triggerRead {
 		return w.done(nil)
 	}
-	return w.resume(ctx)
+	res := w.resume(ctx)
+	if inTheWay(res.err) && w.role.Record.Next.Exposed() { // it was sent while the request waited
+		return w.done(nil)
+	}
+	return res
 }
 
 // resume goes on with what the role has open.
@@ -329,8 +333,12 @@ func (w *work) step(ctx context.Context) result {
 	case step.Do == role.Settle:
 		return w.settled(ctx)
 	case step.Do == role.Prove:
-		if again, err := (proving{w}).take(ctx); err != nil || !again {
+		again, err := proving{w}.take(ctx)
+		switch {
+		case err != nil || !again:
 			return w.done(err)
+		case !w.sendsNow(): // its time has not come, or its window is closed
+			return w.done(w.conclude(ctx))
 		}
 	case step.Do == role.Restart:
 		return w.done(restarting{w}.take(ctx))
@@ -341,6 +349,12 @@ func (w *work) step(ctx context.Context) result {
 		}
 	}
 	return w.resume(ctx)
+}
+
+// sendsNow reports whether the role's next step is to send a password, now.
+func (w *work) sendsNow() bool {
+	step := w.role.Automatic(w.Now(), w.env(w.h, w.role))
+	return step.Do == role.Send && step.Ready(w.Now())
 }
 
 // settled stores what time has settled.

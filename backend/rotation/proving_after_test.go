@@ -1,0 +1,123 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
+)
+
+// If the connection's credential is refused in a login through the API, it is checked as after any other call. Until then, no
+// other call is made.
+func TestCredentialRefusedInLoginIsChecked(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		check provider.Result
+		want  credential.State
+		err   string
+	}{
+		"it works":         {applied, credential.StateActive, ""},
+		"it is wrong, too": {refusedCredential, credential.StateActive, "has been paused since"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				r.provesByAPI()
+				r.mustCreate(func(in *NewRole) { provedByAPI(&in.Options) })
+				r.remote.answerCheck(row.check)
+				r.remote.onCheckTarget(func() provider.Result { return refusedCredential })
+				proved, err := r.engine.VerifyRole(r.Context(), r.storage, "role")
+				require.NoError(t, err)
+				require.Equal(t, string(provider.CannotTell), proved.Tried[0].Verdict)
+				r.remote.onCheckTarget(nil)
+				_, err = r.rotate()
+				if row.err != "" {
+					require.ErrorContains(t, err, row.err)
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, credential.StateActive, r.read().State)
+			})
+		})
+	}
+}
+
+// A login shows which password works, but a due change waits for its window all the same.
+func TestDueChangeKeepsWindowAfterLogin(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		d := r.proves()
+		r.mustCreate(func(in *NewRole) {
+			proved(&in.Options)
+			in.Options.RotationSchedule, in.Options.RotationWindow, in.Options.VerifyPeriod = "0 3 * * *", 3600, 3600
+		})
+		start := time.Now()
+		opens := time.Date(start.Year(), start.Month(), start.Day(), 3, 0, 0, 0, time.UTC)
+		if !opens.After(start) {
+			opens = opens.Add(day)
+		}
+		r.remote.answer(busy, false)
+		advance(opens.Sub(start) + 3*time.Hour)
+		require.Equal(t, credential.Unsent, r.role().Record.Next.Phase)
+		calls := r.remote.changeCount()
+		r.remote.succeed()
+		proved, err := r.engine.VerifyRole(r.Context(), r.storage, "role")
+		require.NoError(t, err)
+		require.Equal(t, string(provider.Works), proved.Tried[0].Verdict)
+		r.update(func(o *role.Options) { o.VerifyPeriod = 7200 }, nil) // which plans a login
+		logins := d.logins()
+		advance(time.Hour)
+		require.Greater(t, d.logins(), logins)
+		require.Equal(t, calls, r.remote.changeCount())
+		advance(20 * time.Hour)
+		require.Equal(t, calls+1, r.remote.changeCount())
+	})
+}
+
+// A password whose sending could not be stored was not sent, so no login has to show what became of it.
+func TestNothingSentNeedsNoLogin(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
+		r.remote.onChange(func(context.Context, int, provider.Change) (provider.Result, bool) { return weakPassword, false })
+		puts := 0
+		r.storage.failIf(func(operation, key string) error {
+			if operation == opPut && key == roleKey {
+				if puts++; puts == 2 { // the next password
+					return errors.New("storage is slow")
+				}
+			}
+			return nil
+		})
+		_, err := r.rotate()
+		require.ErrorContains(t, err, "too weak")
+		require.Equal(t, 3, puts)
+		require.False(t, r.role().Proofs.Wanted)
+		require.Equal(t, credential.Unsent, r.role().Record.Next.Phase)
+	})
+}
+
+// What an operator confirms without a login is proved within verify_period. Here, the password before still works.
+func TestConfirmedPasswordIsProvedInTime(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		d := r.proves()
+		r.mustCreate(func(in *NewRole) {
+			proved(&in.Options)
+			in.Options.VerifyPeriod = 3600
+		})
+		before := r.read().Password.Value
+		r.mustConfirm(Confirmation{Password: "changedoutside1", Force: true})
+		require.Equal(t, credential.StateAssumed, r.read().State)
+		logins := d.logins()
+		advance(2 * time.Hour)
+		require.Greater(t, d.logins(), logins)
+		require.Equal(t, credential.StateActive, r.read().State)
+		require.Equal(t, before, r.read().Password.Value)
+	})
+}
