@@ -67,11 +67,8 @@ type account struct {
 	// restartFailed are the versions for which a restart has failed, replaced those that were replaced during one. provesFrom is when the logins of the role last changed.
 	restartFailed, replaced map[int]bool
 	provesFrom              time.Time
-	// unplanned: when logins were last stored, something else was to follow.
-	unplanned bool
-	// stated is the password that an operator is making a statement about, statedAt when one made the last statement.
-	stated   string
-	statedAt time.Time
+	// stated is the password that an operator is making a statement about.
+	stated string
 	// waiting is the step that the engine has to take for the role.
 	waiting waiting
 }

@@ -108,7 +108,7 @@ func (acc *account) check(report *roles.Report, now time.Time) {
 		if !p.foreign && !acc.kept(record, list, p.held) {
 			w.fail("I1: %s (%s) holds %s, which is lost", acc.login, p.name, acc.label(p.held))
 		}
-		if a := p.waiting; a != nil && !a.orphan && !acc.kept(record, list, a.password) {
+		if a := p.waiting; a != nil && !a.orphan && !p.others && !acc.kept(record, list, a.password) {
 			w.fail("I3: %s waits for a restart of %s (%s), and is lost", acc.label(a.password), acc.login, p.name)
 		}
 	}

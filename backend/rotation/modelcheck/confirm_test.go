@@ -39,7 +39,7 @@ func (w *world) confirm(acc *account, c rotation.Confirmation) (believed bool) {
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	acc.stated, acc.statedAt = "", w.now()
+	acc.stated = ""
 	r = w.role(acc.role)
 	if r == nil || w.disk.writes[roleKey(acc)] == writes {
 		acc.seen = nil // the logins that contradict it are not stored

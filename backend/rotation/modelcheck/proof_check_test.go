@@ -94,8 +94,6 @@ func (d *door) first(r *role.Role) []string {
 	rec := r.Record
 	next, current := rec.Next, rec.Current
 	switch {
-	case !statementEndsRecovery && r.Proofs.Recovering && !d.acc.statedAt.Before(r.Proofs.Time):
-		return nil
 	case r.Restarts.Part != "" || rec.Exposed() && !next.Staged() && !next.Unproved():
 		return nil
 	case next.Unproved():
@@ -116,7 +114,7 @@ func (d *door) first(r *role.Role) []string {
 
 // checkProved is P3 for what creds returns. w.mu is held.
 func (acc *account) checkProved(view credential.View) {
-	if view.State != credential.StateActive || !refusedOnPart && len(acc.parts) > 1 {
+	if view.State != credential.StateActive {
 		return
 	}
 	for _, p := range acc.parts {
@@ -150,9 +148,6 @@ func (acc *account) checkBelieved(before, after *role.Role, round []seen, now ti
 		if len(on) == len(acc.parts) && (view.Password == nil || view.Password.Value != password) {
 			acc.w.fail("P3: logins have shown that %s is in force on %s, and creds returns another password", acc.label(password), acc.login)
 		}
-	}
-	if before == nil || !before.Proofs.Time.Equal(after.Proofs.Time) {
-		acc.unplanned = after.Record.Unfinished()
 	}
 	if before == nil {
 		return
@@ -197,12 +192,6 @@ func (acc *account) watchDrift(now time.Time) {
 // showsDrift reports whether a login would find drift now, and nothing is in its way. w.mu is held.
 func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
 	o, rec := r.Options, r.Record
-	if !restIsProved && r.Proofs.Next.IsZero() && (acc.unplanned || !r.Proofs.Time.After(acc.statedAt)) {
-		return false
-	}
-	if !lateRestartProves && r.Restarts.Part != "" {
-		return false
-	}
 	return o.Proves() && o.VerifyPeriod > 0 && !o.Disabled && rec.Current != nil && !rec.Current.Refused && !rec.Exposed() && !rec.Unfinished() &&
 		acc.background == nil && acc.system.obstacle(now) == "" && acc.system.pause() == nil && acc.honest(r)
 }
@@ -210,9 +199,6 @@ func (acc *account) showsDrift(r *role.Role, now time.Time) bool {
 // checkRecovered is P3 for a role at the end: with on_drift=recover, a password that works is found. w.mu is held.
 func (acc *account) checkRecovered(r *role.Role) {
 	truth := acc.truth()
-	if !refusedLast && len(r.Record.Candidates) > 0 || !recoveryOutlivesTrim && r.Proofs.Recovering && len(r.Trials(true)) == 0 {
-		return
-	}
 	if r.Options.Proves() && r.Options.OnDrift == role.DriftRecover && r.Options.VerifyPeriod > 0 && // otherwise it is tried once
 		r.Record.View(acc.w.now()).State == credential.StateDrifted &&
 		acc.honest(r) && truth != "" && holds(r.Record.List(), truth) {

@@ -116,9 +116,6 @@ func (w *world) checkUpToDate() {
 		if r == nil || r.Options.RotationMode != role.ModeAuto || !windowOpen(r.Options, now) || !windowOpen(r.Options, now.Add(-patience)) {
 			continue
 		}
-		if !lateRestartStarvesNone && r.Restarts.Part != "" {
-			continue
-		}
 		due, state := acc.due(r), r.Record.View(now).State
 		if !due.IsZero() && due.Before(now.Add(-patience)) && !r.Record.Unfinished() && !role.Waits(state) && state != credential.StateDrifted {
 			w.fail("I7: %s is late: it was due at %s, and nothing was in the way for hours", acc.role, due)
@@ -136,7 +133,6 @@ func (w *world) checkSettled(acc *account) {
 	acc.checkRestarted(r)
 	switch state := credential.State(acc.state); {
 	case rec.Next.Unproved() && !acc.honest(r), rec.Contradicted() && !acc.logsIn(rec.Next.Value): // an operator has to say what is in force
-	case !refusedLast && r.Options.Proves() && acc.system.spec.old && rec.Unfinished():
 	case state == credential.StateUncertain && !acc.stuck(rec), state == credential.StateAccepted && !role.StaysQueued(r):
 		w.fail("I7: %s is still %s (%s; %s, next attempt %s): %s", acc.role, state, r.Retry.Last, w.now(), r.Retry.NextAttempt, acc.describe(r))
 	case rec.Unfinished() && state != credential.StateDrifted && !acc.stuck(rec):
@@ -179,6 +175,9 @@ func (w *world) checkWorks(acc *account) {
 	}
 	w.rotate(acc, 0)
 	w.settle(2 * time.Minute)
+	if credential.State(acc.state) == credential.StateAccepted { // the budget of logins may be used up until then
+		w.settle(20 * time.Minute)
+	}
 	w.checkRestartsItself(acc)
 	if acc.system.spec.restart {
 		w.mu.Lock()

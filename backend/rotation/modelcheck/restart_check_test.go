@@ -30,11 +30,12 @@ func (acc *account) checkRestart(req *reboot, restart provider.Restart, now time
 	for _, before := range acc.reboots {
 		switch {
 		case before.version != next.Version || before.undone:
+		case before.part == part && acc.replaced[next.Version]: // what came of it is not known
 		case before.part == part:
 			w.fail("R2: %s (%s) is restarted twice for %s", acc.login, part.name, acc.label(next.Value))
 		case !slices.Contains(r.Restarts.Done, before.part.name):
 			w.fail("R1: %s (%s) is restarted, and it is not known what came of the restart of %s", acc.login, part.name, before.part.name)
-		case (replacedProvesNothing || !acc.replaced[next.Version]) && !acc.passed(r, before.part, next.Value):
+		case !acc.passed(r, before.part, next.Value):
 			w.fail("R1: %s (%s) is restarted, and no login has shown that %s works on %s", acc.login, part.name, acc.label(next.Value), before.part.name)
 		}
 	}
@@ -91,8 +92,7 @@ func (acc *account) restartsNow(r *role.Role, now time.Time) bool {
 	of := r.Restarts
 	switch {
 	case of.Part != "":
-		waits := r.Record.View(now).State == credential.StateRestartRequired && !r.Options.Disabled
-		return of.Failed == "" && !of.Back && (waits || mendFollowsRestarts) // once it is back, only logins follow
+		return of.Failed == "" && !of.Back // once it is back, only logins follow
 	case r.NextRestart() == "" || r.Options.Disabled || !acc.system.restartsAllowed():
 		return false
 	default:
@@ -109,9 +109,6 @@ func (s *system) restartsAllowed() bool {
 
 // checkRestarted is R4, at the end: no restart is left to do. w.mu is held.
 func (acc *account) checkRestarted(r *role.Role) {
-	if !refusedEndsRestart && r.Restarts.Refused {
-		return
-	}
 	if acc.system.restartsAllowed() && r.Restarts.Failed == "" && (r.NextRestart() != "" || r.Restarts.Part != "") {
 		acc.w.fail("R4: %s still has a server to restart: %s", acc.role, acc.describe(r))
 	}
@@ -134,7 +131,7 @@ func (w *world) checkRestartsItself(acc *account) {
 	defer w.mu.Unlock()
 	r = w.role(acc.role)
 	switch view := r.Record.View(w.now()); {
-	case w.violation != "" || r.Restarts.Failed != "" || !refusedEndsRestart && r.Restarts.Refused:
+	case w.violation != "" || r.Restarts.Failed != "":
 	case view.State != credential.StateActive && view.State != credential.StateAssumed:
 		w.fail("R4: the servers of %s are not restarted: %s", acc.role, acc.describe(r))
 	case !acc.logsIn(view.Password.Value):
