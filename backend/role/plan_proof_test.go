@@ -198,15 +198,18 @@ func TestRecoveryEndsInTime(t *testing.T) {
 	require.Empty(t, r.Proofs.Refused)
 }
 
-// However a role comes to rest, the next login of verify_period follows: at once, if none was ever made.
+// However a role comes to rest, the next login of verify_period follows. If none was ever made, the period begins with the
+// password.
 func TestPeriodCountsFromLastLogin(t *testing.T) {
 	t.Parallel()
+	since := given("active").Record.Current.Since
 	check(t, map[string]row{
-		"never":           {given("active", proves, period(2)), Env{}, Step{Do: Prove, At: time.Time{}.Add(2 * time.Hour), Why: Proving}},
+		"never":           {given("active", proves, period(2)), Env{}, logsIn(Proving, since.Sub(now)+2*time.Hour)},
 		"an hour ago":     {given("active", proves, period(2), proved(provider.Works, -time.Hour)), Env{}, logsIn(Proving, time.Hour)},
 		"assumed":         {given("assumed", proves, period(2), proved(provider.Works, -time.Hour)), Env{}, logsIn(Proving, time.Hour)},
 		"drifted":         {given("drifted", proves, period(2), proved(provider.Refused, -time.Hour)), Env{}, logsIn(Proving, time.Hour)},
 		"discarded":       {given("discarded", proves, period(2), proved(provider.Works, -time.Hour)), Env{}, logsIn(Proving, time.Hour)},
+		"staged":          {given("staged", proves, period(2), proved(provider.Works, -time.Hour)), Env{}, Step{Do: Prove, Why: Proving}},
 		"no verify":       {given("active", period(2), proved(provider.Works, -time.Hour)), Env{}, resting(ByHand)},
 		"no period":       {given("active", proves, proved(provider.Works, -time.Hour)), Env{}, resting(ByHand)},
 		"one restarts":    {given("active", provesParts, period(2), proved(provider.Works, -3*time.Hour), restarting(2, "a", 0)), mayRestart, restartsNow(Restarting)},

@@ -63,7 +63,7 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	if !r.Options.Proves() || r.Options.Disabled && !env.Requested || r.inFlight(now) || next.AwaitsForce() {
 		return Step{}, false
 	}
-	step = Step{Do: Prove, At: r.Proofs.Next, Why: Proving}
+	step = Step{Do: Prove, At: NextLogin(r), Why: Proving}
 	switch {
 	case r.Proofs.Wanted:
 		step.At, first = time.Time{}, true
@@ -73,13 +73,11 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 		first = true
 	case env.ChangesOnly, len(r.Trials(r.Proofs.Recovering)) == 0:
 		return Step{}, false
-	case !r.Proofs.Next.IsZero():
+	case !step.At.IsZero():
 	case r.Record.Exposed() && !r.Record.Unfinished(): // it is staged again, because what replaced it was withdrawn
 		step.At = r.SettlesAt
-	case r.Options.VerifyPeriod == 0, settledByRequest(r):
-		return Step{}, false
 	default:
-		step.At = r.Proofs.Time.Add(timing.Seconds(r.Options.VerifyPeriod))
+		return Step{}, false
 	}
 	if env.Frozen && !env.Requested {
 		if env.FrozenUntil.IsZero() {
@@ -88,6 +86,20 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 		step.delay(now, env.FrozenUntil, Frozen)
 	}
 	return step, first
+}
+
+// NextLogin returns when the engine plans to log in next; zero if it does not plan to.
+func NextLogin(r *Role) time.Time {
+	current := r.Record.Current
+	resting := current != nil && !r.Record.Exposed() && !settledByRequest(r)
+	if !r.Proofs.Next.IsZero() || !resting || !r.Options.Proves() || r.Options.VerifyPeriod == 0 {
+		return r.Proofs.Next
+	}
+	last := r.Proofs.Time
+	if last.IsZero() {
+		last = current.Since
+	}
+	return last.Add(timing.Seconds(r.Options.VerifyPeriod))
 }
 
 // settledByRequest reports whether the next request settles what is open, so that no login has to.

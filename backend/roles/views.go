@@ -180,7 +180,7 @@ func (rd *Reader) Status(ctx context.Context, storage logical.Storage, name stri
 		Reason: f.Reason(), Advice: f.Advice(), Due: r.DueTime(), NextAttempt: f.NextAttempt(), Attempts: r.Retry.Attempts, Last: r.Retry.Last, Servers: f.Servers(),
 	}
 	if proof := r.Proofs; r.Options.Proves() {
-		status.LastProof, status.ProofResult, status.ProofReason, status.NextProof = proof.Time, string(proof.Verdict), proof.Reason, proof.Next
+		status.LastProof, status.ProofResult, status.ProofReason, status.NextProof = proof.Time, string(proof.Verdict), proof.Reason, role.NextLogin(r)
 		if proof.Part != "" && len(r.Target.Parts) > 1 {
 			status.ProofReason = "server " + proof.Part + ": " + proof.Reason
 		}
