@@ -223,7 +223,7 @@ func TestContradictionNeedsThreeRefusals(t *testing.T) {
 func TestRefusedLoginAtServer(t *testing.T) {
 	t.Parallel()
 	r := given("staged, on a", provesParts)
-	r.Learn([]LoginResult{refused(2, "a"), works(1, "a"), works(1, "b")}, now, 0)
+	r.Learn([]LoginResult{refused(2, "a"), cannotTell(1, "a"), works(1, "b")}, now, 0)
 	require.Zero(t, r.Record.VersionOn("a"))
 	require.Equal(t, credential.StateRestartRequired, r.Record.View(now).State)
 

@@ -120,8 +120,8 @@ var ofRecords = []mutant{
 		name: "active-by-time", rule: "I4",
 		breaks: "A queued password is reported active when its time has passed.",
 		file:   "backend/credential/staged.go",
-		old:    "out.install(value, now, basis, false)",
-		new:    "out.install(value, now, basis, !now.IsZero())",
+		old:    "out.Current.OpenUntil = until\n\tif before != nil {\n\t\tout.openPast",
+		new:    "out.Current.Confirmed = true\n\tif before != nil {\n\t\tout.openPast",
 		pkg:    rotation, test: "TestQueuedPasswordIsNextUntilSettled",
 	},
 	{

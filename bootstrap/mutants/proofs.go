@@ -5,7 +5,7 @@ var ofProofs = []mutant{
 	{
 		name: "cannot-tell-as-refused", rule: "2a",
 		breaks: "A login that cannot tell counts as refused.",
-		file:   "backend/role/proof.go",
+		file:   "backend/role/learn.go",
 		old:    "return l.Version == version && l.Verdict == provider.Refused",
 		new:    "return l.Version == version && l.Verdict != provider.Works",
 		pkg:    rotation, test: "TestConfirmedPasswordIsActiveIfNoLoginCanTell",
