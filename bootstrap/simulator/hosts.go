@@ -80,9 +80,6 @@ func (s *Simulator) startServers(ctx context.Context, servers *ecs.Service) erro
 		if servers.Host(id).OS == "linux" {
 			host.RootPassword = func() string { return servers.Password(id) }
 		}
-		if servers.Host(id).OS == "linux" {
-			host.RootPassword = func() string { return servers.Password(id) }
-		}
 		if err := s.startHost(ctx, ecs.Name, host); err != nil {
 			return err
 		}

@@ -150,7 +150,7 @@ func checkRestart(connection provider.Connection, restart string) error {
 		return errors.New("restart must be none, soft or hard")
 	}
 	if !connection.Settings.Bool(fieldAllowRestart) {
-		return fmt.Errorf("restart=%s needs allow_restart=true on the connection: use restart=none", restart)
+		return fmt.Errorf("restart=%s needs allow_restart=true on the connection: set that, or use restart=none", restart)
 	}
 	return nil
 }

@@ -64,7 +64,8 @@ type account struct {
 	// reboots are the restarts that the engine has requested for the role. steps counts them and the looks at them.
 	reboots []*reboot
 	steps   int
-	// restartFailed are the versions for which a restart has failed, replaced those that were replaced during one. provesFrom is when the logins of the role last changed.
+	// restartFailed are the versions for which a restart has failed, replaced those that were replaced during one. provesFrom is
+	// when the logins of the role last changed.
 	restartFailed, replaced map[int]bool
 	provesFrom              time.Time
 	// stated is the password that an operator is making a statement about.
