@@ -32,12 +32,13 @@
 //	R1  one server of a role is restarted at a time, and the next one only when the one before is back and, if logins prove
 //	    passwords, proved;
 //	R2  a server is restarted only if the role and the connection want that, in the rotation_window of a due change, for a
-//	    password that it has taken, and once for each password unless the remote system says that it did not restart;
+//	    password that it has taken, and once for each password, unless the remote system says that it did not restart, or the
+//	    password was replaced meanwhile and is to come into force after all;
 //	R3  after a failed restart, no other server is restarted for that password;
 //	R4  once all faults have ended, the servers are restarted without a person, unless a restart has failed;
 //
 // and that no account and no credential is locked by the engine's attempts. L1 and L2 are checked while storage works and
-// the connection's weather is fair. What faults_test.go lists is not checked yet.
+// the connection's weather is fair.
 package modelcheck
 
 import (
