@@ -9,11 +9,12 @@ import (
 	"sync"
 )
 
-// The range of ports for Vault to listen on. It is below the ephemeral ports of common systems, so that no other socket
-// takes a port before Vault listens on it (seconds later for the cluster port) or while Vault is down.
+// The range of ports for Vault to listen on. It is below the ephemeral ports of common systems and below those of the
+// simulators, so that no other socket takes a port before Vault listens on it (seconds later for the cluster port) or while
+// Vault is down.
 const (
 	firstPort = 10000
-	lastPort  = 29999
+	lastPort  = 11999
 )
 
 // given holds the ports that this process has handed out.

@@ -28,8 +28,11 @@ type Door struct {
 
 // The port of a shut door is free, and the operating system would give it to the next
 // socket that asks for any port. It takes those from 16000 or 32768 up, so doors get
-// theirs from below.
-const firstPort, ports = 10_000, 6_000
+// theirs from below. Vault has those below 12000; see package vaulttest.
+const firstPort, ports = 12_000, 4_000
+
+// taken are the ports of this process's doors, also of those that are shut.
+var taken sync.Map
 
 // Listen opens a door on an address, host:port; port 0 picks a free one.
 func Listen(ctx context.Context, address string) (*Door, error) {
@@ -47,7 +50,14 @@ func listen(ctx context.Context, address string) (listener net.Listener, err err
 	}
 	for range ports {
 		address = net.JoinHostPort(host, strconv.Itoa(firstPort+rand.IntN(ports))) //nolint:gosec // a port, not a secret
-		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if _, shut := taken.LoadOrStore(address, true); shut {
+			err = syscall.EADDRINUSE
+			continue
+		}
+		if listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", address); err == nil {
+			break
+		}
+		taken.Delete(address)
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			break
 		}
@@ -174,6 +184,7 @@ func (d *Door) Close() error {
 		d.closed = true
 		d.drop()
 		d.signal()
+		taken.Delete(d.address.String())
 	}
 	return nil
 }
