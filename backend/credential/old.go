@@ -76,9 +76,20 @@ func (r Record) SendWithOld(now, deadline time.Time, old Old, window time.Durati
 	}
 	if !old.Certain {
 		out.OldTries.Count++
+	}
+	if !old.Certain || out.OldTries.Count == 0 { // one that is certain counts once an operator says otherwise: see doubtOld
 		out.OldTries.Until = deadline.Add(window)
 	}
 	return out
+}
+
+// doubtOld counts an attempt that presented an old password as certain and has no answer: an operator says that another one is
+// in force, so it may be refused as wrong when it is carried out late.
+func (r *Record) doubtOld() {
+	conditional := func(c Candidate) bool { return c.Conditional && !c.SentUntil.IsZero() }
+	if r.Next.Exposed() && r.Next.Conditional || slices.ContainsFunc(r.Candidates, conditional) {
+		r.OldTries.Count++
+	}
 }
 
 // OldTryNotCounted takes back the count of an attempt whose answer proves that the remote system did not check the old
@@ -112,6 +123,9 @@ func (r Record) OldRefused(certain bool, left *int, until time.Time) Record {
 		out.Previous.Refused = true
 	}
 	if certain {
+		if out.OldTries.Count == 0 { // it was the only one
+			out.OldTries.Until = time.Time{}
+		}
 		out.OldTries.Count++
 	}
 	if until.After(out.OldTries.Until) { // an earlier attempt whose answer was lost may count for longer

@@ -106,7 +106,7 @@ func TestLostAnswerIsResolvedByPresentingCandidate(t *testing.T) {
 	s.made(3, 10)
 	old := s.present(10)
 	require.True(t, old.Certain)
-	require.Zero(t, s.OldTries, "presenting the password in force costs no attempt")
+	require.Zero(t, s.OldTries.Count, "presenting the password in force costs no attempt")
 	s.do(Record.Unresolved)
 	s.reads(10, "uncertain 2 or 3")
 
@@ -343,4 +343,22 @@ func TestOldPasswordIsUncertainWhileAnotherIsOpen(t *testing.T) {
 	s.do(func(r Record) Record { return r.Adopt("another", "adopted", at(10)) })
 	s.made(4, 20)
 	require.False(t, s.Old(at(20)).Certain, "it is not confirmed")
+}
+
+// An old password that was certain when it was presented may be refused late, once an operator says that another one is in force.
+func TestOperatorsWordMakesLateAttemptCount(t *testing.T) {
+	for name, other := range map[string]bool{"the next one": false, "a candidate": true} {
+		s := adopted(t)
+		s.made(3, 10)
+		require.True(t, s.present(10).Certain)
+		s.do(Record.Unresolved)
+		if other {
+			s.made(4, 20)
+		}
+		require.Zero(t, s.OldTries.Count, name)
+		s.adopt("set by others", 30)
+		require.Equal(t, 1, s.OldTries.Count, name)
+		s.adopt("set by others again", 31)
+		require.Equal(t, 1, s.OldTries.Count, name)
+	}
 }

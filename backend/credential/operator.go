@@ -21,6 +21,7 @@ func (r Record) Confirm(version int, now time.Time) (Record, error) {
 func (r Record) confirmOpen(version int, now time.Time) (Record, error) {
 	out := r.clone()
 	out.keepNotBefore()
+	out.doubtOld()
 	if out.inForce(version) && (!out.Next.Exposed() || out.Next.Stage != "") {
 		if len(out.Candidates) > 0 {
 			out.Current.Confirmed = false
@@ -179,6 +180,7 @@ func (r Record) Adopt(value, reason string, now time.Time) Record {
 	}
 	out := r.clone()
 	out.keepNotBefore()
+	out.doubtOld()
 	if inForce {
 		if out.Next.Exposed() || len(out.Candidates) > 0 {
 			out.Current.Confirmed = false // it was, but a password sent since may still come into force
