@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 )
 
@@ -54,8 +55,8 @@ func stateVersion(r *role.Role) string {
 }
 
 // Confirmed is the warning after a confirmation, or a discard: what still waits, what it withdrew, and the new version of an
-// older password. before is the record before it.
-func (f Facts) Confirmed(before credential.Record, discard bool) string {
+// older password. before is the record before it, and unchecked is that of NotChecked.
+func (f Facts) Confirmed(before credential.Record, discard bool, unchecked string) string {
 	rec, text := f.Role.Record, f.Staged()
 	if !discard && before.Next != nil && !before.Next.Exposed() && rec.Next == nil {
 		text = fmt.Sprintf("This confirmation withdrew a rotation that was waiting to be sent. If you still want it, write rotate-role/%s.", f.Role.Name)
@@ -67,7 +68,23 @@ func (f Facts) Confirmed(before credential.Record, discard bool) string {
 		}
 		text = lead + " " + text
 	}
+	if unchecked != "" && !discard { // a discard is believed without a login
+		text += " " + Unproved(unchecked)
+	}
 	return strings.TrimSpace(text)
+}
+
+// NotChecked says why no login has proved a password that an operator confirms, as a clause; "" if one has, or if none could.
+func NotChecked(r *role.Role, force bool, logins []role.LoginResult) string {
+	if force && r.Options.Proves() {
+		return "none was made, because of force=true"
+	}
+	for _, l := range logins {
+		if l.Verdict == provider.CannotTell {
+			return l.Reason
+		}
+	}
+	return ""
 }
 
 // NotTaken is the error of a confirmation for all servers of a password that some of them did not take.

@@ -339,7 +339,7 @@ func (f Facts) Servers() []Server {
 				s.LastError = failure(last.Parts[at].Code, last.Parts[at].Reason)
 			}
 		}
-		if of := f.Role.Restarts; f.Role.RestartsFailed() != "" && of.FailedPart == view.Part {
+		if of := f.Role.Restarts; f.Role.RestartsFailed() != "" && of.FailedPart == view.Part && view.Version != of.Version {
 			s.LastError = of.Failed
 		}
 		out = append(out, s)

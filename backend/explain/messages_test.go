@@ -133,10 +133,16 @@ func (p *page) confirmations(t *testing.T) {
 		rec, err := before.Confirm(1, again.Now)
 		require.NoError(t, err)
 		again.Role.Record = rec
-		p.say("Confirmed", again.Confirmed(before, false))
+		p.say("Confirmed", again.Confirmed(before, false, ""))
 	}
 	p.situation("it withdrew a rotation", "version 1")
-	p.say("Confirmed", scene{record: active}.facts(t).Confirmed(of(active+"make").Record, false))
+	p.say("Confirmed", scene{record: active}.facts(t).Confirmed(of(active+"make").Record, false, ""))
+	f := scene{record: active, options: proved}.facts(t)
+	p.situation("a login could not tell", "version 1")
+	p.say("NotChecked", NotChecked(f.Role, false, []role.LoginResult{{Proof: provider.Proof{Verdict: provider.CannotTell, Reason: "the server cannot be reached"}}}))
+	p.say("Confirmed", f.Confirmed(of(active).Record, false, "the server cannot be reached"))
+	p.situation("a login was not made", "version 1 force=true")
+	p.say("NotChecked", NotChecked(f.Role, true, nil))
 	partial := of(active+"make send on-ab busy", three...)
 	p.situation("not all servers took the version", "version 2 for all servers")
 	p.say("NotTaken", NotTaken(partial, 2))

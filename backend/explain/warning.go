@@ -16,6 +16,8 @@ func (f Facts) Warning() string {
 	switch {
 	case contradicted(f.Role):
 		return f.state() + f.hindrances() + " " + f.Advice()
+	case f.View.State == credential.StateActive && r.Record.Current.Basis != credential.BasisProof && noLogin(r) != "": // the remote system confirmed it
+		return strings.TrimSpace(noLogin(r))
 	case last == nil || r.Record.Next.Staged() && r.Record.Next.Partial():
 		return f.Staged()
 	case f.View.State == credential.StateUncertain:

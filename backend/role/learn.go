@@ -99,6 +99,7 @@ func (l lesson) works() bool {
 			l.Record = l.Record.NotInForceOn(0, login.Part) // but this one
 		case provider.Refused:
 			l.Record = l.Record.NotInForceOn(login.Version, login.Part)
+			l.Restarts.refused(l.Record.Next, login)
 		default:
 		}
 	}
@@ -150,7 +151,10 @@ func refusedIn(logins []LoginResult, version int) bool {
 func (l lesson) plan(works bool) {
 	proof, next, current := &l.Proofs, l.Record.Next, l.Record.Current
 	wait := func(d time.Duration) { proof.Next = l.now.Add(timing.Scaled(d)) }
-	proof.Unsettled++
+	made := slices.ContainsFunc(l.logins, func(login LoginResult) bool { return login.Until.IsZero() })
+	if made {
+		proof.Unsettled++
+	}
 	proof.Next = time.Time{}
 	drifted := current != nil && current.Refused
 	if works || !drifted {
@@ -178,6 +182,9 @@ func (l lesson) plan(works bool) {
 	default:
 		proof.Unsettled = 0
 	}
+	if !made && !proof.Next.IsZero() { // it is made as soon as the budget allows it
+		proof.Next = l.now
+	}
 	for _, login := range l.logins {
 		if !proof.Next.IsZero() {
 			proof.Next = timing.Later(proof.Next, login.Until)
@@ -197,7 +204,7 @@ func (l lesson) planRecovery() {
 	switch {
 	case len(l.Trials(true)) == 0: // the next recovery begins anew
 		proof.Recovering, proof.Refused = false, nil
-	case !proof.Recovering:
+	case !proof.Recovering && (l.Options.OnDrift != DriftRecover || proof.Verdict != provider.CannotTell):
 	case proof.Verdict == provider.CannotTell && l.logins[len(l.logins)-1].Until.IsZero():
 		proof.Next = l.now.Add(timing.Scaled(doubled(repeatRefused, proof.Unsettled, lastMissing)))
 	default:

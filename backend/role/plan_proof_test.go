@@ -37,7 +37,7 @@ func TestNextLoginFollowsResult(t *testing.T) {
 		"refused":                   {learned(confirmed("active"), 1, refused(1)), none},
 		"refused, verify_period":    {learned(confirmed("active", period(2)), 1, refused(1)), 2 * hour},
 		"too many refused":          {learned(confirmed("active"), 1, blocked(1, 14*minute)), 14 * minute},
-		"too many refused, a while": {learned(confirmed("active"), 3, blocked(1, 14*minute)), 20 * minute},
+		"too many refused, a while": {learned(confirmed("active"), 3, blocked(1, 14*minute)), 14 * minute},
 
 		"outcome unknown":          {learned(confirmed("unknown"), 1, refused(2), works(1)), none},
 		"outcome unknown still":    {learned(confirmed("unknown"), 1, cannotTell(2)), none},
@@ -240,12 +240,14 @@ func TestRecoveryEndsWithHistory(t *testing.T) {
 // With on_drift=rotate, the password in force is due as soon as a login with it was refused.
 func TestDriftMakesPasswordDue(t *testing.T) {
 	t.Parallel()
+	refusedCurrent := func(r *Role) { r.Record = r.Record.LoginRefused(1, now, 0) }
 	for name, row := range map[string]struct {
 		role *Role
 		want time.Duration
 	}{
 		"rotate":                 {given("drifted", proves, onDrift(DriftRotate), due(time.Hour), proved(provider.Refused, -time.Minute)), -time.Minute},
 		"report":                 {given("drifted", proves, due(time.Hour), proved(provider.Refused, -time.Minute)), time.Hour},
+		"rotate, the next waits": {given("staged", proves, onDrift(DriftRotate), due(time.Hour), proved(provider.Refused, -time.Minute), refusedCurrent), time.Hour},
 		"rotate, without verify": {given("drifted", onDrift(DriftRotate), due(time.Hour), proved(provider.Refused, -time.Minute)), time.Hour},
 		"rotate, in force":       {given("active", proves, onDrift(DriftRotate), due(time.Hour), proved(provider.Works, -time.Minute)), time.Hour},
 	} {

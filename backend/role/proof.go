@@ -138,6 +138,10 @@ func (r *Role) PlanProof(before Options, now time.Time) {
 		r.Proofs.Next, r.Proofs.Worked = now, false
 	case r.Options.VerifyPeriod != before.VerifyPeriod || r.Options.OnDrift != before.OnDrift:
 		r.Proofs.Next = now
+		current, proof := r.Record.Current, r.Proofs
+		if r.Options.OnDrift == DriftRecover && current != nil && current.Refused && proof.Version == current.Version && proof.Verdict == provider.Refused {
+			r.Proofs.Recovering, r.Proofs.Refused = true, []int{current.Version}
+		}
 	}
 }
 

@@ -208,6 +208,13 @@ func (r *Role) RestartUnproved(now time.Time) {
 	of.done()
 }
 
+// refused stops the restarts if a server that has been restarted refuses the password.
+func (of *Restarts) refused(next *credential.Next, login LoginResult) {
+	if next != nil && next.Version == of.Version && login.Version == of.Version && slices.Contains(of.Done, login.Part) {
+		of.Failed, of.FailedPart = "it was restarted, and does not accept the new password any more", login.Part
+	}
+}
+
 // done records that the server has been restarted.
 func (of *Restarts) done() {
 	of.Done = append(slices.Clone(of.Done), of.Part)

@@ -248,3 +248,16 @@ func TestAllRestartsAreOfNextPassword(t *testing.T) {
 		require.Equal(t, row.want, row.role.Restarts.All(row.role), name)
 	}
 }
+
+// A server that was proved and refuses the password later was changed by others: the rest are not restarted.
+func TestServerThatRefusesLaterStopsRestarts(t *testing.T) {
+	t.Parallel()
+	r := given("staged, on a", provesParts, restarts, restarted(2, "a"))
+	require.Equal(t, "b", r.NextRestart())
+	r.Learn([]LoginResult{refused(2, "b"), works(1, "b")}, now, 0)
+	require.Empty(t, r.RestartsFailed(), "it was not restarted")
+	r.Learn([]LoginResult{refused(2, "a"), works(1, "a"), works(1, "b")}, now, 0)
+	require.Equal(t, "it was restarted, and does not accept the new password any more", r.RestartsFailed())
+	require.Equal(t, "a", r.Restarts.FailedPart)
+	require.Empty(t, r.NextRestart())
+}

@@ -2,6 +2,7 @@ package roles
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/vault/sdk/logical"
@@ -180,9 +181,15 @@ func (rd *Reader) Status(ctx context.Context, storage logical.Storage, name stri
 		Reason: f.Reason(), Advice: f.Advice(), Due: r.DueTime(), NextAttempt: f.NextAttempt(), Attempts: r.Retry.Attempts, Last: r.Retry.Last, Servers: f.Servers(),
 	}
 	if proof := r.Proofs; r.Options.Proves() {
-		status.LastProof, status.ProofResult, status.ProofReason, status.NextProof = proof.Time, string(proof.Verdict), proof.Reason, role.NextLogin(r)
+		status.LastProof, status.ProofResult, status.ProofReason = proof.Time, string(proof.Verdict), proof.Reason
+		if version, _ := served(f.View); proof.Version != version && proof.Version != 0 {
+			status.ProofReason = fmt.Sprintf("version %d: %s", proof.Version, status.ProofReason)
+		}
 		if proof.Part != "" && len(r.Target.Parts) > 1 {
-			status.ProofReason = "server " + proof.Part + ": " + proof.Reason
+			status.ProofReason = "server " + proof.Part + ": " + status.ProofReason
+		}
+		if !r.Options.Disabled {
+			status.NextProof = role.NextLogin(r)
 		}
 	}
 	status.Version, status.LastRotation = served(f.View)

@@ -112,12 +112,104 @@ func TestConfirmedPasswordIsProvedInTime(t *testing.T) {
 			in.Options.VerifyPeriod = 3600
 		})
 		before := r.read().Password.Value
-		r.mustConfirm(Confirmation{Password: "changedoutside1", Force: true})
+		report := r.mustConfirm(Confirmation{Password: "changedoutside1", Force: true})
+		require.Contains(t, report.Warning, "No login has proved the password: none was made, because of force=true.")
 		require.Equal(t, credential.StateAssumed, r.read().State)
 		logins := d.logins()
 		advance(2 * time.Hour)
 		require.Greater(t, d.logins(), logins)
 		require.Equal(t, credential.StateActive, r.read().State)
 		require.Equal(t, before, r.read().Password.Value)
+	})
+}
+
+// Once the budget is spent, no login checks what an operator confirms, and the answer says so.
+func TestConfirmationWithoutLoginWarns(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
+		for range 2 {
+			require.Contains(t, r.confirmFails(Confirmation{Password: "wrongpassword1"}), "a login with it was refused")
+		}
+		report := r.mustConfirm(Confirmation{Password: "wrongpassword1"})
+		require.Contains(t, report.Warning, "No login has proved the password: no login was made: 2 logins were refused")
+		require.Equal(t, credential.StateAssumed, report.View.State)
+	})
+}
+
+// A change that no login could prove is active by the remote system's word, and the answer says so.
+func TestUnprovedChangeWarns(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		d.say(&provider.Proof{Verdict: provider.CannotTell, Reason: "the door is shut"})
+		report := r.mustRotate()
+		require.Equal(t, credential.StateActive, report.View.State)
+		require.Equal(t, "No login has proved it: the door is shut.", report.Warning)
+		require.Contains(t, r.status().Reason, report.Warning)
+		d.say(nil)
+		require.Empty(t, r.mustRotate().Warning)
+	})
+}
+
+// A role that drifts recovers as soon as it may, whatever the budget allows at the moment.
+func TestRecoveryCanBeSwitchedOnLater(t *testing.T) {
+	t.Parallel()
+	for name, spent := range map[string]bool{"budget left": false, "budget spent": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+				first := r.read().Password.Value
+				r.mustRotate()
+				r.mustRotate()
+				r.remote.setPassword("login", first)
+				_, err := r.engine.VerifyRole(r.Context(), r.storage, "role")
+				require.NoError(t, err)
+				require.Equal(t, credential.StateDrifted, r.read().State)
+				if spent {
+					_, err = r.engine.VerifyRole(r.Context(), r.storage, "role")
+					require.NoError(t, err)
+				}
+				r.update(func(o *role.Options) { o.OnDrift = role.DriftRecover }, nil)
+				require.NotZero(t, r.status().NextProof)
+				advance(40 * time.Minute)
+				require.Equal(t, credential.StateActive, r.read().State)
+				require.Equal(t, first, r.read().Password.Value)
+				require.LessOrEqual(t, d.refusals(), 4)
+			})
+		})
+	}
+}
+
+// An attempt that the budget does not allow does not move the next login away.
+func TestSpentBudgetDoesNotDelayNextLogin(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		d.say(&provider.Proof{Verdict: provider.CannotTell, Reason: "the answer was lost"})
+		r.mustRotate()
+		_, err := r.engine.VerifyRole(r.Context(), r.storage, "role")
+		require.NoError(t, err)
+		for range 5 {
+			proved, err := r.engine.VerifyRole(r.Context(), r.storage, "role")
+			require.NoError(t, err)
+			require.Equal(t, proved.Until, r.status().NextProof)
+		}
+	})
+}
+
+// A refused login with another password than the one that readers get is told apart from one with theirs. No login is planned
+// while automation is disabled.
+func TestStatusNamesVersionOfLogin(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		r.remote.setSettleAfter(time.Hour)
+		r.remote.answer(queued, true)
+		r.mustRotate()
+		d.say(&provider.Proof{Verdict: provider.Refused, Reason: "the server refused the password"})
+		_, err := r.engine.VerifyRole(r.Context(), r.storage, "role")
+		require.NoError(t, err)
+		require.Equal(t, 1, r.status().Version)
+		require.Equal(t, "version 2: the server refused the password", r.status().ProofReason)
+		require.NotZero(t, r.status().NextProof)
+		r.update(func(o *role.Options) { o.Disabled = true }, nil)
+		require.Zero(t, r.status().NextProof)
 	})
 }

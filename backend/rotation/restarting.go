@@ -7,6 +7,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/connection"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/rotation/failpoint"
 	"vault-plugin-secrets-hosting/backend/timing"
 )
@@ -96,7 +97,8 @@ func (w restarting) follow(ctx context.Context) error {
 		return result
 	})
 	if err == nil {
-		w.role.Restarts.Followed(w.role.Target, progress, job, result.Reason, w.Now())
+		failure := role.Failure{Code: result.Code, Reason: result.Reason}
+		w.role.Restarts.Followed(w.role.Target, progress, job, failure.String(), w.Now())
 	}
 	return err
 }

@@ -190,7 +190,7 @@ func (e *Engine) Confirm(ctx context.Context, storage logical.Storage, name stri
 			return err
 		}
 		report = e.Report(w.role, w.h)
-		report.Warning = e.facts(w.role, w.h).Confirmed(before, c.Discard)
+		report.Warning = e.facts(w.role, w.h).Confirmed(before, c.Discard, explain.NotChecked(w.role, c.Force, logins))
 		return nil
 	})
 	return report, err

@@ -77,7 +77,7 @@ func TestWrongHostKeyGetsNoPassword(t *testing.T) {
 			s := newSSH(t, nil, signersOf(test.server...)...)
 			proof := prove(t.Context(), t, s.login(right, test.keys...))
 			notSent("the password was not sent").require(t, proof, int(s.passwords.Load()))
-			before, after, ok := strings.Cut(proof.Reason, "but expected is ")
+			before, after, ok := strings.Cut(proof.Reason, ", but ")
 			require.True(t, ok)
 			for _, kind := range test.presented {
 				require.Contains(t, before, fingerprint(kind)+" ("+kind+")")

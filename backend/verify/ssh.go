@@ -222,6 +222,6 @@ func (s *sshLogin) wrongKey() provider.Proof {
 	if len(s.presented) > 0 {
 		presented = s.presented.String()
 	}
-	return unsent("the host key of the SSH server is not in verify_host_key: it presented " + presented + ", but expected is " + s.keys.String() +
-		"; the password was not sent. If the key was replaced, compare it on the server itself and write the new one to verify_host_key; otherwise another machine may have answered")
+	return unsent("the host key of the SSH server is not in verify_host_key: it presented " + presented + ", but " + s.keys.String() +
+		" was expected; the password was not sent. If the key was replaced, compare it on the server itself and write the new one to verify_host_key; otherwise another machine may have answered")
 }

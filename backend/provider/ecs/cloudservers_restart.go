@@ -153,7 +153,7 @@ func jobOutcome(response *transport.Response, result provider.Result, job string
 		return because(result, provider.Applied, "the remote system reports that the server has been restarted"), provider.Restarted
 	case status == "FAIL":
 		failed := object.Text("error_code")
-		result = because(result, provider.Applied, "the remote system reports that the restart failed; check the code and the server")
+		result = because(result, provider.Applied, "the job of the restart failed; check the server")
 		if cloudServerCodes.MatchString(failed) && !response.Echoes(failed) {
 			result.Code = failed
 		}

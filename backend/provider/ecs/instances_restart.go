@@ -112,7 +112,7 @@ func (c *instances) Follow(ctx context.Context, target provider.Target, restart 
 	case job == jobDown:
 		result.Reason = "server " + restart.Part + " was down and is running again"
 		return result, provider.Restarted, job
-	case !hard && job == jobTaken && c.passed(restart.Since):
+	case !hard && job == jobTaken && c.passed(target, restart.Since):
 		result.Reason = "server " + restart.Part + " is running, some time after the remote system accepted its restart"
 		return result, provider.Restarted, job
 	default:

@@ -185,6 +185,19 @@ func TestCloudDCFollowsPowerState(t *testing.T) {
 	}
 }
 
+// A reboot that is never seen leaves half of restart_timeout for a login.
+func TestUnseenRebootLeavesTimeForLogin(t *testing.T) {
+	timeout := func(seconds int) provider.Target { return provider.Target{RestartTimeout: seconds} }
+	for _, test := range []struct {
+		timeout int
+		want    time.Duration
+	}{{0, unseenReboot}, {600, unseenReboot}, {240, unseenReboot}, {60, 30 * time.Second}} {
+		c := &client{now: time.Now}
+		require.False(t, c.passed(timeout(test.timeout), time.Now().Add(time.Second-timing.Scaled(test.want))), test.timeout)
+		require.True(t, c.passed(timeout(test.timeout), time.Now().Add(-timing.Scaled(test.want))), test.timeout)
+	}
+}
+
 func TestCloudDCPowerOnIsRepeated(t *testing.T) {
 	for name, test := range map[string]struct {
 		request http.HandlerFunc

@@ -18,7 +18,8 @@ const (
 )
 
 // unseenReboot is how long after an accepted soft reboot a server that is on counts as restarted, although it was never seen
-// down: CloudDC may report it as on and running throughout. A reboot that takes longer and is not seen counts too early.
+// down: CloudDC may report it as on and running throughout. A reboot that takes longer and is not seen counts too early. It is
+// at most half of restart_timeout, so that there is time for a login.
 const unseenReboot = 2 * time.Minute
 
 // IAM actions that restarts need: https://support.huaweicloud.com/intl/en-us/api-clouddc/ShowServer.html,
@@ -79,6 +80,10 @@ func because(result provider.Result, outcome provider.Outcome, reason string) pr
 }
 
 // passed reports whether a soft reboot that was accepted and never seen has had its time.
-func (c *client) passed(since time.Time) bool {
-	return c.now().Sub(since) >= timing.Scaled(unseenReboot)
+func (c *client) passed(target provider.Target, since time.Time) bool {
+	wait := unseenReboot
+	if target.RestartTimeout > 0 {
+		wait = min(wait, timing.Seconds(target.RestartTimeout)/2)
+	}
+	return c.now().Sub(since) >= timing.Scaled(wait)
 }
