@@ -137,8 +137,8 @@ func (f Facts) restartAdvice() string {
 	case next.Staged() && !next.Partial() && f.alone():
 		return f.restartsAdvice()
 	case r.RestartsFailed() != "" && logsIn(r):
-		return fmt.Sprintf("check server %s on the remote system, and restart %s: the engine logs in from time to time to see when the new password is in force",
-			r.Restarts.FailedPart, serversLeft(r))
+		return fmt.Sprintf("check server %s on the remote system, and restart %s: the engine logs in from time to time to see when the new password is in force. Or write rotate-role/%s to set another one, for which it restarts all servers",
+			r.Restarts.FailedPart, serversLeft(r), r.Name)
 	case next.Partial() && next.Phase == credential.Sending:
 		return "wait until the other servers have answered"
 	case next.Partial():

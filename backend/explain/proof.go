@@ -66,10 +66,14 @@ func contradictionAdvice(r *role.Role) string {
 // drifted explains the state drifted.
 func drifted(r *role.Role) string {
 	const read = "so the account's password was probably changed outside Vault. creds/%s returns one that may not work."
-	if proof := r.Proofs; r.Options.Proves() && proof.Verdict == provider.Refused {
+	switch proof := r.Proofs; {
+	case !r.Options.Proves():
+		return fmt.Sprintf("The remote system refuses the passwords that Vault holds, "+read, r.Name)
+	case proof.Verdict == provider.Refused:
 		return fmt.Sprintf("The password in force no longer logs in%s (%s), "+read, at(proof.Part), proof.Reason, r.Name)
+	default:
+		return fmt.Sprintf("The password in force was refused, "+read, r.Name)
 	}
-	return fmt.Sprintf("The remote system refuses the passwords that Vault holds, "+read, r.Name)
 }
 
 // driftedAdvice is the advice in the state drifted.
