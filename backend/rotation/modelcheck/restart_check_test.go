@@ -61,7 +61,7 @@ func (acc *account) passed(r *role.Role, p *part, password string) bool {
 
 // provesSince reports whether the role began to prove passwords after a restart that was not proved.
 func (acc *account) provesSince(r *role.Role) bool {
-	return slices.ContainsFunc(acc.reboots, func(b *reboot) bool { return b.version == r.Restarts.Version && b.asked.Before(acc.provesFrom) })
+	return slices.ContainsFunc(acc.reboots, func(b *reboot) bool { return b.version == r.Restarts.Version && !b.asked.After(acc.provesFrom) })
 }
 
 // checkRestarts notes what storage has of the restarts. w.mu is held.
