@@ -169,3 +169,15 @@ func TestRefusedPasswordStaysOpenIfNextCountsAsInForce(t *testing.T) {
 	s.do(func(r Record) Record { return r.RestartedOn(3, servers, servers, at(30)) })
 	s.is("current 3, previous 1, history 2 old open")
 }
+
+// An operator's word is no proof: a password that it put in force and that is refused may still wait for a restart.
+func TestStatedPasswordThatIsRefusedStaysOpen(t *testing.T) {
+	s := &story{TB: t}
+	s.changed(1, 0)
+	s.changeStaged(2, RestartRequired, 10)
+	require.NoError(t, s.confirm(2, 20))
+	s.refusedLogin(2, 30)
+	s.provedOn(1, 31, servers...)
+	s.is("current 3, history 2 old open")
+	s.reads(31, "assumed 3")
+}

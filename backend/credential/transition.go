@@ -240,7 +240,7 @@ func (r *Record) install(value Password, now time.Time, basis Basis, confirmed b
 	if old := r.Current; old != nil {
 		switch {
 		case old.Refused:
-			r.addPast(Past{Password: old.Password, State: ListedOld, Open: old.Basis.Assumed()}) // it may still come
+			r.addPast(Past{Password: old.Password, State: ListedOld, Open: old.Basis.Assumed() || old.Basis == BasisOperator}) // it may still come
 		default:
 			if r.Previous != nil {
 				r.addPast(r.Previous.older())

@@ -102,8 +102,8 @@ var ofProviders = []mutant{
 		name: "restart-believed-after-a-while", rule: "answer",
 		breaks: "A restart whose request may not have arrived counts as done after a while.",
 		file:   "backend/provider/ecs/instances_restart.go",
-		old:    "case !hard && job == jobTaken && c.passed(restart.Since):",
-		new:    "case !hard && c.passed(restart.Since):",
+		old:    "case !hard && job == jobTaken && c.passed(target, restart.Since):",
+		new:    "case !hard && c.passed(target, restart.Since):",
 		pkg:    "backend/provider/ecs", test: "TestCloudDCFollowsPowerState",
 	},
 	{

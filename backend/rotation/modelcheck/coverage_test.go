@@ -60,8 +60,8 @@ func newCoverage() *coverage {
 			c.events = append(c.events, e.name)
 		}
 	}
-	c.events = append(c.events, dueChange, readChange, retries, probeOpens, startFrozen, freezeOver)
-	c.events = append(c.events, driftFound, driftRecovered, proofSettles, provedEarly, proofWaits, crashAfterLogin, restartStops, restartPasses, crashInRestart)
+	c.events = append(c.events, dueChange, readChange, retries, probeOpens, startFrozen, freezeOver,
+		driftFound, driftRecovered, proofSettles, provedEarly, proofWaits, crashAfterLogin, restartStops, restartPasses, crashInRestart)
 	for _, f := range fates {
 		c.events = append(c.events, string(f))
 	}

@@ -106,7 +106,8 @@ func (d *door) refuse(now time.Time) {
 			recent = append(recent, at)
 		}
 	}
-	if d.refused = append(recent, now); len(d.refused) > budget {
+	recent = append(recent, now)
+	if d.refused = recent; len(d.refused) > budget {
 		d.acc.w.fail("P1: %s (%s) has refused %d logins within %s", d.acc.login, d.part.name, len(d.refused), budgetWindow)
 	}
 }

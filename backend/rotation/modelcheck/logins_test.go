@@ -126,8 +126,8 @@ func (acc *account) learn(after *role.Role) (stored []seen) {
 			continue
 		}
 		stored = append(stored, s)
-		switch {
-		case s.verdict == provider.Works:
+		switch s.verdict {
+		case provider.Works:
 			s.part.proved = proved{s.password, s.at}
 			if s.part.held == s.password {
 				s.part.foreign = false
@@ -136,7 +136,7 @@ func (acc *account) learn(after *role.Role) (stored []seen) {
 			delete(acc.wrong, s.password)
 			delete(acc.noLogin, noLogin{s.password, s.part})
 			acc.provedEverywhere(s.password)
-		case s.verdict == provider.Refused:
+		case provider.Refused:
 			acc.noLogin[noLogin{s.password, s.part}] = true
 		default: // it says nothing
 		}
