@@ -156,7 +156,7 @@ func (l lesson) plan(works bool) {
 		proof.Unsettled++
 	}
 	proof.Next = time.Time{}
-	drifted := current != nil && current.Refused
+	drifted := drifted(l.Role)
 	if works || !drifted {
 		proof.Recovering, proof.Refused = false, nil
 	}

@@ -104,9 +104,11 @@ func NextLogin(r *Role) time.Time {
 
 // settledByRequest reports whether the next request settles what is open, so that no login has to.
 func settledByRequest(r *Role) bool {
-	drifted := r.Record.Current != nil && r.Record.Current.Refused
-	return r.Record.Unfinished() && (r.Record.Exposed() || !drifted)
+	return r.Record.Unfinished() && (r.Record.Exposed() || !drifted(r))
 }
+
+// drifted reports whether the password in force was refused.
+func drifted(r *Role) bool { return r.Record.Current != nil && r.Record.Current.Refused }
 
 // ProvesFirst reports whether a login has to show something before anything else is done. The caller holds the role's lock, so a
 // request that storage has in flight has ended.
@@ -138,9 +140,8 @@ func (r *Role) PlanProof(before Options, now time.Time) {
 		r.Proofs.Next, r.Proofs.Worked = now, false
 	case r.Options.VerifyPeriod != before.VerifyPeriod || r.Options.OnDrift != before.OnDrift:
 		r.Proofs.Next = now
-		current, proof := r.Record.Current, r.Proofs
-		if r.Options.OnDrift == DriftRecover && current != nil && current.Refused && proof.Version == current.Version && proof.Verdict == provider.Refused {
-			r.Proofs.Recovering, r.Proofs.Refused = true, []int{current.Version}
+		if r.Options.OnDrift == DriftRecover && drifted(r) && r.Proofs.Version == r.Record.Current.Version && r.Proofs.Verdict == provider.Refused {
+			r.Proofs.Recovering, r.Proofs.Refused = true, []int{r.Proofs.Version}
 		}
 	}
 }
@@ -183,7 +184,7 @@ func (r *Role) Trials(all bool) []credential.Password {
 		}
 		out = append(out, p)
 	}
-	drifted := current != nil && current.Refused
+	drifted := drifted(r)
 	resting := !rec.Exposed() && !drifted
 	later := next.Staged() || len(r.Target.Parts) > 0 && !next.Unproved() // servers take a password at their next restart
 	if current != nil && !drifted && (resting || later) {

@@ -160,7 +160,7 @@ func (r *Role) firstReadAt() time.Time {
 // rotated only manually.
 func (r *Role) DueTime() time.Time {
 	due := r.Due
-	if c := r.Record.Current; c != nil && c.Refused && !r.Record.Exposed() && r.Options.Proves() && r.Options.OnDrift == DriftRotate {
+	if drifted(r) && !r.Record.Exposed() && r.Options.Proves() && r.Options.OnDrift == DriftRotate {
 		due = r.Proofs.Time
 	}
 	if first := r.firstReadAt(); r.Options.RotateAfterRead > 0 && !first.IsZero() {
