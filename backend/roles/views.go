@@ -182,7 +182,11 @@ func (rd *Reader) Status(ctx context.Context, storage logical.Storage, name stri
 	}
 	if proof := r.Proofs; r.Options.Proves() {
 		status.LastProof, status.ProofResult, status.ProofReason = proof.Time, string(proof.Verdict), proof.Reason
-		if version, _ := served(f.View); proof.Version != version && proof.Version != 0 {
+		current, version := r.Record.Current, proof.Version
+		if current != nil && current.Formerly == version { // it has a new number since
+			version = current.Version
+		}
+		if served, _ := served(f.View); version != served && version != 0 {
 			status.ProofReason = fmt.Sprintf("version %d: %s", proof.Version, status.ProofReason)
 		}
 		if proof.Part != "" && len(r.Target.Parts) > 1 {

@@ -36,6 +36,7 @@ func TestPasswordIsProvedPeriodically(t *testing.T) {
 					require.Equal(t, first, r.read().Password.Value)
 					require.Equal(t, 2, r.remote.changeCount())
 					require.Equal(t, 3, r.version(), "versions never go back")
+					require.NotContains(t, r.status().ProofReason, "version")
 				case role.DriftRotate:
 					require.Equal(t, 3, r.remote.changeCount())
 				default:
