@@ -24,6 +24,9 @@ type OldTries struct {
 	Left *int `json:"left,omitempty"`
 }
 
+// Counted reports whether there was such an attempt.
+func (t OldTries) Counted() bool { return t.Count > 0 || t.Left != nil }
+
 // Old is the result of [Record.Old].
 type Old struct {
 	// Password is the one to present. It is nil if the record holds none that the remote system has not refused, or if too
@@ -137,6 +140,6 @@ func (r Record) OldRefused(certain bool, left *int, until time.Time) Record {
 
 // OldExhausted reports whether the engine has no old password left to present, so that an operator has to name one. An
 // exposed Next counts as one that it can present, once that is a candidate.
-func (r Record) OldExhausted(now time.Time) bool {
-	return r.GiveUp().Old(now).Password == nil
+func (r Record) OldExhausted() bool {
+	return r.GiveUp().Old(time.Time{}).Password == nil
 }

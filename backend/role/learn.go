@@ -165,7 +165,7 @@ func (l lesson) plan(works bool) {
 		wait(lastMissing)
 	case next.Unproved():
 		wait(doubled(repeatRefused, proof.Unsettled, lastMissing))
-	case l.Record.Exposed() && !l.Record.Unfinished(): // staged
+	case staged(l.Role):
 		wait(doubled(firstPoll, proof.Unsettled-1, lastPoll))
 		if current == nil { // each login is refused until then
 			wait(lastPoll)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 )
 
@@ -172,6 +173,26 @@ func TestOnlyRecoveryTriesOlderPasswords(t *testing.T) {
 	r := given("drifted", proves, onDrift(DriftRecover)) // the remote system says so, and no login has shown it
 	r.Learn([]LoginResult{cannotTell(1)}, now, 0)
 	require.False(t, r.Proofs.Recovering)
+}
+
+// If the remote system checks old passwords and none is left to present, no request settles what is open. Logins do.
+func TestLoginsSettleWhatNoRequestCan(t *testing.T) {
+	t.Parallel()
+	for drift, want := range map[string]time.Duration{DriftRecover: 15 * time.Minute, DriftReport: 2 * time.Hour} {
+		r := given("unknown", proves, period(2), onDrift(drift))
+		few := 1
+		r.Record = r.Record.Send(in(sentFor), 1).OldRefused(false, &few, in(time.Hour))
+		require.True(t, r.Record.OldExhausted())
+		r.Learn([]LoginResult{blocked(2, 15*time.Minute)}, now, 0)
+		r.Record = r.Record.GiveUp()
+		require.True(t, r.Record.Exposed(), "the last request may have been carried out")
+		step, first := r.prove(now, Env{OldPassword: true})
+		require.Equal(t, logsIn(Proving, want), step, drift)
+		require.False(t, first)
+		require.Equal(t, []int{2, 1}, versions(r.Trials(false)))
+		r.Learn([]LoginResult{works(2)}, in(want), 0)
+		require.Equal(t, credential.StateActive, r.Record.View(in(want)).State)
+	}
 }
 
 // A recovery that settles nothing for long needs an operator, and one ends as soon as a request can settle it.

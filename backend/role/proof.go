@@ -74,7 +74,7 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 	case env.ChangesOnly, len(r.Trials(r.Proofs.Recovering)) == 0:
 		return Step{}, false
 	case !step.At.IsZero():
-	case r.Record.Exposed() && !r.Record.Unfinished(): // it is staged again, because what replaced it was withdrawn
+	case staged(r): // again, because what replaced it was withdrawn
 		step.At = r.SettlesAt
 	default:
 		return Step{}, false
@@ -91,7 +91,7 @@ func (r *Role) prove(now time.Time, env Env) (step Step, first bool) {
 // NextLogin returns when the engine plans to log in next; zero if it does not plan to.
 func NextLogin(r *Role) time.Time {
 	current := r.Record.Current
-	resting := current != nil && !r.Record.Exposed() && !settledByRequest(r)
+	resting := current != nil && !staged(r) && !settledByRequest(r)
 	if !r.Proofs.Next.IsZero() || !resting || !r.Options.Proves() || r.Options.VerifyPeriod == 0 {
 		return r.Proofs.Next
 	}
@@ -104,8 +104,12 @@ func NextLogin(r *Role) time.Time {
 
 // settledByRequest reports whether the next request settles what is open, so that no login has to.
 func settledByRequest(r *Role) bool {
-	return r.Record.Unfinished() && (r.Record.Exposed() || !drifted(r))
+	noOld := r.Record.OldTries.Counted() && r.Record.OldExhausted() // so there is no next request
+	return r.Record.Unfinished() && (r.Record.Exposed() || !drifted(r)) && !noOld
 }
+
+// staged reports whether a password waits for the remote system to put it into force.
+func staged(r *Role) bool { return r.Record.Exposed() && !r.Record.Unfinished() }
 
 // drifted reports whether the password in force was refused.
 func drifted(r *Role) bool { return r.Record.Current != nil && r.Record.Current.Refused }

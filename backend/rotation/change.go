@@ -275,7 +275,7 @@ func (w *work) settle(ctx context.Context, result provider.Result, began time.Ti
 			again = true
 			break
 		}
-		again = w.old.Password != nil && afterMismatch(r, now) // otherwise the same request would get the same answer
+		again = w.old.Password != nil && afterMismatch(r) // otherwise the same request would get the same answer
 	case provider.Busy:
 		r.Record = rec.NotApplied()
 		w.fail(result)
@@ -362,8 +362,8 @@ func (w *work) afterRejected(ctx context.Context, result provider.Result, refuse
 }
 
 // afterMismatch reports whether another old password can be tried at once.
-func afterMismatch(r *role.Role, now time.Time) bool {
-	if r.Record.OldExhausted(now) { // nothing can be sent any more, so the new password would only wait
+func afterMismatch(r *role.Role) bool {
+	if r.Record.OldExhausted() { // nothing can be sent any more, so the new password would only wait
 		r.Record = r.Record.GiveUp()
 		return false
 	}

@@ -112,7 +112,7 @@ func (w proving) take(ctx context.Context) (again bool, err error) {
 	}
 	if !works && w.oldPassword().Required {
 		last := w.role.Retry.Last
-		if afterMismatch(w.role, w.Now()) && last != nil && last.Class == provider.Mismatch { // another old password may be right
+		if afterMismatch(w.role) && last != nil && last.Class == provider.Mismatch { // another old password may be right
 			w.unstored = true
 			return true, nil
 		}
