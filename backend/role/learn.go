@@ -202,7 +202,7 @@ func (l lesson) planRecovery() {
 	}
 	proof.Recovering = l.Options.OnDrift == DriftRecover && (proof.Recovering || refusedIn(l.logins, l.Record.Current.Version))
 	switch {
-	case len(l.Trials(true)) == 0: // the next recovery begins anew
+	case len(l.trials(true, proof.Refused)) == 0: // the next recovery begins anew
 		proof.Recovering, proof.Refused = false, nil
 	case !proof.Recovering && (l.Options.OnDrift != DriftRecover || proof.Verdict != provider.CannotTell):
 	case proof.Verdict == provider.CannotTell && l.logins[len(l.logins)-1].Until.IsZero():

@@ -275,3 +275,18 @@ func TestDriftMakesPasswordDue(t *testing.T) {
 		require.Equal(t, in(row.want), row.role.DueTime(), name)
 	}
 }
+
+// A recovery of a role whose only password was refused tries it again: it may have been set again.
+func TestRecoveryOfOnlyPasswordTriesItAgain(t *testing.T) {
+	t.Parallel()
+	r := given("active", proves, onDrift(DriftReport), period(2))
+	r.Learn([]LoginResult{refused(1)}, now, 0)
+	before := r.Options
+	r.Options.OnDrift = DriftRecover
+	r.PlanProof(before, now)
+	step, _ := r.prove(now, Env{})
+	require.Equal(t, logsIn(Proving, 0), step)
+	require.Equal(t, []int{1}, versions(r.Trials(true)))
+	r.Learn([]LoginResult{works(1)}, now, 0)
+	require.False(t, drifted(r))
+}

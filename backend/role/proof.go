@@ -177,13 +177,25 @@ func Recovers(r *Role) bool {
 }
 
 // Trials returns the passwords to log in with, in that order, until one works. The one that is most likely to work is first,
-// because refused logins may block Vault. all adds those that were in force before.
+// because refused logins may block Vault. all adds those that were in force before, but leaves out what the recovery that is
+// going on has tried, unless nothing else is left.
 func (r *Role) Trials(all bool) []credential.Password {
+	if !all {
+		return r.trials(false, nil)
+	}
+	if untried := r.trials(true, r.Proofs.Refused); len(untried) > 0 {
+		return untried
+	}
+	return r.trials(true, nil)
+}
+
+// trials is Trials without these versions.
+func (r *Role) trials(all bool, without []int) []credential.Password {
 	rec, next, current := r.Record, r.Record.Next, r.Record.Current
 	var out, refused []credential.Password
 	add := func(p credential.Password) {
 		known := func(q credential.Password) bool { return q.Value == p.Value }
-		if slices.ContainsFunc(out, known) || all && slices.Contains(r.Proofs.Refused, p.Version) {
+		if slices.ContainsFunc(out, known) || slices.Contains(without, p.Version) {
 			return
 		}
 		out = append(out, p)

@@ -53,7 +53,7 @@ import (
 )
 
 var (
-	seedFlag      = flag.Uint64("model.seed", 0, "first seed; 0 takes one from the clock")
+	seedFlag      = flag.Uint64("model.seed", 1, "first seed; 0 takes one from the clock")
 	sequencesFlag = flag.Int("model.sequences", 0, "stop after this many sequences")
 	stepsFlag     = flag.Int("model.steps", 0, "stop after this many steps")
 	forFlag       = flag.Duration("model.for", 0, "stop after this time")
