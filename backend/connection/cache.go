@@ -19,6 +19,8 @@ type Cache struct {
 	mu     sync.Mutex // guards the fields below
 	byName map[string]*Handle
 	slots  map[string]*slots
+	// opened is when the last pause of a connection ended, for the handle that follows one that was dropped.
+	opened map[string]time.Time
 	// drops counts dropped handles. A handle that was read from storage before a drop must not be cached after it.
 	drops int
 }
@@ -26,7 +28,7 @@ type Cache struct {
 // NewCache returns an empty cache. margin is the minimum time between the end of an unresolved request and a request with
 // a different password.
 func NewCache(types map[string]provider.Type, guards *lockout.Guards, margin time.Duration) *Cache {
-	return &Cache{types: types, guards: guards, margin: margin, byName: map[string]*Handle{}, slots: map[string]*slots{}}
+	return &Cache{types: types, guards: guards, margin: margin, byName: map[string]*Handle{}, slots: map[string]*slots{}, opened: map[string]time.Time{}}
 }
 
 // Get returns the cached handle, or nil and a ticket for Keep.
@@ -46,6 +48,7 @@ func (c *Cache) Keep(h *Handle, ticket int) *Handle {
 	}
 	if c.drops == ticket {
 		c.byName[h.Name] = h
+		h.follow(c.opened[h.Name])
 		h.slots.resize(max(1, h.MaxInFlight))
 	}
 	return h
@@ -55,7 +58,7 @@ func (c *Cache) Keep(h *Handle, ticket int) *Handle {
 func (c *Cache) Drop(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.byName, name)
+	c.drop(name)
 	c.drops++
 }
 
@@ -63,8 +66,18 @@ func (c *Cache) Drop(name string) {
 func (c *Cache) DropAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.byName)
+	for name := range c.byName {
+		c.drop(name)
+	}
 	c.drops++
+}
+
+// drop drops a handle. c.mu is held.
+func (c *Cache) drop(name string) {
+	if h := c.byName[name]; h != nil {
+		c.opened[name] = h.OpenedAt()
+	}
+	delete(c.byName, name)
 }
 
 // Handles returns the handles that a pause of h's connection concerns: h and, where the connection was written since h was

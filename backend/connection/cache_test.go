@@ -183,3 +183,22 @@ func TestHandleReadDuringPauseIsNotCached(t *testing.T) {
 		require.Nil(t, cached)
 	})
 }
+
+// What waited for the end of a pause need not wait any more, even if the connection was written since.
+func TestEndOfPauseIsKnownAfterWrite(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r *rig) {
+		for _, drop := range []func(){func() { r.cache.Drop("conn") }, r.cache.DropAll} {
+			ended := time.Now()
+			opened, err := r.cache.Open(Connection{Name: "conn", Provider: "remote"}, Limits{})
+			require.NoError(t, err)
+			_, ticket := r.cache.Get("conn")
+			r.cache.Keep(opened, ticket).EndPause(ended)
+			drop()
+			opened, err = r.cache.Open(Connection{Name: "conn", Provider: "remote"}, Limits{})
+			require.NoError(t, err)
+			_, ticket = r.cache.Get("conn")
+			require.Equal(t, ended, r.cache.Keep(opened, ticket).OpenedAt())
+			r.cache.Drop("conn")
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/lockout"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/timing"
 )
 
 // Handle is an open connection. It is created on first use, and dropped when the connection is written on this or another
@@ -192,6 +193,13 @@ func (h *Handle) EndPause(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.pause, h.opened = nil, now
+}
+
+// follow lets the handle know when the last pause ended, if that was before it was made.
+func (h *Handle) follow(opened time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opened = timing.Later(h.opened, opened)
 }
 
 // OpenedAt returns when the last pause ended; zero if there was none.
