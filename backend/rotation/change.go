@@ -62,6 +62,9 @@ func (w *work) call(ctx context.Context) (again bool, err error) {
 	if w.role.ProvesFirst(w.Now(), role.Env{Requested: true}) { // the work has begun, whatever began since
 		return proving{w}.take(ctx)
 	}
+	if w.unstored && w.frozen() { // since the last call
+		return false, w.conclude(ctx)
+	}
 	if w.role.NeedsAnother(w.oldPassword().Required) {
 		if err := w.make(ctx, "", "to settle an unknown outcome"); err != nil {
 			return false, err

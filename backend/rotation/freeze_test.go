@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/problem"
+	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/roles"
 	"vault-plugin-secrets-hosting/backend/store"
@@ -127,6 +129,34 @@ func TestFreezeStopsWaitingRead(t *testing.T) {
 		require.Equal(t, 1, got.report.View.Password.Version)
 		require.Equal(t, problem.KindBusy, kindOf(t, (<-first).err))
 	})
+}
+
+// A due change that needs a second request does not make it once the mount is frozen. One that a person requested does.
+func TestFreezeStopsNextRequestOfChange(t *testing.T) {
+	for name, requested := range map[string]bool{"due": false, "requested": true} {
+		t.Run(name, func(t *testing.T) {
+			inFakeTime(t, func(t *testing.T, r *rig) {
+				r.createDue(time.Hour, nil)
+				r.remote.onChange(func(_ context.Context, call int, _ provider.Change) (provider.Result, bool) {
+					if call == 2 {
+						r.freeze(time.Hour)
+						return weakPassword, false
+					}
+					return applied, true
+				})
+				if requested {
+					r.mustRotate()
+					require.Equal(t, 3, r.remote.changeCount())
+					return
+				}
+				advance(time.Hour + 30*time.Minute)
+				require.Equal(t, 2, r.remote.changeCount(), "the mount is frozen")
+				r.requireState(credential.StateActive, 1, 0)
+				advance(45 * time.Minute)
+				require.Equal(t, 2, r.version(), "the freeze has ended")
+			})
+		})
+	}
 }
 
 // In a frozen mount a standby serves what the active node would, and does not forward reads.

@@ -140,7 +140,7 @@ func (w *work) begin(ctx context.Context, c *change) result {
 	if pause != nil {
 		return result{err: problem.Busy("%s", explain.Paused(w.h.Name, pause))}
 	}
-	if closed, _ := w.Gate.Frozen(); closed && w.trigger == triggerRead {
+	if w.frozen() {
 		return result{err: frozenError(w.name, w.Gate.Freeze())}
 	}
 	next := w.role.Record.Next

@@ -50,7 +50,7 @@ func restore(ctx context.Context, s store.Store, name string, before *role.Role)
 func (w *work) wasStored() {
 	w.unstored = false
 	w.role.Stored()
-	w.isStored()
+	w.stored = new(*w.role)
 }
 
 // conclude stores the outcome. If that fails, the password is still being sent according to storage, and the engine sends it

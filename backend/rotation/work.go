@@ -269,15 +269,8 @@ func (w *work) loadRole(ctx context.Context) error {
 		w.absent = errors.Is(err, problem.ErrNoRole)
 		return err
 	}
-	w.role = r
-	w.isStored()
+	w.role, w.stored = r, new(*r)
 	return nil
-}
-
-// isStored records that storage has the role as it is.
-func (w *work) isStored() {
-	stored := *w.role
-	w.stored = &stored
 }
 
 // do decides what to do, and does it.
@@ -307,8 +300,7 @@ func (w *work) do(ctx context.Context, in intent) result {
 
 // follow continues the change that a request waits for. What is still in its way is waited for again.
 func (w *work) follow(ctx context.Context) result {
-	closed, _ := w.Gate.Frozen()
-	if !w.role.Record.Unfinished() || w.role.Retry.Waiting(w.Now(), w.env(w.h, w.role)) || closed && w.trigger == triggerRead {
+	if !w.role.Record.Unfinished() || w.role.Retry.Waiting(w.Now(), w.env(w.h, w.role)) || w.frozen() {
 		return w.done(nil)
 	}
 	res := w.resume(ctx)
@@ -316,6 +308,12 @@ func (w *work) follow(ctx context.Context) result {
 		return w.done(nil)
 	}
 	return res
+}
+
+// frozen reports whether a freeze keeps the work from sending anything.
+func (w *work) frozen() bool {
+	frozen, _ := w.Gate.Frozen()
+	return frozen && (w.waiting == nil || w.trigger == triggerRead)
 }
 
 // resume goes on with what the role has open.
