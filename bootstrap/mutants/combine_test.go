@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -20,7 +21,7 @@ func combineFile(t *testing.T, text string, pairs ...[2]string) (result string, 
 	require.NoError(t, os.WriteFile(filepath.Join(root, "p", "a.go"), []byte(text), 0o600))
 	var all []mutant
 	for i, pair := range pairs {
-		all = append(all, mutant{name: "m-" + string(rune('a'+i)), file: "p/a.go", old: pair[0], new: pair[1]})
+		all = append(all, mutant{name: fmt.Sprintf("m-%c", 'a'+i), file: "p/a.go", old: pair[0], new: pair[1]})
 	}
 	texts, switched, err := combine(root, all)
 	require.NoError(t, err)
@@ -100,7 +101,7 @@ func half_m_b(n int) int {
 
 func TestDispatcherHasSignatureOfFunction(t *testing.T) {
 	t.Parallel()
-	const types = "package p\n\ntype T struct{}\n\ntype G[K comparable, V any] map[K]V\n\n"
+	const declared = "package p\n\ntype T struct{}\n\ntype G[K comparable, V any] map[K]V\n\n"
 	for name, row := range map[string]struct{ function, head, call string }{
 		"nothing":              {"func f() { println(1) }", "func f() {", "f_m_a()"},
 		"parameters of a type": {"func f(a, _ int, s string) { println(1) }", "func f(arg0 int, arg1 int, arg2 string) {", "f_m_a(arg0, arg1, arg2)"},
@@ -115,7 +116,7 @@ func TestDispatcherHasSignatureOfFunction(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, switched := combineFile(t, types+row.function+"\n", [2]string{"println(1)", "println(2)"})
+			got, switched := combineFile(t, declared+row.function+"\n", [2]string{"println(1)", "println(2)"})
 			require.True(t, switched["m-a"])
 			require.Contains(t, got, "\n"+row.head+"\n\tswitch activeMutant {\n\tcase \"m-a\":\n\t\t"+row.call+"\n")
 		})
@@ -147,7 +148,8 @@ func two(n int) bool { return n > limit }
 	}
 
 	// A quote may be longer than what it changes.
-	got, switched := combineFile(t, text, [2]string{"limit = 3", "limit = 4"}, [2]string{"func one(n int) bool { return n <", "func one(n int) bool { return n >"})
+	got, switched := combineFile(t, text, [2]string{"limit = 3", "limit = 4"},
+		[2]string{"func one(n int) bool { return n <", "func one(n int) bool { return n >"})
 	require.Equal(t, map[string]bool{"m-b": true}, switched)
 	require.Contains(t, got, "limit = 3")
 }
