@@ -1,11 +1,16 @@
 // Command mutants breaks the engine on purpose, one defect at a time, and checks that a test catches each of them.
 //
 // A guarantee is only as good as the test that fails when it is broken. Each mutant in this folder is one defect: a text in
-// the code and its replacement, the rule that the defect violates, and the one test that must fail. The source tree is not
-// modified: the compiler gets the changed file with -overlay.
+// the code and its replacement, the rule that the defect violates, and the one test that must fail.
+//
+// The tests are built once, with all mutants that change the body of one function: the function gets a copy for each of its
+// mutants, and the environment variable MUTANT selects the copy that is called. A mutant that changes something else, such as a
+// constant, is built by itself, which takes longer. The source tree is not modified: the compiler gets the changed files with
+// -overlay.
 //
 // A mutant is killed if its test passes without it, and with it ends with a failed assertion. A mutant that does not compile,
-// whose text is no longer in the code, or that makes the test panic is an error, so that the list cannot become stale.
+// whose text is no longer in the code, or that makes the test panic is an error, so that the list cannot become stale. If the
+// common build does not compile, nothing is run: the compiler's messages name the mutant, as in "queue.go(starve-a-lane):12".
 //
 //	go run ./bootstrap/mutants                  run all mutants
 //	go run ./bootstrap/mutants -run 'candidate' run those whose name matches
@@ -98,6 +103,10 @@ func judge(ctx context.Context, chosen []mutant, parallel int, ldflags string, o
 			packages[m.pkg] = append(packages[m.pkg], m.test)
 		}
 	}
+	if err := l.prepare(ctx, chosen, slices.Sorted(maps.Keys(packages))); err != nil {
+		return false, err
+	}
+	out.Printf("built %d of %d mutants together (%s)", len(l.switched), len(chosen), time.Since(began).Round(time.Second))
 	var mu sync.Mutex
 	var broken []string
 	each(parallel, slices.Sorted(maps.Keys(packages)), func(pkg string) {

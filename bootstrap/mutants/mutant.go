@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,51 +42,27 @@ const (
 	store       = "backend/store"
 )
 
-// mutants returns all mutants, with end-to-end ones first because their tests take longest.
+// mutants returns all mutants, with those first whose tests take longest.
 func mutants() []mutant {
 	all := slices.Concat(ofChanges, ofTime, ofDueTimes, ofNextSteps, ofTheGate, ofTheQueue, ofRoles, ofConnections, ofGuards, ofRecords, ofOldPasswords, ofProviders, ofTransport, ofLimits, ofProofs, ofLogins, ofTheSurface)
-	slices.SortStableFunc(all, func(a, b mutant) int {
-		switch {
-		case a.pkg == b.pkg:
-			return 0
-		case a.pkg == endToEnd:
-			return -1
-		case b.pkg == endToEnd:
-			return 1
-		default:
+	rank := func(m mutant) int {
+		if m.pkg == endToEnd || m.dies {
 			return 0
 		}
-	})
+		return 1
+	}
+	slices.SortStableFunc(all, func(a, b mutant) int { return rank(a) - rank(b) })
 	return all
 }
 
 // source returns the text of the file with the defect. It returns an error if the mutant does not match the code.
-func (m mutant) source(root string) ([]byte, error) {
+func (m mutant) source(root string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(root, m.file)) //nolint:gosec // a path from the list
 	if err != nil {
-		return nil, fmt.Errorf("mutant %s no longer matches the code: %w", m.name, err)
+		return "", fmt.Errorf("mutant %s no longer matches the code: %w", m.name, err)
 	}
 	if n := strings.Count(string(text), m.old); n != 1 {
-		return nil, fmt.Errorf("mutant %s no longer matches the code: its text occurs %d times in %s:\n%s", m.name, n, m.file, m.old)
+		return "", fmt.Errorf("mutant %s no longer matches the code: its text occurs %d times in %s:\n%s", m.name, n, m.file, m.old)
 	}
-	return []byte(strings.Replace(string(text), m.old, m.new, 1)), nil
-}
-
-// overlay writes the file with the defect, and an overlay file that makes go build use it in place of the original, which
-// does not change. It returns the path for -overlay.
-func (m mutant) overlay(root, dir string) (string, error) {
-	text, err := m.source(root)
-	if err != nil {
-		return "", err
-	}
-	broken := filepath.Join(dir, filepath.Base(m.file))
-	if err := os.WriteFile(broken, text, 0o600); err != nil {
-		return "", err
-	}
-	mapping, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, m.file): broken}})
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "overlay.json")
-	return path, os.WriteFile(path, mapping, 0o600)
+	return strings.Replace(string(text), m.old, m.new, 1), nil
 }

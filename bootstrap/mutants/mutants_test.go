@@ -58,7 +58,7 @@ func TestMutantThatDoesNotMatchIsAnError(t *testing.T) {
 	}
 	broken, err := mutant{file: "a.go", old: "one", new: "three"}.source(dir)
 	require.NoError(t, err)
-	require.Equal(t, "three two two", string(broken))
+	require.Equal(t, "three two two", broken)
 }
 
 func TestOnlyAssertionOfNamedTestKills(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,8 @@ type runner struct {
 	root, dir string
 	// ldflags are the linker flags for the plugin.
 	ldflags string
+	// switched are the names of the mutants in the common build. Each of the others needs a build of its own.
+	switched map[string]bool
 }
 
 // verdict is the result for a mutant.
@@ -38,17 +41,19 @@ const (
 	endToEndTimeLimit = 5 * time.Minute
 )
 
+// prepare builds the tests of all packages, with all mutants that can be switched at run time.
+func (l *runner) prepare(ctx context.Context, chosen []mutant, packages []string) error {
+	texts, switched, err := combine(l.root, chosen)
+	if err != nil {
+		return err
+	}
+	l.switched = switched
+	return l.build(ctx, l.dir, texts, packages)
+}
+
 // passes checks that the tests pass without a mutant.
 func (l *runner) passes(ctx context.Context, pkg string, tests []string) error {
-	dir, err := os.MkdirTemp(l.dir, "unbroken")
-	if err != nil {
-		return err
-	}
-	binary, env, err := l.build(ctx, dir, pkg, "")
-	if err != nil {
-		return err
-	}
-	output, err := l.execute(ctx, binary, pkg, env, tests)
+	output, err := l.execute(ctx, l.dir, pkg, "", tests)
 	for _, test := range tests {
 		if !reports("PASS", test, output) {
 			return fmt.Errorf("%s in %s does not pass:\n%s", test, pkg, tail(output))
@@ -62,21 +67,30 @@ func (l *runner) passes(ctx context.Context, pkg string, tests []string) error {
 
 // try runs a mutant's test with the mutant. It returns the verdict and, unless the mutant is killed, the reason.
 func (l *runner) try(ctx context.Context, m mutant) (verdict, string) {
-	dir, err := os.MkdirTemp(l.dir, "broken")
-	if err != nil {
-		return undecided, err.Error()
+	dir := l.dir
+	if !l.switched[m.name] {
+		own, err := l.buildAlone(ctx, m)
+		defer os.RemoveAll(own) //nolint:errcheck // a temporary folder
+		if err != nil {
+			return undecided, err.Error()
+		}
+		dir = own
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-	overlay, err := m.overlay(l.root, dir)
-	if err != nil {
-		return undecided, err.Error()
-	}
-	binary, env, err := l.build(ctx, dir, m.pkg, overlay)
-	if err != nil {
-		return undecided, err.Error()
-	}
-	output, err := l.execute(ctx, binary, m.pkg, env, []string{m.test})
+	output, err := l.execute(ctx, dir, m.pkg, m.name, []string{m.test})
 	return decide(m, output, err)
+}
+
+// buildAlone builds the test of a mutant that cannot be switched. It returns the folder of the build.
+func (l *runner) buildAlone(ctx context.Context, m mutant) (string, error) {
+	text, err := m.source(l.root)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(l.dir, "alone")
+	if err != nil {
+		return "", err
+	}
+	return dir, l.build(ctx, dir, map[string]string{m.file: text}, []string{m.pkg})
 }
 
 // decide derives the verdict from the output and the exit status of a test that ran with a mutant.
@@ -109,29 +123,34 @@ func reports(what, test, output string) bool {
 	return regexp.MustCompile(`(?m)^--- ` + what + `: ` + regexp.QuoteMeta(test) + ` \(`).MatchString(output)
 }
 
-// build builds the test binary of a package, and the plugin if its tests need it.
-func (l *runner) build(ctx context.Context, dir, pkg, overlay string) (binary string, env []string, err error) {
-	binary = filepath.Join(dir, "test")
+// build builds the test binaries of packages, and the plugin if their tests need it, with these texts in place of files.
+func (l *runner) build(ctx context.Context, dir string, texts map[string]string, packages []string) error {
+	path, err := overlay(l.root, dir, texts)
+	if err != nil {
+		return err
+	}
 	// Most of the time goes into the compiler, which is faster without optimizations.
-	args := []string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-gcflags=./...=-N -l", "-o", binary}
-	if overlay != "" && pkg != endToEnd { // end-to-end tests use the mutant in the plugin instead
-		args = append(args, "-overlay", overlay)
+	tests := []string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-gcflags=./...=-N -l", "-o", dir}
+	var own []string
+	for _, pkg := range packages {
+		if pkg != endToEnd {
+			own = append(own, "./"+pkg)
+		}
 	}
-	if err := l.command(ctx, append(args, "./"+pkg)...); err != nil {
-		return "", nil, err
+	if len(own) > 0 {
+		if err := l.command(ctx, slices.Concat(tests, []string{"-overlay", path}, own)...); err != nil {
+			return err
+		}
 	}
-	if pkg != endToEnd {
-		return binary, nil, nil
+	if !slices.Contains(packages, endToEnd) {
+		return nil
 	}
-	plugin := filepath.Join(dir, filepath.Base(command))
-	args = []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w " + l.ldflags, "-o", plugin}
-	if overlay != "" {
-		args = append(args, "-overlay", overlay)
+	// End-to-end tests use the mutants in the plugin instead.
+	if err := l.command(ctx, append(tests, "./"+endToEnd)...); err != nil {
+		return err
 	}
-	if err := l.command(ctx, append(args, "./"+command)...); err != nil {
-		return "", nil, err
-	}
-	return binary, []string{"PLUGIN_BIN=" + plugin}, nil
+	return l.command(ctx, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w "+l.ldflags, "-overlay", path,
+		"-o", filepath.Join(dir, filepath.Base(command)), "./"+command)
 }
 
 // command runs the go command.
@@ -144,17 +163,19 @@ func (l *runner) command(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// execute runs tests of a test binary.
-func (l *runner) execute(ctx context.Context, binary, pkg string, env, tests []string) (string, error) {
+// execute runs tests of a package, built in this folder, with a mutant or without.
+func (l *runner) execute(ctx context.Context, dir, pkg, name string, tests []string) (string, error) {
 	limit := timeLimit
 	if pkg == endToEnd {
 		limit = endToEndTimeLimit
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit+time.Minute) // the test binary times out before that
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.v", "-test.timeout", limit.String(), "-test.run", "^("+strings.Join(tests, "|")+")$") //nolint:gosec // built here
-	cmd.Dir, cmd.Env = filepath.Join(l.root, pkg), append(os.Environ(), env...)
-	cmd.WaitDelay = 10 * time.Second
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, filepath.Base(pkg)+".test"), //nolint:gosec // built here
+		"-test.v", "-test.timeout", limit.String(), "-test.run", "^("+strings.Join(tests, "|")+")$")
+	// Vault passes its environment to the plugin.
+	cmd.Env = append(os.Environ(), activeVariable+"="+name, "PLUGIN_BIN="+filepath.Join(dir, filepath.Base(command)))
+	cmd.Dir, cmd.WaitDelay = filepath.Join(l.root, pkg), 10*time.Second
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	err := cmd.Run()
