@@ -114,4 +114,12 @@ var ofConnections = []mutant{
 		new:    "_ = c.h.Name",
 		pkg:    rotation, test: "TestConnectionOfNewRoleIsKept",
 	},
+	{
+		name: "forget-the-end-of-a-pause", rule: "I7",
+		breaks: "After a write of the connection, roles that were refused before its pause ended wait for their next attempt.",
+		file:   "backend/connection/cache.go",
+		old:    "c.opened[name] = h.OpenedAt()",
+		new:    "_ = h",
+		pkg:    connection, test: "TestEndOfPauseIsKnownAfterWrite",
+	},
 }

@@ -171,4 +171,20 @@ var ofProofs = []mutant{
 		new:    "s.trusted = true",
 		pkg:    "backend/verify", test: "TestWrongHostKeyGetsNoPassword",
 	},
+	{
+		name: "wait-for-a-request-without-old", rule: "2a",
+		breaks: "A login waits for the next request, although no old password is left to present.",
+		file:   "backend/role/proof.go",
+		old:    "(r.Record.Exposed() || !drifted(r)) && !noOld",
+		new:    "(r.Record.Exposed() || !drifted(r) && !noOld)",
+		pkg:    role, test: "TestLoginsSettleWhatNoRequestCan",
+	},
+	{
+		name: "recover-with-nothing", rule: "2a",
+		breaks: "A recovery that has tried every password waits for one more, for ever.",
+		file:   "backend/role/proof.go",
+		old:    "len(untried) > 0",
+		new:    "len(untried) >= 0",
+		pkg:    role, test: "TestRecoveryOfOnlyPasswordTriesItAgain",
+	},
 }
