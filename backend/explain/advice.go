@@ -117,6 +117,9 @@ func (f Facts) settledAdvice() string {
 	switch {
 	case f.Step.Why == role.Window && f.Step.Do == role.Rest:
 		return "correct rotation_schedule of roles/" + r.Name
+	case !current.Basis.Assumed() && noLogin(r) != "" && logsIn(r) && !role.NextLogin(r).IsZero():
+		return fmt.Sprintf("%s if the password works: the engine logs in again at %s. If that fails too, correct what last_proof_reason names; if no login is possible, set verify=none",
+			nothing, Time(latest(role.NextLogin(r), f.Now)))
 	case !current.Basis.Assumed() && noLogin(r) != "":
 		return fmt.Sprintf("%s if the password works; to have it proved, correct what last_proof_reason names, then write verify-role/%s; if no login is possible, set verify=none", nothing, r.Name)
 	case !current.Basis.Assumed():
