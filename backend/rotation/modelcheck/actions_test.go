@@ -199,7 +199,7 @@ func (w *world) changeProof(acc *account) {
 // changeDrift changes when a password at rest is proved, and what follows from a refusal.
 func (w *world) changeDrift(acc *account) {
 	var o role.Options
-	w.drawDrift(&o)
+	acc.drawDrift(&o)
 	w.updateOptions(acc, fmt.Sprintf("set verify_period %d and on_drift %s on", o.VerifyPeriod, o.OnDrift), func(options *role.Options) {
 		options.VerifyPeriod, options.OnDrift = o.VerifyPeriod, o.OnDrift
 	})

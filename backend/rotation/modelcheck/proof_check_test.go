@@ -17,7 +17,7 @@ func (w *world) drawProof(acc *account, o *role.Options) {
 	if !w.chance(60) {
 		return
 	}
-	w.drawDrift(o)
+	acc.drawDrift(o)
 	if acc.system.spec.api && w.chance(50) {
 		o.Verify = provider.LoginWebCLI
 		return
@@ -31,9 +31,13 @@ func (w *world) drawProof(acc *account, o *role.Options) {
 }
 
 // drawDrift draws when a password at rest is proved, and what follows from a refusal.
-func (w *world) drawDrift(o *role.Options) {
+func (acc *account) drawDrift(o *role.Options) {
+	w, choices := acc.w, []string{role.DriftReport, role.DriftRecover}
+	if !acc.system.spec.old {
+		choices = append(choices, role.DriftRotate)
+	}
 	o.VerifyPeriod = []int{0, 3600, 7200}[w.rng.IntN(3)]
-	o.OnDrift = []string{role.DriftReport, role.DriftRecover}[w.rng.IntN(2)]
+	o.OnDrift = choices[w.rng.IntN(len(choices))]
 }
 
 // ofPart is how an entry for a part begins.

@@ -90,8 +90,10 @@ func timingOf(o role.Options) string {
 
 // due returns when the role is due, according to storage; zero: never. w.mu is held.
 func (acc *account) due(r *role.Role) time.Time {
-	due := r.Due
-	c := r.Record.Current
+	due, c := r.Due, r.Record.Current
+	if c != nil && c.Refused && !r.Record.Exposed() && r.Options.Proves() && r.Options.OnDrift == role.DriftRotate {
+		due = r.Proofs.Time
+	}
 	if c == nil || r.Options.RotateAfterRead == 0 {
 		return due
 	}
