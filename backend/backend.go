@@ -246,8 +246,9 @@ func suggest(name string, fields map[string]*framework.FieldSchema) string {
 	if len(near) == 0 {
 		return ""
 	}
-	shortest := slices.MinFunc(near, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
-	return fmt.Sprintf(" (did you mean %q?)", shortest)
+	extra := func(known string) int { return max(len(known)-len(name), len(name)-len(known)) }
+	closest := slices.MinFunc(near, func(a, b string) int { return cmp.Or(extra(a)-extra(b), strings.Compare(a, b)) })
+	return fmt.Sprintf(" (did you mean %q?)", closest)
 }
 
 // oneEdit reports whether at most one letter added, dropped or changed, or two neighbours swapped, turn one word into the

@@ -293,7 +293,7 @@ func TestUnknownFieldSuggestsSimilarOne(t *testing.T) {
 	fields := mount(t).backend.Route("roles/x").Fields
 	for typed, meant := range map[string]string{
 		"rotation-period": "rotation_period", "rotationPeriod": "rotation_period", "rotation_perio": "rotation_period",
-		"logn": "login", "vesrion": "version", "policy": "password_policy", "maxreadttl": "max_read_ttl",
+		"logn": "login", "vesrion": "version", "policy": "password_policy", "maxreadttl": "max_read_ttl", "verify_adress": "verify_address",
 	} {
 		require.Contains(t, suggest(typed, fields), `"`+meant+`"`, typed)
 	}
