@@ -261,7 +261,7 @@ func TestRecoveryEndsWithHistory(t *testing.T) {
 // With on_drift=rotate, the password in force is due as soon as a login with it was refused.
 func TestDriftMakesPasswordDue(t *testing.T) {
 	t.Parallel()
-	refusedCurrent := func(r *Role) { r.Record = r.Record.LoginRefused(1, now, 0) }
+	refusedCurrent := func(r *Role) { r.Record = r.Record.LoginRefused(r.Record.Current.Version, now, 0) }
 	for name, row := range map[string]struct {
 		role *Role
 		want time.Duration
@@ -270,6 +270,7 @@ func TestDriftMakesPasswordDue(t *testing.T) {
 		"report":                 {given("drifted", proves, due(time.Hour), proved(provider.Refused, -time.Minute)), time.Hour},
 		"rotate, the next waits": {given("staged", proves, onDrift(DriftRotate), due(time.Hour), proved(provider.Refused, -time.Minute), refusedCurrent), time.Hour},
 		"rotate, without verify": {given("drifted", onDrift(DriftRotate), due(time.Hour), proved(provider.Refused, -time.Minute)), time.Hour},
+		"rotate, never seen":     {given("settled by time", proves, onDrift(DriftRotate), due(time.Hour), proved(provider.Refused, -time.Minute), refusedCurrent), time.Hour},
 		"rotate, in force":       {given("active", proves, onDrift(DriftRotate), due(time.Hour), proved(provider.Works, -time.Minute)), time.Hour},
 	} {
 		require.Equal(t, in(row.want), row.role.DueTime(), name)

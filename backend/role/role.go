@@ -160,7 +160,8 @@ func (r *Role) firstReadAt() time.Time {
 // rotated only manually.
 func (r *Role) DueTime() time.Time {
 	due := r.Due
-	if drifted(r) && !r.Record.Exposed() && r.Options.Proves() && r.Options.OnDrift == DriftRotate {
+	rotates := r.Options.Proves() && r.Options.OnDrift == DriftRotate && !r.Record.Exposed()
+	if drifted(r) && rotates && !r.Record.Current.Basis.Assumed() { // one that nobody saw in force would be refused again
 		due = r.Proofs.Time
 	}
 	if first := r.firstReadAt(); r.Options.RotateAfterRead > 0 && !first.IsZero() {

@@ -187,4 +187,12 @@ var ofProofs = []mutant{
 		new:    "len(untried) >= 0",
 		pkg:    role, test: "TestRecoveryOfOnlyPasswordTriesItAgain",
 	},
+	{
+		name: "rotate-what-never-worked", rule: "2a",
+		breaks: "With on_drift=rotate, each queued password that is refused is replaced by another one, for ever.",
+		file:   "backend/role/role.go",
+		old:    "drifted(r) && rotates && !r.Record.Current.Basis.Assumed()",
+		new:    "drifted(r) && rotates",
+		pkg:    role, test: "TestDriftMakesPasswordDue",
+	},
 }

@@ -91,7 +91,7 @@ func timingOf(o role.Options) string {
 // due returns when the role is due, according to storage; zero: never. w.mu is held.
 func (acc *account) due(r *role.Role) time.Time {
 	due, c := r.Due, r.Record.Current
-	if c != nil && c.Refused && !r.Record.Exposed() && r.Options.Proves() && r.Options.OnDrift == role.DriftRotate {
+	if rotates := r.Options.Proves() && r.Options.OnDrift == role.DriftRotate; rotates && c != nil && c.Refused && !c.Basis.Assumed() && !r.Record.Exposed() {
 		due = r.Proofs.Time
 	}
 	if c == nil || r.Options.RotateAfterRead == 0 {
