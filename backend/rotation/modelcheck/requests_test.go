@@ -91,6 +91,7 @@ type before struct {
 	attempts map[*attempt]bool
 	alone    bool // only the request can change something
 	trusted  bool // the credential is known to work
+	restarts bool // a server is being restarted
 	calls    int
 	at       time.Time
 }
@@ -102,6 +103,7 @@ func newBefore(acc *account) *before {
 	}
 	r := acc.w.role(acc.role)
 	b.alone = (r == nil || !r.Record.Unfinished() && !acc.dueWithin(r, requestTime)) && acc.background == nil && acc.inFlight == 0
+	b.restarts = r != nil && r.Restarts.Part != ""
 	return b
 }
 
@@ -130,7 +132,7 @@ func (b *before) checkCost(a answer) {
 		return
 	}
 	got := w.operations
-	if r := w.role(acc.role); r != nil && (r.Target.Restart != "" || r.Restarts.Part != "") { // a restart follows at once
+	if r := w.role(acc.role); b.restarts || r != nil && r.Target.Restart != "" { // a restart is followed at once
 		return
 	}
 	if r := w.role(acc.role); r != nil && r.Options.RotateAfterRead > 0 {
