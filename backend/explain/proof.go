@@ -149,30 +149,63 @@ func NoVerify(r *role.Role) string {
 	return fmt.Sprintf("role %q has verify=none, so the engine cannot log in. Set verify and what it needs on roles/%s", r.Name, r.Name)
 }
 
-// NoLogin says why no login was made with a password, as a clause. all: the request was to try all passwords.
-func NoLogin(name string, all bool) string {
-	if all {
-		return "the logins ended before it: another password works, or one could not tell"
+// NoLogin says why no login was made with a password, as a clause. last is the last one that was made. all: the request was to
+// try all passwords.
+func NoLogin(name string, all bool, password credential.Listed, last role.LoginResult) string {
+	switch {
+	case password.State == string(credential.Unsent):
+		return "it was not sent yet"
+	case last.Verdict == provider.Works:
+		return "another password works"
+	case last.Blocked():
+		return "no login can be made before " + Time(last.Until)
+	case last.Verdict == provider.CannotTell:
+		return "the login before it could not tell"
+	case all:
+		return "the recovery that is going on has tried it"
+	default:
+		return fmt.Sprintf("the others came first; recover-role/%s tries all passwords", name)
 	}
-	return fmt.Sprintf("the others came first; recover-role/%s tries all passwords", name)
 }
 
 // Contradicts is the error of a confirmation that a login contradicts. works: the password logs in, although it was
 // discarded.
 func Contradicts(r *role.Role, version int, works bool, login role.LoginResult) string {
-	what := "the given password"
-	if version != 0 {
-		what = fmt.Sprintf("version %d", version)
-	}
 	if works {
-		return fmt.Sprintf("%s of role %q was not discarded, because a login with it works%s. To discard it all the same, add force=true", what, r.Name, at(login.Part))
+		return fmt.Sprintf("%s of role %q was not discarded, because a login with it works%s. To discard it all the same, add force=true",
+			stated(version), r.Name, at(login.Part))
 	}
-	return fmt.Sprintf("%s of role %q was not confirmed, because a login with it was refused%s: %s. If it is in force all the same, add force=true", what, r.Name, at(login.Part), login.Reason)
+	return fmt.Sprintf("%s of role %q was not confirmed, because a login with it was refused%s: %s. If it is in force all the same, add force=true",
+		stated(version), r.Name, at(login.Part), login.Reason)
+}
+
+// CheckedLater is the error of a confirmation, or a discard, that no login could check yet.
+func CheckedLater(r *role.Role, version int, discarded bool, login role.LoginResult) string {
+	what := "confirmed"
+	if discarded {
+		what = "discarded"
+	}
+	return fmt.Sprintf("%s of role %q was not %s, because no login can check it%s before %s (%s). Repeat the request then or, if you are sure, add force=true",
+		stated(version), r.Name, what, at(login.Part), Time(login.Until), login.Reason)
+}
+
+// stated names the password of a statement; 0: it was given.
+func stated(version int) string {
+	if version == 0 {
+		return "the given password"
+	}
+	return fmt.Sprintf("version %d", version)
 }
 
 // NotAdopted says that the password of a new role does not log in, as a clause.
 func NotAdopted(login role.LoginResult) string {
 	return fmt.Sprintf("a login with the given password was refused%s: %s. Give the account's current password", at(login.Part), login.Reason)
+}
+
+// AdoptedLater says that no login could check the password of a new role yet, as a clause.
+func AdoptedLater(login role.LoginResult) string {
+	return fmt.Sprintf("no login can check the given password%s before %s (%s). Repeat the request then, or create the role with verify=none",
+		at(login.Part), Time(login.Until), login.Reason)
 }
 
 // at names the server of a login; "" if the account has no servers.

@@ -3,6 +3,7 @@ package explain
 import (
 	"time"
 
+	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 )
@@ -136,10 +137,20 @@ func (p *page) logins() {
 	r := &role.Role{Name: "db", Connection: "panel"}
 	p.situation("the role has no verify", "")
 	p.say("NoVerify", NoVerify(r))
-	p.situation("a password was not tried", "verify-role; recover-role")
-	p.say("NoLogin", NoLogin("db", false))
-	p.say("NoLogin", NoLogin("db", true))
 	refused := role.LoginResult{Version: 2, Proof: provider.Proof{Verdict: provider.Refused, Reason: "the server refused the password"}}
+	blocked := role.LoginResult{Version: 2, Until: now.Add(14 * time.Minute), Proof: provider.Proof{
+		Verdict: provider.CannotTell, Reason: "no login was made: 2 logins were refused, or may have been, and more could block Vault there",
+	}}
+	works, cannotTell := refused, refused
+	works.Verdict, cannotTell.Verdict = provider.Works, provider.CannotTell
+	old, unsent := credential.Listed{State: credential.ListedOld}, credential.Listed{State: string(credential.Unsent)}
+	p.situation("a password was not tried", "never sent; another works; the budget is spent; one could not tell; verify-role; recover-role")
+	p.say("NoLogin", NoLogin("db", true, unsent, works))
+	p.say("NoLogin", NoLogin("db", true, old, works))
+	p.say("NoLogin", NoLogin("db", true, old, blocked))
+	p.say("NoLogin", NoLogin("db", true, old, cannotTell))
+	p.say("NoLogin", NoLogin("db", false, old, refused))
+	p.say("NoLogin", NoLogin("db", true, old, refused))
 	atServer := refused
 	atServer.Part = "b"
 	p.heading("A login contradicts an operator")
@@ -150,9 +161,14 @@ func (p *page) logins() {
 	p.situation("a discarded password works", "version 2; at a server")
 	p.say("Contradicts", Contradicts(r, 2, true, refused))
 	p.say("Contradicts", Contradicts(r, 2, true, atServer))
-	p.situation("the password of a new role is refused", "one account; at a server")
+	p.situation("no login can check it yet", "confirmed; discarded")
+	p.say("CheckedLater", CheckedLater(r, 2, false, blocked))
+	p.say("CheckedLater", CheckedLater(r, 0, false, blocked))
+	p.say("CheckedLater", CheckedLater(r, 2, true, blocked))
+	p.situation("the password of a new role is refused", "one account; at a server; no login can check it yet")
 	p.say("NotAdopted", "the role was not created: "+NotAdopted(refused))
 	p.say("NotAdopted", "the role was not created: "+NotAdopted(atServer))
+	p.say("AdoptedLater", "the role was not created: "+AdoptedLater(blocked))
 	p.situation("no login can tell about a given password", "")
 	p.say("Unproved", Unproved("the server cannot be reached"))
 }

@@ -20,8 +20,9 @@ type Request struct {
 	All bool
 
 	mu sync.Mutex
-	// logins were made, and known are all passwords of the role.
+	// logins were made at parts, and known are all passwords of the role.
 	logins []role.LoginResult
+	parts  []string
 	known  []credential.Listed
 }
 
@@ -36,11 +37,14 @@ type Tried struct {
 // NotTried: no login was made with the password.
 const NotTried = "not_tried"
 
-// Made records the logins that were made. known are all passwords of the role.
-func (r *Request) Made(logins []role.LoginResult, known []credential.Listed) {
+// Made records the logins that were made at the parts of the account. known are all passwords of the role.
+func (r *Request) Made(logins []role.LoginResult, parts []string, known []credential.Listed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.logins, r.known = logins, known
+	r.logins, r.parts, r.known = logins, parts, known
+	if len(parts) == 0 {
+		r.parts = []string{""}
+	}
 }
 
 // Results returns what the logins have shown, or nothing if that is not known yet. until is when more logins can be made, if too
@@ -48,18 +52,23 @@ func (r *Request) Made(logins []role.LoginResult, known []credential.Listed) {
 func (r *Request) Results() (out []Tried, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	tried := map[int]bool{}
-	for _, l := range r.logins {
-		tried[l.Version] = true
-		one := Tried{Version: l.Version, Server: l.Part, Verdict: string(l.Verdict), Reason: l.Reason}
-		if !l.Until.IsZero() {
-			one.Verdict, until = NotTried, timing.Later(until, l.Until)
+	for _, part := range r.parts {
+		tried, last := map[int]bool{}, role.LoginResult{}
+		for _, l := range r.logins {
+			if l.Part != part {
+				continue
+			}
+			tried[l.Version], last = true, l
+			one := Tried{Version: l.Version, Server: part, Verdict: string(l.Verdict), Reason: l.Reason}
+			if l.Blocked() {
+				one.Verdict, until = NotTried, timing.Later(until, l.Until)
+			}
+			out = append(out, one)
 		}
-		out = append(out, one)
-	}
-	for _, other := range r.known {
-		if !tried[other.Version] {
-			out = append(out, Tried{Version: other.Version, Verdict: NotTried, Reason: explain.NoLogin(r.Role, r.All)})
+		for _, other := range r.known {
+			if !tried[other.Version] {
+				out = append(out, Tried{Version: other.Version, Server: part, Verdict: NotTried, Reason: explain.NoLogin(r.Role, r.All, other, last)})
+			}
 		}
 	}
 	return out, until

@@ -66,7 +66,7 @@ func (p *Proofs) remember(l LoginResult) {
 func worstOf(logins []LoginResult) LoginResult {
 	last := map[string]LoginResult{}
 	for _, l := range logins {
-		if _, made := last[l.Part]; l.Until.IsZero() || !made { // one that the budget did not allow says less than one before it
+		if _, made := last[l.Part]; !l.Blocked() || !made { // one that the budget did not allow says less than one before it
 			last[l.Part] = l
 		}
 	}
@@ -151,7 +151,7 @@ func refusedIn(logins []LoginResult, version int) bool {
 func (l lesson) plan(works bool) {
 	proof, next, current := &l.Proofs, l.Record.Next, l.Record.Current
 	wait := func(d time.Duration) { proof.Next = l.now.Add(timing.Scaled(d)) }
-	made := slices.ContainsFunc(l.logins, func(login LoginResult) bool { return login.Until.IsZero() })
+	made := slices.ContainsFunc(l.logins, func(login LoginResult) bool { return !login.Blocked() })
 	if made {
 		proof.Unsettled++
 	}
@@ -205,7 +205,7 @@ func (l lesson) planRecovery() {
 	case len(l.trials(true, proof.Refused)) == 0: // the next recovery begins anew
 		proof.Recovering, proof.Refused = false, nil
 	case !proof.Recovering && (l.Options.OnDrift != DriftRecover || proof.Verdict != provider.CannotTell):
-	case proof.Verdict == provider.CannotTell && l.logins[len(l.logins)-1].Until.IsZero():
+	case proof.Verdict == provider.CannotTell && !l.logins[len(l.logins)-1].Blocked():
 		proof.Next = l.now.Add(timing.Scaled(doubled(repeatRefused, proof.Unsettled, lastMissing)))
 	default:
 		proof.Next = l.now

@@ -41,6 +41,9 @@ type LoginResult struct {
 	Until time.Time
 }
 
+// Blocked reports whether the budget did not allow the login.
+func (l LoginResult) Blocked() bool { return !l.Until.IsZero() }
+
 // Waits between logins.
 const (
 	// firstPoll is how long after a password was staged the engine looks whether it is in force. Then it looks less and less

@@ -171,7 +171,7 @@ func (of *Restarts) expected(r *Role) bool {
 func (r *Role) RestartProved(logins []LoginResult, now time.Time, margin time.Duration) {
 	of, expected := &r.Restarts, r.Restarts.expected(r)
 	r.Learn(logins, now, margin)
-	made := func(l LoginResult) bool { return l.Until.IsZero() }
+	made := func(l LoginResult) bool { return !l.Blocked() }
 	works := func(l LoginResult) bool { return l.Version == of.Version && l.Verdict == provider.Works }
 	switch refused := refusedIn(logins, of.Version); {
 	case !expected:

@@ -12,6 +12,7 @@ import (
 	"vault-plugin-secrets-hosting/backend/password"
 	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/promise"
+	"vault-plugin-secrets-hosting/backend/proof"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 	"vault-plugin-secrets-hosting/backend/roles"
@@ -100,7 +101,8 @@ func (c *creation) create(ctx context.Context) result {
 	return result{err: c.undo(ctx, err)}
 }
 
-// adopt proves the password with which the role was created, if a login can. If it is refused, the role is deleted again.
+// adopt proves the password with which the role was created, if a login can. If it is refused, or can be tried only later, the
+// role is deleted again.
 func (c *creation) adopt(ctx context.Context) result {
 	res := result{role: c.role, h: c.h, asIs: true}
 	if c.role.Record.Current == nil || !c.role.Options.Proves() {
@@ -111,18 +113,16 @@ func (c *creation) adopt(ctx context.Context) result {
 		res.note = explain.Unproved(err.Error())
 		return res
 	}
-	for _, l := range logins {
-		if l.Verdict == provider.Refused && c.promise.Claim() {
-			return result{err: c.undo(ctx, problem.Mistake("%s", explain.NotAdopted(l)))}
-		}
+	if err := proof.CheckAdoption(logins); err != nil && c.promise.Claim() {
+		return result{err: c.undo(ctx, err)}
 	}
 	proving{c.work}.learn(logins)
 	if err := c.conclude(ctx); err != nil {
 		return c.done(err)
 	}
 	res.role = c.role
-	if proof := c.role.Proofs; proof.Verdict != provider.Works {
-		res.note = explain.Unproved(proof.Reason)
+	if last := c.role.Proofs; last.Verdict != provider.Works {
+		res.note = explain.Unproved(last.Reason)
 	}
 	return res
 }

@@ -78,7 +78,7 @@ func (w proving) requested(ctx context.Context, request *proof.Request) result {
 	if err != nil {
 		return result{err: err}
 	}
-	request.Made(logins, known)
+	request.Made(logins, w.role.Target.Parts, known)
 	w.learn(logins)
 	if err := w.conclude(ctx); err != nil {
 		return w.done(err)
@@ -148,7 +148,7 @@ func (w proving) round(ctx context.Context, passwords []credential.Password, par
 }
 
 // checkConfirmation logs in with the password that an operator's statement is about, and returns an error if that shows the
-// opposite. A login that cannot tell leaves the statement as it is.
+// opposite, or can be done only later. A login that cannot tell leaves the statement as it is.
 func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.LoginResult, error) {
 	if err := checkConfirmation(w.role, c); err != nil {
 		return nil, err
@@ -173,13 +173,8 @@ func (w proving) checkConfirmation(ctx context.Context, c Confirmation) ([]role.
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range logins {
-		if l.Part != "" && len(w.role.Target.Parts) == 1 {
-			l.Part = ""
-		}
-		if opposite := l.Verdict == provider.Refused && !c.Discard || l.Verdict == provider.Works && c.Discard; opposite {
-			return nil, problem.Mistake("%s", explain.Contradicts(w.role, c.Version, c.Discard, l))
-		}
+	if err := proof.CheckStatement(w.role, c.Version, c.Discard, logins); err != nil {
+		return nil, err
 	}
 	if c.Discard { // what does not work is said by the operator too
 		return nil, nil
