@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/credential"
+	"vault-plugin-secrets-hosting/backend/explain"
+	"vault-plugin-secrets-hosting/backend/problem"
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
 )
@@ -123,15 +125,26 @@ func TestConfirmedPasswordIsProvedInTime(t *testing.T) {
 	})
 }
 
-// Once the budget is spent, no login checks what an operator confirms, and the answer says so.
-func TestConfirmationWithoutLoginWarns(t *testing.T) {
+// Once the budget is spent, no login can check what an operator says. A wrong statement is not believed because it is repeated.
+func TestStatementIsCheckedLater(t *testing.T) {
 	t.Parallel()
 	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
+		r.mustRotate()
+		previous, current := r.version()-1, r.read().Password.Value
 		for range 2 {
 			require.Contains(t, r.confirmFails(Confirmation{Password: "wrongpassword1"}), "a login with it was refused")
 		}
-		report := r.mustConfirm(Confirmation{Password: "wrongpassword1"})
-		require.Contains(t, report.Warning, "No login has proved the password: no login was made: 2 logins were refused")
+		for _, c := range []Confirmation{{Password: "wrongpassword1"}, {Version: previous}} {
+			_, err := r.confirm(c)
+			require.Equal(t, problem.KindBusy, kindOf(t, err))
+			require.ErrorContains(t, err, "no login can check it before "+explain.Time(r.engine.Now().Add(16*time.Minute)))
+			require.ErrorContains(t, err, "add force=true")
+		}
+		require.Equal(t, current, r.read().Password.Value)
+		advance(16 * time.Minute)
+		require.Contains(t, r.confirmFails(Confirmation{Version: previous}), "a login with it was refused")
+		report := r.mustConfirm(Confirmation{Password: "wrongpassword1", Force: true})
+		require.Contains(t, report.Warning, "No login has proved the password: none was made, because of force=true")
 		require.Equal(t, credential.StateAssumed, report.View.State)
 	})
 }
