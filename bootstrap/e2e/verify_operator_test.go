@@ -74,7 +74,7 @@ func TestContradictedConfirmationNeedsForce(t *testing.T) {
 			answer, results := m.verifies("recover-role", "r") // it was a mistake, and the second refused login
 			require.Equal(t, "drifted", answer["state"])
 			require.Equal(t, map[string]string{fmt.Sprint(version + 1): "refused"}, tried(results))
-			require.EqualValues(t, version+1, len(results), "%v", results)
+			require.Len(t, results, int(version)+1)
 			require.NotEmpty(t, answer["next_attempt_time"])
 			m.must("confirm-role/r", data{"password": before["password"], "force": true}) // which no login can show now
 			d = m.workingCreds("r", role)
