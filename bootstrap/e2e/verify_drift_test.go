@@ -145,3 +145,41 @@ func TestDriftIsEndedByRotation(t *testing.T) {
 		})
 	}
 }
+
+// A server that bans Vault's address answers no login. That is no drift, and ends with the ban.
+func TestBanOfVaultIsNoDrift(t *testing.T) {
+	t.Parallel()
+	for kind, ban := range map[string]struct{ system, reason string }{
+		"mt root":  {"ssh", "the server did not complete the SSH handshake in time"},
+		"mt plesk": {"panel", "the connection timed out"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			m := newProvedMount(t)
+			m.must("config/mt", data{"request_timeout": 1})
+			role := m.proved(m.roleFor(kind))
+			m.must("roles/r", role)
+			before := m.waitUntilProved("r", role, 1)
+			require.NoError(t, m.sim.Switch(ban.system, "fail2ban", 1))
+			_, err := m.write("confirm-role/r", data{"password": chosen})
+			require.Equal(t, 400, statusCode(err))
+			require.Equal(t, 1, m.refusedLogins(role).Bans)
+
+			m.must("roles/r", data{"verify_period": 3600})
+			s := m.waitForProof("r", "active", "cannot_tell")
+			require.Contains(t, s["last_proof_reason"], ban.reason)
+			require.NotNil(t, s["next_proof_time"])
+			answer, results := m.verifies("verify-role", "r")
+			require.Equal(t, "active", answer["state"])
+			require.Equal(t, map[string]string{"1": "cannot_tell"}, results)
+			require.Empty(t, m.read("status")["needs_person"])
+			require.Equal(t, before["password"], m.creds("r")["password"])
+
+			m.sim.Advance(10 * time.Minute)
+			m.must("verify-role/r", nil) // need not wait for the engine
+			m.waitUntilProved("r", role, 1)
+			require.Equal(t, 1, m.calls(role), "nothing is sent")
+			require.Equal(t, 1, m.refusedCount(role))
+		})
+	}
+}

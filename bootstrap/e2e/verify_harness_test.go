@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -243,6 +244,17 @@ func (m *mount) adopted(role data) data {
 		if server.ID == name {
 			password = server.Password
 		}
+	}
+	for _, a := range m.out.Plesk.Aliases {
+		if a.Login == name {
+			password = a.Password
+		}
+	}
+	switch service := m.out.MediaTemple.Accounts[0].Services[0]; name {
+	case fmt.Sprintf("%d/root", service.ID):
+		password = service.RootPassword
+	case fmt.Sprintf("%d/plesk", service.ID):
+		password = service.PleskPassword
 	}
 	if given, ok := role["password"].(string); ok {
 		password = given

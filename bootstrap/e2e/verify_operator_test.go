@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -51,31 +52,38 @@ func TestVerifyRoleTellsWhichPasswordWorks(t *testing.T) {
 // What an operator says is tried out, unless he insists.
 func TestContradictedConfirmationNeedsForce(t *testing.T) {
 	t.Parallel()
-	m := newProvedMount(t)
-	role := m.proved(m.account("app"))
-	m.must("roles/r", role)
-	before := m.waitUntilProved("r", role, 2)
-	_, err := m.write("confirm-role/r", data{"password": chosen})
-	require.Equal(t, 400, statusCode(err))
-	require.Contains(t, message(err), "the given password of role \"r\" was not confirmed, because a login with it was refused: ")
-	require.Contains(t, message(err), "add force=true")
-	require.NotContains(t, message(err), chosen)
-	require.Equal(t, before["password"], m.workingCreds("r", role)["password"])
-	m.must("confirm-role/r", data{"password": chosen, "force": true})
-	d := m.creds("r")
-	require.Equal(t, chosen, d["password"])
-	require.Equal(t, "assumed", d["state"])
-	require.Equal(t, 1, m.refusedCount(role))
-	answer, results := m.verifies("recover-role", "r") // it was a mistake, and the second refused login
-	require.Equal(t, "drifted", answer["state"])
-	require.Equal(t, map[string]string{"3": "refused", "2": "not_tried", "1": "not_tried"}, results)
-	require.NotEmpty(t, answer["next_attempt_time"])
-	m.must("confirm-role/r", data{"password": before["password"]}) // which no login can show now
-	d = m.workingCreds("r", role)
-	require.Equal(t, "assumed", d["state"])
-	require.Equal(t, before["password"], d["password"])
-	m.withinBudget(role)
-	m.nothingLocked()
+	for _, k := range someKinds("redis", "alias", "mt root") {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			m := newProvedMount(t)
+			role := m.roleOf(k)
+			m.must("roles/r", role)
+			version := firstVersion(k)
+			before := m.waitUntilProved("r", role, version)
+			_, err := m.write("confirm-role/r", data{"password": chosen})
+			require.Equal(t, 400, statusCode(err))
+			require.Contains(t, message(err), "the given password of role \"r\" was not confirmed, because a login with it was refused: ")
+			require.Contains(t, message(err), "add force=true")
+			require.NotContains(t, message(err), chosen)
+			require.Equal(t, before["password"], m.workingCreds("r", role)["password"])
+			m.must("confirm-role/r", data{"password": chosen, "force": true})
+			d := m.creds("r")
+			require.Equal(t, chosen, d["password"])
+			require.Equal(t, "assumed", d["state"])
+			require.Equal(t, 1, m.refusedCount(role))
+			answer, results := m.verifies("recover-role", "r") // it was a mistake, and the second refused login
+			require.Equal(t, "drifted", answer["state"])
+			require.Equal(t, map[string]string{fmt.Sprint(version + 1): "refused"}, tried(results))
+			require.Len(t, results, int(version)+1)
+			require.NotEmpty(t, answer["next_attempt_time"])
+			m.must("confirm-role/r", data{"password": before["password"], "force": true}) // which no login can show now
+			d = m.workingCreds("r", role)
+			require.Equal(t, "assumed", d["state"])
+			require.Equal(t, before["password"], d["password"])
+			m.withinBudget(role)
+			m.nothingLocked()
+		})
+	}
 }
 
 // The password with which an account is adopted is tried out.
@@ -88,6 +96,9 @@ func TestAdoptionIsProved(t *testing.T) {
 		"webcli": func(m *mount) data {
 			return with(m.account("app"), data{"verify": "webcli", "skip_initial_rotation": true})
 		},
+		"alias":    func(m *mount) data { return m.adopted(m.proved(alias("ops1"))) },
+		"mt plesk": func(m *mount) data { return m.adopted(m.proved(m.service("plesk"))) },
+		"mt root":  func(m *mount) data { return m.adopted(m.proved(m.service("root"))) },
 	}
 	for name, role := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -102,6 +113,7 @@ func TestAdoptionIsProved(t *testing.T) {
 				names, err := m.client().Logical().List(m.path + "/roles")
 				require.NoError(t, err)
 				require.Nil(t, names)
+				require.Equal(t, 1, m.refusedCount(role))
 			}
 			created := m.must("roles/r", role)
 			require.Equal(t, "active", created.Data["state"])

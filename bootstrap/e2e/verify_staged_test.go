@@ -114,6 +114,26 @@ func TestDiscardIsContradictedByLogin(t *testing.T) {
 	m.withinBudget(role)
 }
 
+// A queued password that counts as in force by time alone can be discarded, but not while it logs in.
+func TestDiscardOfQueuedPasswordIsContradicted(t *testing.T) {
+	t.Parallel()
+	m := newProvedMount(t)
+	role := m.proved(m.service("root"))
+	m.must("roles/r", role)
+	m.waitUntilProved("r", role, 1)
+	m.switchSSH("auth_methods", "publickey") // so that no login shows that it is in force
+	m.must("rotate-role/r", nil)
+	next := m.waitForState("r", "assumed")["password"]
+	m.switchSSH("auth_methods", "password")
+	_, err := m.write("confirm-role/r", data{"version": 2, "discard": true})
+	require.Equal(t, 400, statusCode(err))
+	require.Contains(t, message(err), "version 2 of role \"r\" was not discarded, because a login with it works")
+	require.Contains(t, message(err), "force=true")
+	m.must("verify-role/r", nil) // need not wait for the engine
+	require.Equal(t, next, m.waitUntilProved("r", role, 2)["password"])
+	require.Zero(t, m.refusedCount(role))
+}
+
 // A server without SSH, such as Windows has none by default, is confirmed by hand as without a proof.
 func TestServerWithoutSSHIsConfirmedByHand(t *testing.T) {
 	t.Parallel()
