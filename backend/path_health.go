@@ -27,7 +27,7 @@ func (b *Backend) healthPath() *framework.Path {
 				"providers":           {Type: framework.TypeMap, Required: true, Description: "Number of roles by provider and state."},
 				"overdue":             {Type: framework.TypeInt, Required: true, Description: "Number of roles that are due and not rotated yet. Not counted are roles with disable_automated_rotation, roles that the next read rotates, and roles whose last password is not in force yet."},
 				"failing":             {Type: framework.TypeInt, Required: true, Description: "Number of roles with a failure since their last success."},
-				"unproved":            {Type: framework.TypeInt, Required: true, Description: "Number of roles with verify whose password in force no login has proved."},
+				"unproved":            {Type: framework.TypeInt, Required: true, Description: "Number of roles with verify whose password in force no login has proved, or whose last login could not tell."},
 				"on_hold":             {Type: framework.TypeInt, Required: true, Description: "Number of roles with disable_automated_rotation."},
 				"rotated_in_future":   {Type: framework.TypeInt, Description: "Number of roles whose last rotation is recorded in the future, because a clock was wrong. Their due times are counted from when this was noticed. Absent if there are none."},
 				"oldest_overdue_role": {Type: framework.TypeString, Description: "Role that has been due for the longest time. Absent if none is due."},

@@ -134,6 +134,14 @@ func (f Facts) settledAdvice() string {
 
 // restartAdvice is the advice in the state restart_required.
 func (f Facts) restartAdvice() string {
+	if role.LogsInVain(f.Role) && f.Role.Record.Next.Staged() && !f.alone() {
+		return "correct what last_proof_reason names, so that the engine can log in; or " + afterRestart(f)
+	}
+	return afterRestart(f)
+}
+
+// afterRestart is restartAdvice, whatever the logins show.
+func afterRestart(f Facts) string {
 	r, next, version := f.Role, f.Role.Record.Next, NextVersion(f.Role, f.View)
 	confirm := fmt.Sprintf("write confirm-role/%s with version=%d", r.Name, version)
 	switch {
@@ -142,6 +150,8 @@ func (f Facts) restartAdvice() string {
 	case r.RestartsFailed() != "" && logsIn(r):
 		return fmt.Sprintf("check server %s on the remote system, and restart %s: the engine logs in from time to time to see when the new password is in force. Or write rotate-role/%s to set another one, for which it restarts all servers",
 			r.Restarts.FailedPart, serversLeft(r), r.Name)
+	case next.Staged() && !next.Partial() && r.Options.Proves() && r.Options.Disabled:
+		return fmt.Sprintf("restart %s, then write verify-role/%s: the engine does not log in by itself, because disable_automated_rotation is set", serversLeft(r), r.Name)
 	case next.Partial() && next.Phase == credential.Sending:
 		return "wait until the other servers have answered"
 	case next.Partial():

@@ -69,7 +69,7 @@ func (f Facts) Confirmed(before credential.Record, discard bool, unchecked strin
 		text = lead + " " + text
 	}
 	if unchecked != "" && !discard { // a discard is believed without a login
-		text += " " + Unproved(unchecked)
+		text = strings.TrimSpace(text) + " " + Unproved(unchecked)
 	}
 	return strings.TrimSpace(text)
 }

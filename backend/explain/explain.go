@@ -127,7 +127,7 @@ func (f Facts) stateOnly() string {
 				len(rec.Next.Taken), len(r.Target.Parts), f.nextVersion(), list(rec.Next.Missing(r.Target.Parts)),
 				f.readers("Until all servers use it, "), alsoOpen(r))
 		}
-		return fmt.Sprintf("The next password%s is set and takes effect when %s.%s%s%s", f.nextVersion(), restarting(r), f.restarts(), f.readers("Until then, "), alsoOpen(r))
+		return fmt.Sprintf("The next password%s is set and takes effect when %s.%s%s%s%s", f.nextVersion(), restarting(r), f.restarts(), lastLogin(r, f.Now), f.readers("Until then, "), alsoOpen(r))
 	case credential.StateUncertain:
 		return f.uncertain()
 	default:

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -113,6 +114,8 @@ func (f Facts) next() string {
 		return fmt.Sprintf("the first read of creds/%s after %s retries it", r.Name, Time(latest(step.At, f.Now)))
 	case step.Do == role.Send, step.Do == role.Begin:
 		return "the next attempt is at " + Time(latest(step.At, f.Now))
+	case step.Do == role.Restart && r.Record.Unfinished():
+		return "the next attempt follows the restart of server " + cmp.Or(r.Restarts.Part, r.NextRestart())
 	case step.Do == role.Prove:
 		return fmt.Sprintf("the engine logs in at %s to find out which password works", Time(latest(step.At, f.Now)))
 	case r.Retry.NextAttempt.After(f.Now):

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"time"
 
 	"vault-plugin-secrets-hosting/backend/credential"
 	"vault-plugin-secrets-hosting/backend/provider"
@@ -97,7 +98,26 @@ func (f Facts) driftedAdvice() string {
 func (f Facts) alone() bool {
 	r := f.Role
 	restarts := f.Step.Why != role.AwaitingRestart && (r.Restarts.Part != "" && r.Restarts.Failed == "" || r.NextRestart() != "")
-	return r.RestartsFailed() == "" && !r.Restarts.All(r) && (logsIn(r) || restarts)
+	return r.RestartsFailed() == "" && !r.Restarts.All(r) && (logsIn(r) && !role.LogsInVain(r) || restarts)
+}
+
+// lastLogin says what the last login has shown about a password that waits for a restart; "" if that is nothing new.
+func lastLogin(r *role.Role, now time.Time) string {
+	switch {
+	case !r.Options.Proves():
+		return ""
+	case r.Proofs.Verdict == provider.CannotTell:
+		return fmt.Sprintf(" The last login could not tell whether it is in force%s: %s.", at(r.Proofs.Part), r.Proofs.Reason)
+	case triesNext(r, now):
+		return fmt.Sprintf(" A login with the old one was refused, so it is probably in force: the engine tries it at %s.", Time(r.Proofs.Next))
+	default:
+		return ""
+	}
+}
+
+// triesNext reports whether the old password was refused, and the budget delays the login with the next one.
+func triesNext(r *role.Role, now time.Time) bool {
+	return role.OldRefused(r) && len(r.Target.Parts) <= 1 && r.Proofs.Next.After(now)
 }
 
 // restarts says how far the restarts of the servers are; "" if the engine restarts none.
@@ -126,10 +146,14 @@ func (f Facts) restarts() string {
 
 // restartsAdvice is the advice if the engine restarts the servers, or finds out itself whether they were.
 func (f Facts) restartsAdvice() string {
-	if r := f.Role; f.Step.Why == role.AwaitingRestart {
+	switch r := f.Role; {
+	case triesNext(r, f.Now):
+		return nothing + ": the engine logs in with the new password at " + Time(r.Proofs.Next)
+	case f.Step.Why == role.AwaitingRestart:
 		return fmt.Sprintf("restart %s: the engine logs in from time to time to see when the new password is in force", serversLeft(r))
+	default:
+		return nothing + ": the engine restarts the servers, one at a time"
 	}
-	return nothing + ": the engine restarts the servers, one at a time"
 }
 
 // serversLeft names the servers on which the next password is not known to be in force.

@@ -49,6 +49,8 @@ func proofs() []act {
 	back := began
 	back.Back = true
 	staged := active + "make send restart"
+	inVain := login(provider.CannotTell, 1, 15*time.Minute)
+	inVain.Blind = 4
 	return []act{
 		{"A login proves the password", []scene{
 			{name: "it works", record: active + "make send reported works", options: proved, proofs: login(provider.Works, 2, 0)},
@@ -101,6 +103,7 @@ func proofs() []act {
 			{name: "the first one is next", record: staged, parts: three, restart: true, env: mayRestart},
 			{name: "one is being restarted", record: staged + " works-a", parts: three, restart: true, env: mayRestart, options: proved, restarts: began},
 			{name: "one is back", record: staged + " works-a", parts: three, restart: true, env: mayRestart, options: proved, restarts: back},
+			{name: "one is back, and the next change failed", record: staged + " make", parts: three, restart: true, env: mayRestart, options: proved, restarts: back, last: busy()},
 			{name: "outside its window", record: active + "due send restart", parts: three, restart: true, env: mayRestart, options: nightly, due: 15 * time.Hour},
 			{name: "the last request was not carried out", record: staged, parts: three, restart: true, env: mayRestart, restarts: role.Restarts{Version: 2, Tries: 1, NotBefore: now.Add(10 * time.Second)}},
 			{name: "one did not come back", record: staged + " works-a", parts: three, restart: true, env: mayRestart, options: proved, restarts: stopped},
@@ -118,6 +121,9 @@ func proofs() []act {
 			{name: "three servers", record: staged, parts: three, options: proved, proofs: login(provider.Works, 1, time.Minute)},
 			{name: "one of them has it", record: staged + " works-a", parts: three, options: proved, proofs: login(provider.Works, 1, time.Minute)},
 			{name: "one server", record: staged, parts: []string{"a"}, options: proved},
+			{name: "one server, which cannot be reached", record: staged, parts: []string{"a"}, options: proved, proofs: login(provider.CannotTell, 1, time.Minute)},
+			{name: "one server, which has not been reached for long", record: staged, parts: []string{"a"}, options: proved, proofs: inVain},
+			{name: "one server, where the old one is refused", record: staged, parts: []string{"a"}, options: proved, proofs: login(provider.Refused, 1, 14*time.Minute)},
 			{name: "one account", record: staged, options: proved},
 			{name: "the role is disabled", record: staged, parts: three, options: provedOff},
 		}},

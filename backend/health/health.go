@@ -44,7 +44,7 @@ type roleHealth struct {
 	failing, disabled, unfinished bool
 	// restarting: a server of it is being restarted, or has to be.
 	restarting bool
-	// unproved: it verifies passwords, and no login has proved the one in force.
+	// unproved: it verifies passwords, and no login has proved the one in force, or the last one could not tell.
 	unproved bool
 	// ahead: a clock that was ahead has recorded the last rotation.
 	ahead bool
@@ -92,7 +92,8 @@ type Report struct {
 	// Overdue counts the roles that are due and not rotated yet, except those with disable_automated_rotation, those that
 	// the next read rotates, and those whose last password is not in force yet.
 	Overdue, Failing, Disabled int
-	// Unproved counts the roles that verify passwords and whose password in force no login has proved.
+	// Unproved counts the roles that verify passwords, and whose password in force no login has proved or whose last login
+	// could not tell.
 	Unproved int
 	// RotatedAhead counts the roles whose last rotation was recorded by a clock that was ahead.
 	RotatedAhead           int
@@ -117,9 +118,7 @@ func (b *Board) Set(f explain.Facts) {
 		failing:    r.Retry.Last != nil && r.Retry.Attempts > 0, // otherwise it only waits
 		restarting: r.Restarts.Part != "" || r.NextRestart() != "" && !r.Options.Disabled,
 		ahead:      !r.RotatedAhead(f.Now).IsZero(),
-	}
-	if c := r.Record.Current; r.Options.Proves() && c != nil {
-		known.unproved = c.Basis != credential.BasisProof || c.Refused
+		unproved:   role.Unproved(r),
 	}
 	if due := r.DueTime(); !due.IsZero() && !r.Options.Disabled && r.Options.RotationMode != role.ModeOnRead && !role.Waits(f.View.State) && !r.InForceSoon(f.Now) {
 		known.due = due.UTC()

@@ -152,8 +152,11 @@ func (l lesson) plan(works bool) {
 	proof, next, current := &l.Proofs, l.Record.Next, l.Record.Current
 	wait := func(d time.Duration) { proof.Next = l.now.Add(timing.Scaled(d)) }
 	made := slices.ContainsFunc(l.logins, func(login LoginResult) bool { return !login.Blocked() })
-	if made {
-		proof.Unsettled++
+	switch {
+	case made && proof.Verdict == provider.CannotTell:
+		proof.Unsettled, proof.Blind = proof.Unsettled+1, proof.Blind+1
+	case made:
+		proof.Unsettled, proof.Blind = proof.Unsettled+1, 0
 	}
 	proof.Next = time.Time{}
 	drifted := drifted(l.Role)
@@ -170,7 +173,7 @@ func (l lesson) plan(works bool) {
 		if current == nil { // each login is refused until then
 			wait(lastPoll)
 		}
-		if !l.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell && !oldRefused(l.Role) {
+		if !l.SettlesAt.IsZero() && proof.Verdict != provider.CannotTell && !OldRefused(l.Role) {
 			l.SettlesAt = proof.Next
 		}
 	case settledByRequest(l.Role):

@@ -24,8 +24,9 @@ type Proofs struct {
 	Wanted bool `json:"wanted,omitempty"`
 	// Next is when to log in again; zero if only verify_period says that.
 	Next time.Time `json:"next,omitzero"`
-	// Unsettled counts rounds of logins in a row that settled nothing.
+	// Unsettled counts rounds of logins in a row that settled nothing, and Blind those that could not tell.
 	Unsettled int `json:"unsettled,omitempty"`
+	Blind     int `json:"blind,omitempty"`
 	// Recovering: the password in force is refused, and the engine tries the others. Refused are the versions that were refused,
 	// which a recovery leaves out until all have been tried.
 	Recovering bool  `json:"recovering,omitempty"`
@@ -58,6 +59,9 @@ const (
 	// maxPolls is how many rounds of logins may show that a queued password is not in force before an operator is asked. They
 	// take about an hour.
 	maxPolls = 8
+	// maxBlind is how many rounds in a row may be unable to tell whether a password has come into force before an operator is
+	// asked. A server that restarts cannot be reached for a while.
+	maxBlind = 4
 )
 
 // prove returns when the engine logs in to find out which password works. first: it does nothing else before.
@@ -117,6 +121,13 @@ func staged(r *Role) bool { return r.Record.Exposed() && !r.Record.Unfinished() 
 // drifted reports whether the password in force was refused.
 func drifted(r *Role) bool { return r.Record.Current != nil && r.Record.Current.Refused }
 
+// Unproved reports whether a role verifies its passwords, and no login has proved the one in force, or the last one could not
+// tell.
+func Unproved(r *Role) bool {
+	c := r.Record.Current
+	return r.Options.Proves() && c != nil && (c.Basis != credential.BasisProof || c.Refused || r.Proofs.Verdict == provider.CannotTell)
+}
+
 // ProvesFirst reports whether a login has to show something before anything else is done. The caller holds the role's lock, so a
 // request that storage has in flight has ended.
 func (r *Role) ProvesFirst(now time.Time, env Env) bool {
@@ -156,13 +167,13 @@ func (r *Role) PlanProof(before Options, now time.Time) {
 // settlesByTime reports whether a queued password counts as in force when its time has passed: always, if no login can show
 // it.
 func (r *Role) settlesByTime() bool {
-	noneTells := r.Proofs.Verdict == provider.CannotTell || oldRefused(r)
+	noneTells := r.Proofs.Verdict == provider.CannotTell || OldRefused(r)
 	return !r.Options.Proves() || r.Options.Disabled || noneTells && !r.Proofs.Time.Before(r.SettlesAt)
 }
 
-// oldRefused reports whether the last login, with the password in force, was refused, and none was made with the staged one
+// OldRefused reports whether the last login, with the password in force, was refused, and none was made with the staged one
 // because of the budget: that one is probably in force.
-func oldRefused(r *Role) bool {
+func OldRefused(r *Role) bool {
 	current, proof := r.Record.Current, r.Proofs
 	return r.Record.Next.Staged() && current != nil && proof.Version == current.Version && proof.Verdict == provider.Refused
 }
@@ -172,6 +183,9 @@ func oldRefused(r *Role) bool {
 func StaysQueued(r *Role) bool {
 	return r.Options.Proves() && !r.Record.QueuedSince().IsZero() && r.Proofs.Unsettled > maxPolls
 }
+
+// LogsInVain reports whether logins have not been able to tell for long whether the next password of a role is in force.
+func LogsInVain(r *Role) bool { return r.Options.Proves() && r.Proofs.Blind >= maxBlind }
 
 // Recovers reports whether the engine is trying the older passwords of a role by itself. If it has for long, an operator is
 // asked.
@@ -245,7 +259,7 @@ func (r *Role) trials(all bool, without []int) []credential.Password {
 // there comes first or, if the old one was refused there and the budget allowed no other login, the staged one.
 func FirstAt(r *Role, part string, passwords []credential.Password) []credential.Password {
 	out, version := slices.Clone(passwords), r.Record.VersionOn(part)
-	if version == 0 && oldRefused(r) && r.Proofs.Part == part {
+	if version == 0 && OldRefused(r) && r.Proofs.Part == part {
 		version = r.Record.Next.Version
 	}
 	if at := slices.IndexFunc(out, func(p credential.Password) bool { return p.Version == version }); at > 0 {

@@ -192,8 +192,8 @@ func (rd *Reader) Status(ctx context.Context, storage logical.Storage, name stri
 		if proof.Part != "" && len(r.Target.Parts) > 1 {
 			status.ProofReason = "server " + proof.Part + ": " + status.ProofReason
 		}
-		if !r.Options.Disabled {
-			status.NextProof = role.NextLogin(r)
+		if next := role.NextLogin(r); !r.Options.Disabled && (r.Restarts.Part == "" || next.After(f.Now)) { // a restart makes its own
+			status.NextProof = next
 		}
 	}
 	status.Version, status.LastRotation = served(f.View)

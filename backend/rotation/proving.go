@@ -209,6 +209,10 @@ func (w proving) logLogin(l role.LoginResult) {
 	if l.Verdict == provider.Works || l.Verdict == w.role.Proofs.Verdict && l.Reason == w.role.Proofs.Reason {
 		return
 	}
+	if next := w.role.Record.Next; next.Staged() && next.Version != l.Version && l.Verdict == provider.Refused { // as is to be expected
+		w.logger.Info("a login with the old password was refused", "role", w.name, "connection", w.h.Name, "version", l.Version, "server", l.Part)
+		return
+	}
 	w.logger.Warn("a login does not prove the password", "role", w.name, "connection", w.h.Name, "provider", w.h.Provider, "trigger", w.trigger,
 		"version", l.Version, "server", l.Part, "result", string(l.Verdict), "reason", l.Reason)
 }

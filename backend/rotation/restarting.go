@@ -155,7 +155,7 @@ func (w restarting) finish(ctx context.Context) error {
 	switch {
 	case of.Failed != "" && (stored == nil || stored.Restarts.Failed == ""):
 		w.logger.Warn("the restarts have stopped: the role needs an operator", append(args, "server", of.FailedPart, "reason", of.Failed)...)
-	case of.Part == "" && stored != nil && stored.Restarts.Part != "":
+	case of.Part == "" && len(of.Done) > 0 && stored != nil && of.Done[len(of.Done)-1] == stored.Restarts.Part:
 		w.logger.Info("server was restarted", append(args, "server", stored.Restarts.Part)...)
 	}
 	return nil

@@ -129,3 +129,30 @@ func TestUnfinishedRotationNamesVersionToRepeat(t *testing.T) {
 		r.requireState(credential.StateRestartRequired, 2, 4)
 	})
 }
+
+// If no login can tell whether a password has come into force, an operator is asked, as without logins: otherwise readers could
+// get the old one for ever.
+func TestOperatorIsAskedIfNoLoginCanTell(t *testing.T) {
+	t.Parallel()
+	inProvedTime(t, func(t *testing.T, r *rig, d *door) {
+		needsPerson := func() bool { return r.engine.Health().OperatorsNeeded > 0 }
+		r.remote.answer(needsRestart, false)
+		r.mustRotate()
+		r.requireState(credential.StateRestartRequired, 1, 2)
+		advance(time.Hour)
+		require.False(t, needsPerson(), "the old password works: the engine waits for a restart")
+		d.say(&shut)
+		advance(20 * time.Minute)
+		require.False(t, needsPerson(), "it may be restarting")
+		require.Contains(t, r.status().Reason, "The last login could not tell whether it is in force")
+		advance(time.Hour)
+		require.True(t, needsPerson())
+		require.Contains(t, r.status().Advice, "Correct what last_proof_reason names")
+		require.Contains(t, r.status().Advice, "write confirm-role/role with version=2")
+		d.say(nil)
+		r.remote.setPassword("login", r.read().Next.Value)
+		advance(20 * time.Minute)
+		require.False(t, needsPerson())
+		r.requireState(credential.StateActive, 2, 0)
+	})
+}

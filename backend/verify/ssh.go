@@ -202,7 +202,7 @@ func (s *sshLogin) notSent(ctx context.Context, err error, text string) provider
 	case errors.Is(ctx.Err(), context.Canceled):
 		return unsent("the login was canceled before the SSH server asked for the password" + nothing)
 	case ctx.Err() != nil:
-		return unsent("the server did not complete the SSH handshake in time; check that verify_address leads to an SSH server" + nothing)
+		return unsent("the server did not complete the SSH handshake in time; check that verify_address leads to an SSH server, and that Fail2Ban has not banned Vault's address" + nothing)
 	case negotiation != nil:
 		return unsent("the SSH server and Vault have no algorithms in common; update the SSH server" + nothing)
 	case text == triedNone, text == triedPrompt:

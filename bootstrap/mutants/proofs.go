@@ -195,4 +195,28 @@ var ofProofs = []mutant{
 		new:    "drifted(r) && rotates",
 		pkg:    role, test: "TestDriftMakesPasswordDue",
 	},
+	{
+		name: "believe-what-was-not-checked", rule: "2a",
+		breaks: "A wrong statement of an operator is believed once the budget allows no login.",
+		file:   "backend/proof/statement.go",
+		old:    "role.LoginResult.Blocked); at >= 0 {\n\t\treturn problem.Busy(\"%s\", explain.CheckedLater(",
+		new:    "role.LoginResult.Blocked); at > len(logins) {\n\t\treturn problem.Busy(\"%s\", explain.CheckedLater(",
+		pkg:    rotation, test: "TestStatementIsCheckedLater",
+	},
+	{
+		name: "adopt-what-was-not-checked", rule: "2a",
+		breaks: "A role is created with a wrong password once the budget allows no login.",
+		file:   "backend/proof/statement.go",
+		old:    "role.LoginResult.Blocked); at >= 0 {\n\t\treturn problem.Busy(\"%s\", explain.AdoptedLater(",
+		new:    "role.LoginResult.Blocked); at > len(logins) {\n\t\treturn problem.Busy(\"%s\", explain.AdoptedLater(",
+		pkg:    rotation, test: "TestAdoptedPasswordIsProved",
+	},
+	{
+		name: "log-in-in-vain", rule: "2a",
+		breaks: "Nobody is asked although no login can tell whether a password has come into force.",
+		file:   "backend/role/proof.go",
+		old:    "r.Options.Proves() && r.Proofs.Blind >= maxBlind",
+		new:    "r.Options.Proves() && r.Proofs.Blind < 0",
+		pkg:    rotation, test: "TestOperatorIsAskedIfNoLoginCanTell",
+	},
 }
