@@ -70,17 +70,17 @@ var ofProofs = []mutant{
 	{
 		name: "believe-a-contradicted-operator", rule: "2a",
 		breaks: "A confirmation that a login contradicts is believed.",
-		file:   "backend/rotation/proving.go",
-		old:    "opposite := l.Verdict == provider.Refused && !c.Discard ||",
-		new:    "opposite := false && !c.Discard ||",
+		file:   "backend/proof/statement.go",
+		old:    "opposite := provider.Refused",
+		new:    "opposite := provider.Verdict(\"\")",
 		pkg:    rotation, test: "TestConfirmationIsProved",
 	},
 	{
 		name: "adopt-what-is-refused", rule: "2a",
 		breaks: "A role adopts a password that does not log in.",
-		file:   "backend/rotation/create.go",
-		old:    "if l.Verdict == provider.Refused && c.promise.Claim() {",
-		new:    "if false && c.promise.Claim() {",
+		file:   "backend/proof/statement.go",
+		old:    "l.Verdict == provider.Refused }); at >= 0 {\n\t\treturn problem.Mistake(\"%s\", explain.NotAdopted(",
+		new:    "l.Verdict == provider.Refused }); at > len(logins) {\n\t\treturn problem.Mistake(\"%s\", explain.NotAdopted(",
 		pkg:    rotation, test: "TestAdoptedPasswordIsProved",
 	},
 	{
