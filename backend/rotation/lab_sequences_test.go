@@ -85,6 +85,8 @@ type refusals struct {
 	keys, admin, user, old int
 	// proofs are the refused proofs by account.
 	proofs map[string]int
+	// after is how many proofs began after a refused call of the connection.
+	after int
 }
 
 // locked returns what was ever locked; "": nothing.
@@ -133,4 +135,6 @@ func (s *sequence) count(c *refusals) {
 	for account, refused := range s.refusedProofs() {
 		c.proofs[account] += refused
 	}
+	_, after := s.begunTooLate()
+	c.after += after
 }

@@ -37,6 +37,7 @@ type rig struct {
 	// readOnly: this node must not write.
 	readOnly atomic.Bool
 	log      logged
+	events   sent
 	// clock is the engine's; nil: its own.
 	clock func() time.Time
 	// login is the engine's; see proves.
@@ -76,7 +77,7 @@ func (r *rig) start() { r.startWith(r.remote) }
 func (r *rig) startWith(kind provider.Type) {
 	r.engine = New(Config{
 		Types: []provider.Type{kind}, Policies: r, Writable: func() bool { return !r.readOnly.Load() }, Clock: r.clock, Login: r.login,
-		Logger: hclog.New(&hclog.LoggerOptions{Output: &r.log, Level: hclog.Trace}),
+		Logger: hclog.New(&hclog.LoggerOptions{Output: &r.log, Level: hclog.Trace}), Events: r.events.send,
 	})
 	r.engine.Start(r.storage)
 	synctest.Wait()

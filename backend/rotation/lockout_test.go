@@ -50,6 +50,7 @@ type sequence struct {
 	engines []*Engine
 	// earlier are passwords that the roles had.
 	earlier map[string][]string
+	logins  logins
 }
 
 // firstAccount is the password of the DCS accounts when a sequence begins.
@@ -189,7 +190,7 @@ func (s *sequence) startOn(storage *storage, writable func() bool) *Engine {
 	for _, kind := range registry.All() {
 		types = append(types, oneCloud{kind})
 	}
-	e := New(Config{Types: types, Writable: writable})
+	e := New(Config{Types: types, Writable: writable, Login: s.logins.login})
 	e.Start(storage)
 	s.engines = append(s.engines, e)
 	return e

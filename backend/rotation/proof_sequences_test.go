@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
 	"vault-plugin-secrets-hosting/backend/role"
+	"vault-plugin-secrets-hosting/backend/verify"
 	"vault-plugin-secrets-hosting/bootstrap/simulator/lab"
 )
 
@@ -18,14 +21,20 @@ import (
 // minutes.
 const proofBudget = 2
 
+// inFlight is how long it takes the engine, at most, to learn of a refusal that the simulator has counted.
+const inFlight = 500 * time.Millisecond
+
 // Random sequences as above, with roles that prove their passwords, and operators who ask for proofs: for one account, at most
 // two are refused, over restarts, crashes and failovers. With the connection's own calls and the old passwords that changes
-// present, they never lock an account or ban the engine's address.
+// present, they never lock an account or ban the engine's address. For Plesk, no proof begins once two refusals are known,
+// those of the connection included.
 func TestNoSequenceOfFaultsExceedsBudgetOfProofs(t *testing.T) {
 	total := runSequences(t, sequences, true)
 	t.Logf("%d sequences; the simulators refused these proofs: %v", sequences, total.proofs)
 	require.False(t, t.Failed())
 	require.Len(t, total.proofs, 5)
+	t.Logf("%d proofs began after a refused call of Plesk's connection", total.after)
+	require.Greater(t, total.after, sequences/100)
 	for account, n := range total.proofs {
 		require.Greater(t, n, sequences/50, "the sequences make the engine try wrong passwords of %s", account)
 	}
@@ -100,9 +109,26 @@ func (s *sequence) proofStep() {
 		f := lab.Fault{System: []string{"ssh", "redis"}[s.rnd.IntN(2)], Kind: []lab.Kind{lab.Busy, lab.Cut}[s.rnd.IntN(2)], Count: 1 + s.rnd.IntN(4), Target: "*"}
 		s.tell("fault %s of %s, %d times", f.Kind, f.System, f.Count)
 		_ = s.sim.SetFault(f)
+	case what < 93:
+		s.spend(wrong)
 	default:
 		s.failOver()
 	}
+}
+
+// spend lets Plesk refuse calls of the connection, and asks for proofs of passwords that do not work.
+func (s *sequence) spend(wrong string) {
+	n := 1 + s.rnd.IntN(2)
+	s.tell("%d wrong credentials for panel, checked, and proofs", n)
+	for i := range n {
+		_ = s.write("panel", fmt.Sprint(wrong, i), true)
+	}
+	time.Sleep(inFlight)
+	for _, name := range []string{"ops1", "ops2"} {
+		s.drift(name, wrong)
+		s.request(true, func(ctx context.Context, e *Engine, storage *storage) { _, _ = e.VerifyRole(ctx, storage, name) })
+	}
+	time.Sleep(inFlight)
 }
 
 // drift changes the password of a role's account elsewhere: to another one, or to one that it had before.
@@ -155,18 +181,77 @@ func (s *sequence) failOver() {
 	s.calls.Go(former.Stop)
 }
 
-// refusedProofs returns how many proofs were refused, by account and address. Aliases log in at Plesk only to prove a password.
+// logins keeps when proofs of Plesk's aliases began.
+type logins struct {
+	mu    sync.Mutex
+	began []time.Time
+}
+
+// login is the engine's Login.
+func (l *logins) login(ctx context.Context, login verify.Login) provider.Proof {
+	if login.Kind == provider.LoginPlesk {
+		l.mu.Lock()
+		l.began = append(l.began, time.Now())
+		l.mu.Unlock()
+	}
+	return login.Prove(ctx)
+}
+
+// refusedByPlesk returns the refusals in Plesk's journal: those of proofs, which are all of an alias, and those of the connection's
+// own calls.
+func (s *sequence) refusedByPlesk() (proofs, calls []time.Time) {
+	for _, e := range s.sim.Journal("plesk", "") {
+		switch {
+		case e.Operation != "check-up" || e.Result != "system 1001" && e.Result != "system 1012":
+		case e.Target == "ops1", e.Target == "ops2":
+			proofs = append(proofs, e.Time)
+		default:
+			calls = append(calls, e.Time)
+		}
+	}
+	return proofs, calls
+}
+
+// known returns how many of these refusals the engine knew of at a time.
+func known(refused []time.Time, at time.Time) (n int) {
+	for _, t := range refused {
+		if t.Add(inFlight).Before(at) {
+			n++
+		}
+	}
+	return n
+}
+
+// begunTooLate returns which proof at Plesk began although two refusals were known; "": none. after is how many began after a
+// refused call of the connection. Such calls do not count here if another engine has taken over: if the credential worked before,
+// they are not counted in storage before they are made, so the next engine need not know of them.
+func (s *sequence) begunTooLate() (late string, after int) {
+	proofs, calls := s.refusedByPlesk()
+	s.logins.mu.Lock()
+	defer s.logins.mu.Unlock()
+	for _, at := range s.logins.began {
+		ofProofs, ofCalls := known(proofs, at), known(calls, at)
+		if len(s.engines) > 1 {
+			ofCalls = 0
+		}
+		if ofCalls > 0 {
+			after++
+		}
+		if ofProofs+ofCalls >= proofBudget {
+			late = fmt.Sprintf("a proof at Plesk began after %d refused proofs and %d other refused calls", ofProofs, ofCalls)
+		}
+	}
+	return late, after
+}
+
+// refusedProofs returns how many proofs were refused, by account and address.
 func (s *sequence) refusedProofs() map[string]int {
 	if !s.proves {
 		return nil
 	}
 	out := map[string]int{}
-	for _, alias := range []string{"ops1", "ops2"} {
-		for _, e := range s.sim.Journal("plesk", alias) {
-			if e.Operation == "check-up" && (e.Result == "system 1001" || e.Result == "system 1012") {
-				out["plesk"]++
-			}
-		}
+	if refused, _ := s.refusedByPlesk(); len(refused) > 0 {
+		out["plesk"] = len(refused)
 	}
 	for n, account := range map[int]string{1: "app", 2: "report"} {
 		refused := s.sim.DCS(s.account(n)).Logins
@@ -190,5 +275,6 @@ func (s *sequence) overBudget() string {
 			return "a server banned the engine's address"
 		}
 	}
-	return ""
+	late, _ := s.begunTooLate()
+	return late
 }

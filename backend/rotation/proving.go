@@ -210,7 +210,8 @@ func (w proving) logLogin(l role.LoginResult) {
 		return
 	}
 	if next := w.role.Record.Next; next.Staged() && next.Version != l.Version && l.Verdict == provider.Refused { // as is to be expected
-		w.logger.Info("a login with the old password was refused", "role", w.name, "connection", w.h.Name, "version", l.Version, "server", l.Part)
+		w.logger.Info("a login with the old password was refused", "role", w.name, "connection", w.h.Name, "provider", w.h.Provider, "trigger", w.trigger,
+			"version", l.Version, "server", l.Part)
 		return
 	}
 	w.logger.Warn("a login does not prove the password", "role", w.name, "connection", w.h.Name, "provider", w.h.Provider, "trigger", w.trigger,
