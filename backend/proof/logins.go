@@ -77,7 +77,11 @@ func loginsOf(r *role.Role, ways []provider.Login) ([]Login, error) {
 		return nil, err
 	}
 	if o.Verify == provider.LoginSSH {
-		if err := missing(fieldHostKey, keys, parts, "The server's public key is required, because no password is sent to a server that is not known: read it on the server, from /etc/ssh/ssh_host_ed25519_key.pub"); err != nil {
+		why := "The server's public key is required, because no password is sent to a server that is not known: read it on the server, from /etc/ssh/ssh_host_ed25519_key.pub"
+		if len(parts) > 1 {
+			why += ". Separate the servers' keys by line breaks or repeat the field: commas do not separate them"
+		}
+		if err := missing(fieldHostKey, keys, parts, why); err != nil {
 			return nil, err
 		}
 	}

@@ -259,4 +259,12 @@ var ofProofs = []mutant{
 		new:    `case false && len(of.Done) > 0 &&`,
 		pkg:    rotation, test: "TestRestartsAreReported",
 	},
+	{
+		name: "password-before-the-host-key", rule: "2a",
+		breaks: "The password is sent whatever the check of the host key says.",
+		file:   "backend/verify/ssh.go",
+		old:    "if !s.trusted {",
+		new:    "if false {",
+		pkg:    "backend/verify", test: "TestWrongHostKeyGetsNoPassword",
+	},
 }
