@@ -318,6 +318,9 @@ func (acc *account) nodeDied(n *node) {
 			a.answered = false
 		}
 	}
+	if r := acc.w.role(acc.role); r != nil && r.Record.Next.Exposed() { // it may have been sent, as far as the next one can know
+		acc.touched[r.Record.Next.Value] = true
+	}
 }
 
 // deleted notes that the role is deleted, with all that Vault knew.
