@@ -89,7 +89,7 @@ func TestWritesOfProvedRotation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inFakeTime(t, func(t *testing.T, r *rig) {
+			inFakeTime(t, func(_ *testing.T, r *rig) {
 				r.proves()
 				r.mustCreate(func(in *NewRole) { row.options(&in.Options) })
 				r.requireWrites(row.want, func() { row.do(r) })
@@ -111,7 +111,7 @@ func TestWritesOfProvedRestarts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inRestartTime(t, row.options, func(t *testing.T, r *rig, _ *restarts) {
+			inRestartTime(t, row.options, func(_ *testing.T, r *rig, _ *restarts) {
 				r.requireWrites(row.want, func() {
 					r.mustRotate()
 					advance(time.Hour)

@@ -122,7 +122,7 @@ func TestProofsAreReported(t *testing.T) {
 // A change that the remote system does not confirm sends its event when a login proves it.
 func TestProvedChangeIsReported(t *testing.T) {
 	t.Parallel()
-	inProvedTime(t, func(t *testing.T, r *rig, _ *door) {
+	inProvedTime(t, func(_ *testing.T, r *rig, _ *door) {
 		r.take([]step{
 			{"a password is queued", func() { r.remote.answer(queued, false); r.mustRotate() }, []string{EventRotate}, nil},
 			{"it is in force", func() { r.remote.setPassword("login", r.remote.sent()[1]); advance(time.Hour) }, []string{EventRotate}, []string{
@@ -139,7 +139,7 @@ func TestProvedChangeIsReported(t *testing.T) {
 // A restart logs its begin and its end. The last one sends the event of the change, and one that fails logs why.
 func TestRestartsAreReported(t *testing.T) {
 	t.Parallel()
-	inRestartTime(t, provedServers, func(t *testing.T, r *rig, servers *restarts) {
+	inRestartTime(t, provedServers, func(_ *testing.T, r *rig, servers *restarts) {
 		begin, end := "[INFO]  server is being restarted: version=%d server=%s", "[INFO]  server was restarted: version=%d server=%s"
 		r.take([]step{
 			{"a change", func() { r.mustRotate() }, []string{EventRotate}, nil},
