@@ -48,7 +48,7 @@ func (c *Cache) Keep(h *Handle, ticket int) *Handle {
 	}
 	if c.drops == ticket {
 		c.byName[h.Name] = h
-		h.follow(c.opened[h.Name])
+		h.inheritOpened(c.opened[h.Name])
 		h.slots.resize(max(1, h.MaxInFlight))
 	}
 	return h

@@ -195,8 +195,8 @@ func (h *Handle) EndPause(now time.Time) {
 	h.pause, h.opened = nil, now
 }
 
-// follow lets the handle know when the last pause ended, if that was before it was made.
-func (h *Handle) follow(opened time.Time) {
+// inheritOpened lets the handle know when the last pause ended, if that was before it was made.
+func (h *Handle) inheritOpened(opened time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.opened = timing.Later(h.opened, opened)

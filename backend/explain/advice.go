@@ -134,7 +134,7 @@ func (f Facts) settledAdvice() string {
 
 // restartAdvice is the advice in the state restart_required.
 func (f Facts) restartAdvice() string {
-	if role.LogsInVain(f.Role) && f.Role.Record.Next.Staged() && !f.alone() {
+	if role.LoginsCannotTell(f.Role) && f.Role.Record.Next.Staged() && !f.alone() {
 		return "correct what last_proof_reason names, so that the engine can log in; or " + afterRestart(f)
 	}
 	return afterRestart(f)

@@ -98,7 +98,7 @@ func (f Facts) driftedAdvice() string {
 func (f Facts) alone() bool {
 	r := f.Role
 	restarts := f.Step.Why != role.AwaitingRestart && (r.Restarts.Part != "" && r.Restarts.Failed == "" || r.NextRestart() != "")
-	return r.RestartsFailed() == "" && !r.Restarts.All(r) && (logsIn(r) && !role.LogsInVain(r) || restarts)
+	return r.RestartsFailed() == "" && !r.Restarts.All(r) && (logsIn(r) && !role.LoginsCannotTell(r) || restarts)
 }
 
 // lastLogin says what the last login has shown about a password that waits for a restart; "" if that is nothing new.
@@ -109,7 +109,7 @@ func lastLogin(r *role.Role, now time.Time) string {
 	case r.Proofs.Verdict == provider.CannotTell:
 		return fmt.Sprintf(" The last login could not tell whether it is in force%s: %s.", at(r.Proofs.Part), r.Proofs.Reason)
 	case triesNext(r, now):
-		return fmt.Sprintf(" A login with the old one was refused, so it is probably in force: the engine tries it at %s.", Time(r.Proofs.Next))
+		return fmt.Sprintf(" A login with the old password was refused, so the new one is probably in force: the engine logs in with it at %s.", Time(r.Proofs.Next))
 	default:
 		return ""
 	}
@@ -178,7 +178,7 @@ func NoVerify(r *role.Role) string {
 func NoLogin(name string, all bool, password credential.Listed, last role.LoginResult) string {
 	switch {
 	case password.State == string(credential.Unsent):
-		return "it was not sent yet"
+		return "it has not been sent yet"
 	case last.Verdict == provider.Works:
 		return "another password works"
 	case last.Blocked():
@@ -186,7 +186,7 @@ func NoLogin(name string, all bool, password credential.Listed, last role.LoginR
 	case last.Verdict == provider.CannotTell:
 		return "the login before it could not tell"
 	case all:
-		return "the recovery that is going on has tried it"
+		return "this recovery has already tried it"
 	default:
 		return fmt.Sprintf("the others came first; recover-role/%s tries all passwords", name)
 	}

@@ -50,7 +50,7 @@ func proofs() []act {
 	back.Back = true
 	staged := active + "make send restart"
 	inVain := login(provider.CannotTell, 1, 15*time.Minute)
-	inVain.Blind = 4
+	inVain.CannotTell = 4
 	return []act{
 		{"A login proves the password", []scene{
 			{name: "it works", record: active + "make send reported works", options: proved, proofs: login(provider.Works, 2, 0)},

@@ -154,9 +154,9 @@ func (l lesson) plan(works bool) {
 	made := slices.ContainsFunc(l.logins, func(login LoginResult) bool { return !login.Blocked() })
 	switch {
 	case made && proof.Verdict == provider.CannotTell:
-		proof.Unsettled, proof.Blind = proof.Unsettled+1, proof.Blind+1
+		proof.Unsettled, proof.CannotTell = proof.Unsettled+1, proof.CannotTell+1
 	case made:
-		proof.Unsettled, proof.Blind = proof.Unsettled+1, 0
+		proof.Unsettled, proof.CannotTell = proof.Unsettled+1, 0
 	}
 	proof.Next = time.Time{}
 	drifted := drifted(l.Role)

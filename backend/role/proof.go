@@ -24,9 +24,9 @@ type Proofs struct {
 	Wanted bool `json:"wanted,omitempty"`
 	// Next is when to log in again; zero if only verify_period says that.
 	Next time.Time `json:"next,omitzero"`
-	// Unsettled counts rounds of logins in a row that settled nothing, and Blind those that could not tell.
-	Unsettled int `json:"unsettled,omitempty"`
-	Blind     int `json:"blind,omitempty"`
+	// Unsettled counts rounds of logins in a row that settled nothing, and CannotTell those that could not tell.
+	Unsettled  int `json:"unsettled,omitempty"`
+	CannotTell int `json:"cannot_tell,omitempty"`
 	// Recovering: the password in force is refused, and the engine tries the others. Refused are the versions that were refused,
 	// which a recovery leaves out until all have been tried.
 	Recovering bool  `json:"recovering,omitempty"`
@@ -59,9 +59,9 @@ const (
 	// maxPolls is how many rounds of logins may show that a queued password is not in force before an operator is asked. They
 	// take about an hour.
 	maxPolls = 8
-	// maxBlind is how many rounds in a row may be unable to tell whether a password has come into force before an operator is
+	// maxCannotTell is how many rounds in a row may be unable to tell whether a password has come into force before an operator is
 	// asked. A server that restarts cannot be reached for a while.
-	maxBlind = 4
+	maxCannotTell = 4
 )
 
 // prove returns when the engine logs in to find out which password works. first: it does nothing else before.
@@ -184,8 +184,10 @@ func StaysQueued(r *Role) bool {
 	return r.Options.Proves() && !r.Record.QueuedSince().IsZero() && r.Proofs.Unsettled > maxPolls
 }
 
-// LogsInVain reports whether logins have not been able to tell for long whether the next password of a role is in force.
-func LogsInVain(r *Role) bool { return r.Options.Proves() && r.Proofs.Blind >= maxBlind }
+// LoginsCannotTell reports whether logins have not been able to tell for long whether the next password of a role is in force.
+func LoginsCannotTell(r *Role) bool {
+	return r.Options.Proves() && r.Proofs.CannotTell >= maxCannotTell
+}
 
 // Recovers reports whether the engine is trying the older passwords of a role by itself. If it has for long, an operator is
 // asked.

@@ -212,11 +212,11 @@ var ofProofs = []mutant{
 		pkg:    rotation, test: "TestAdoptedPasswordIsProved",
 	},
 	{
-		name: "log-in-in-vain", rule: "2a",
+		name: "cannot-tell-for-ever", rule: "2a",
 		breaks: "Nobody is asked although no login can tell whether a password has come into force.",
 		file:   "backend/role/proof.go",
-		old:    "r.Options.Proves() && r.Proofs.Blind >= maxBlind",
-		new:    "r.Options.Proves() && r.Proofs.Blind < 0",
+		old:    "r.Options.Proves() && r.Proofs.CannotTell >= maxCannotTell",
+		new:    "r.Options.Proves() && r.Proofs.CannotTell < 0",
 		pkg:    rotation, test: "TestOperatorIsAskedIfNoLoginCanTell",
 	},
 	{
