@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"vault-plugin-secrets-hosting/backend/provider"
+	"vault-plugin-secrets-hosting/backend/provider/providertest"
 	"vault-plugin-secrets-hosting/backend/role"
 )
 
@@ -24,17 +25,6 @@ const (
 	begins   = "put role: the restart was accepted"
 	ends     = "put role: the server is back"
 )
-
-// caOfRole is the certificate of a CA.
-const caOfRole = `-----BEGIN CERTIFICATE-----
-MIIBFDCBx6ADAgECAgEBMAUGAytlcDAZMRcwFQYDVQQDEw5DQSBvZiB0aGUgcm9s
-ZTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowGTEXMBUGA1UEAxMO
-Q0Egb2YgdGhlIHJvbGUwKjAFBgMrZXADIQDfN9owBGBtQYW/V8ejGBthUzLYXZmz
-KfGi8/AkMvwbAKMyMDAwDwYDVR0TAQH/BAUwAwEB/zAdBgNVHQ4EFgQUzGo2oz5J
-FRnq+mVtX3fZVhfx3DMwBQYDK2VwA0EAYKNF9rgggFKVZG+myMNT/EbkOtyYfAeC
-rrEnL7CR3ZRhoi0miyspK8JQQKmv0AcxFt2jMt2+CaBRSSmqmyknAw==
------END CERTIFICATE-----
-`
 
 // spent returns the storage operations that something makes, such as "put role", in their order.
 func (r *rig) spent(do func()) (operations []string) {
@@ -124,6 +114,7 @@ func TestWritesOfProvedRestarts(t *testing.T) {
 // A host key or a certificate has an entry of its own: a read of the role and the logins of a change read it, a read of creds does not.
 func TestReadsOfLongOptions(t *testing.T) {
 	t.Parallel()
+	_, ca := providertest.Certificate(t, "redis.example")
 	for name, row := range map[string]struct {
 		set  func(*role.Options)
 		more []string
@@ -132,7 +123,7 @@ func TestReadsOfLongOptions(t *testing.T) {
 		"verify_host_key": {func(o *role.Options) {
 			o.Verify, o.VerifyHostKey = provider.LoginSSH, "SHA256:ezX23TUbUAzF3HVBsFGE2OV1EksrNnAP66BPEubCSZI"
 		}, []string{"get options"}},
-		"verify_ca_cert": {func(o *role.Options) { o.VerifyCACert = caOfRole }, []string{"get options"}},
+		"verify_ca_cert": {func(o *role.Options) { o.VerifyCACert = ca }, []string{"get options"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -123,12 +123,11 @@ func (s *sequence) spend(wrong string) {
 	for i := range n {
 		_ = s.write("panel", fmt.Sprint(wrong, i), true)
 	}
-	time.Sleep(inFlight)
+	time.Sleep(inFlight) // only then do they count as known
 	for _, name := range []string{"ops1", "ops2"} {
 		s.drift(name, wrong)
 		s.request(true, func(ctx context.Context, e *Engine, storage *storage) { _, _ = e.VerifyRole(ctx, storage, name) })
 	}
-	time.Sleep(inFlight)
 }
 
 // drift changes the password of a role's account elsewhere: to another one, or to one that it had before.
