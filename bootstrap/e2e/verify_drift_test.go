@@ -36,10 +36,7 @@ func TestDriftIsReported(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			m := newProvedMount(t)
-			role := m.roleOf(k)
-			m.must("roles/r", role)
-			version := firstVersion(k)
-			before := m.waitUntilProved("r", role, version)
+			role, version, before := m.createProved(k)
 			m.changeOutside(role, strange)
 			calls := m.calls(role)
 			m.must("roles/r", data{"verify_period": 3600})

@@ -48,6 +48,15 @@ func firstVersion(k proofKind) int64 {
 	return 1
 }
 
+// createProved creates the role "r" of a kind, and returns it, its version and what creds returns once a login has proved its
+// password.
+func (m *mount) createProved(k proofKind) (role data, version int64, creds data) {
+	m.t.Helper()
+	role, version = m.roleOf(k), firstVersion(k)
+	m.must("roles/r", role)
+	return role, version, m.waitUntilProved("r", role, version)
+}
+
 // It is not documented whether an account may log in to the Web CLI. Where it may not, every login is refused, which proves
 // nothing as long as none has worked, and locks nothing.
 func TestWebCLIWithoutAccountsProvesNothing(t *testing.T) {
